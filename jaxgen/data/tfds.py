@@ -1,0 +1,167 @@
+"""Sets that tensorflow-datasets has prepared, read without TensorFlow and without the network."""
+
+import functools
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from jaxgen.data.images import decode
+from jaxgen.data.sources import Source, digest, keep_split
+from jaxgen.errors import UserError
+
+VERSION = re.compile(r"\d+\.\d+\.\d+")
+TESTS = ("test", "validation", "val")
+
+
+def data_folder() -> Path:
+    """$TFDS_DATA_DIR, else ~/tensorflow_datasets, as tensorflow-datasets has it."""
+    return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+
+
+def prepare_command(name: str) -> str:
+    """The shell command that downloads and prepares the set as array_record.
+
+    tensorflow-datasets' own command `tfds build` does not start without apache-beam.
+    """
+    code = (
+        "import tensorflow_datasets as tfds; "
+        f"tfds.builder('{name}', file_format='array_record').download_and_prepare()"
+    )
+    return f'pip install "jaxgen[tfds]" && python -c "{code}"'
+
+
+def tfds(name: str, split: str = "train", held_out: float = 0.0) -> tuple[Source, ...]:
+    """The prepared set NAME[/CONFIG], in its newest version.
+
+    Entries: `image` (or `a` and `b` of a set with splits trainA and trainB, unpaired), `label`
+    where it has classes, `caption` where it has a text.  The test split is the set's test or
+    validation split, else the share `held_out` of train.  UserError without network access when
+    the set is not prepared or is not in the array_record format.
+    """
+    builder = _builder(name)
+    splits = set(builder.info.splits)
+    if {"trainA", "trainB"} <= splits:
+        sides = [f"{split}{side}" for side in "AB"]
+        if not set(sides) <= splits:
+            raise UserError(f"tfds:{name} has no {split} split; it has {_listed(splits)}")
+        return tuple(
+            _source(builder, name, own, range(builder.info.splits[own].num_examples), key)
+            for own, key in zip(sides, "ab", strict=True)
+        )
+    if "train" not in splits:
+        raise UserError(f"tfds:{name} has no train split; it has {_listed(splits)}")
+    test = next((s for s in TESTS if s in splits), None)
+    own = test if test and split == "test" else "train"
+    count = builder.info.splits[own].num_examples
+    keep = range(count)
+    if test is None:
+        missing = f"tfds:{name} has no test split; ask for a share with --held-out 0.1"
+        keep = keep_split([str(i) for i in keep], split, held_out, missing)
+    return (_source(builder, name, own, keep, "image"),)
+
+
+def _listed(names) -> str:
+    return ", ".join(sorted(names))
+
+
+def _builder(name: str):
+    """The read-only builder of the newest prepared version."""
+    if not re.fullmatch(r"[a-z]\w*(/[\w.\-]+)?", name):
+        raise UserError(f"tfds:{name}: write tfds:NAME or tfds:NAME/CONFIG, as in tfds:mnist")
+    folder = data_folder() / name
+    version = _newest(folder)
+    if version is None and folder.is_dir():
+        configs = sorted(c.name for c in folder.iterdir() if c.is_dir() and _newest(c))
+        if len(configs) == 1:
+            version = _newest(folder / configs[0])
+        elif configs:
+            choices = ", ".join(f"tfds:{name}/{config}" for config in configs)
+            raise UserError(f"tfds:{name} is prepared in several configurations; use {choices}")
+    if version is None:
+        raise UserError(
+            f"tfds:{name} is not prepared in {data_folder()} (TFDS_DATA_DIR names another folder); "
+            f"run: {prepare_command(name)}"
+        )
+    import tensorflow_datasets
+
+    builder = tensorflow_datasets.builder_from_directory(version)
+    file_format = builder.info.file_format
+    if file_format is None or file_format.value != "array_record":
+        raise UserError(
+            f"tfds:{name} is prepared as {file_format and file_format.value}, which has no random "
+            f"access; move {version} away and run: {prepare_command(name)}"
+        )
+    return builder
+
+
+def _newest(folder: Path) -> Path | None:
+    if not folder.is_dir():
+        return None
+    versions = [
+        v
+        for v in folder.iterdir()
+        if VERSION.fullmatch(v.name) and (v / "dataset_info.json").is_file()
+    ]
+    return max(versions, key=lambda v: tuple(map(int, v.name.split("."))), default=None)
+
+
+def _only(features: dict, kind: type, preferred: tuple[str, ...]) -> str | None:
+    """The name of the feature of that kind: a preferred one, else the only one, else None."""
+    names = [name for name, feature in features.items() if isinstance(feature, kind)]
+    for name in preferred:
+        if name in names:
+            return name
+    return names[0] if len(names) == 1 else None
+
+
+def _source(builder, name: str, split: str, keep, key: str) -> Source:
+    import tensorflow_datasets
+
+    kinds = tensorflow_datasets.features
+    features = builder.info.features
+    image = _only(features, kinds.Image, ("image",))
+    if image is None:
+        raise UserError(
+            f"tfds:{name} has no feature that is the image; its features are {_listed(features)}"
+        )
+    label = _only(features, kinds.ClassLabel, ("label",))
+    text = _only(features, kinds.Text, ("caption", "text"))
+    images = [part for part, feature in features.items() if isinstance(feature, kinds.Image)]
+    as_bytes = tensorflow_datasets.decode.SkipDecoding()
+    records = builder.as_data_source(split, decoders=dict.fromkeys(images, as_bytes))
+    label_names = tuple(features[label].names or ()) if label else ()
+
+    def read(i: int) -> dict[str, Any]:
+        try:
+            record = records[keep[i]]
+            example = {key: decode(record[image], f"{name}/{split}/{keep[i]}")}
+        except Exception as error:  # a truncated shard or image
+            raise UserError(
+                f"tfds:{name}: example {keep[i]} of {split} in {builder.data_dir} cannot be read "
+                f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
+                "prepare the set again"
+            ) from None
+        if label:
+            example["label"] = int(record[label])
+        if text:
+            value = record[text]
+            example["caption"] = value.decode() if isinstance(value, bytes) else str(value)
+        return example
+
+    return Source(
+        length=len(keep),
+        read=read,
+        fingerprint=_digest(str(builder.data_dir), split),
+        label_names=label_names,
+    )
+
+
+@functools.cache
+def _digest(folder: str, split: str) -> str:
+    """Digest of the set's description and of the names and sizes of its shards; the shards
+    themselves carry checks of their own."""
+    path = Path(folder)
+    info = (path / "dataset_info.json").read_bytes()
+    shards = sorted(path.glob(f"*-{split}.array_record*"))
+    return digest(info, split, *(f"{shard.name} {shard.stat().st_size}" for shard in shards))

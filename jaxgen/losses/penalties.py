@@ -1,0 +1,61 @@
+"""Penalties on the slope and the size of a critic.
+
+`f` maps a batch to logits and leaves no trace (`nets.critic.still`). The slope of an example is the
+gradient of the summed logits with respect to it: exact where `f` treats examples apart, which batch
+normalisation does not.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from jaxgen.train import draw
+
+Batch = Float[Array, "b *shape"]
+Scalar = Float[Array, ""]
+Critic = Callable[[Batch], Float[Array, "b *logits"]]
+
+
+def squared_slopes(f: Critic, x: Batch) -> Float[Array, "b"]:
+    """||grad f||^2 at each example, summed over all its pixels and channels."""
+    gradient = jax.grad(lambda x: f(x).sum())(x)
+    return (gradient**2).sum(tuple(range(1, x.ndim)))
+
+
+def slopes(f: Critic, x: Batch) -> Float[Array, "b"]:
+    """||grad f|| at each example; its own gradient is 0, not NaN, where the slope is 0."""
+    square = squared_slopes(f, x)
+    flat = square == 0
+    return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, square)))
+
+
+def between(real: Batch, fake: Batch, key: jax.Array) -> Batch:
+    """A random point of the straight line from each example to its sample: x + eps (G(z) - x),
+    eps ~ U[0, 1], one an example."""
+    eps = draw.uniform(key, len(real), (1,) * (real.ndim - 1))
+    return real + eps * (fake - real)
+
+
+def wgan_gp(f: Critic, real: Batch, fake: Batch, key: jax.Array, target: float = 1.0) -> Scalar:
+    """E (||grad f|| - target)^2 between data and samples, without its weight lambda = 10
+    (Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028, Eq. 3)."""
+    return ((slopes(f, between(real, fake, key)) - target) ** 2).mean()
+
+
+def r1(f: Critic, real: Batch, gamma: float) -> Scalar:
+    """gamma/2 E ||grad f||^2 on data (Mescheder et al., 2018, https://arxiv.org/abs/1801.04406,
+    Eq. 9). No average over pixels: images in [-1, 1] are meant."""
+    return gamma / 2 * squared_slopes(f, real).mean()
+
+
+def r2(f: Critic, fake: Batch, gamma: float) -> Scalar:
+    """gamma/2 E ||grad f||^2 on samples (the same, Eq. 10)."""
+    return gamma / 2 * squared_slopes(f, fake).mean()
+
+
+def drift(real_logits: Float[Array, "..."]) -> Scalar:
+    """E f(x)^2 on data, without its weight 0.001: keeps a critic near zero (Karras et al., 2018,
+    https://arxiv.org/abs/1710.10196, Appendix A.1)."""
+    return (real_logits**2).mean()

@@ -1,0 +1,110 @@
+"""Convolutions in two and three dimensions that equal torch's (padding given) or TF's ("SAME").
+
+Kernels are [*window, in, out]. Strided and transposed ones are differentiable in reverse mode, to
+any order; see `strided` for why and how fast.
+"""
+
+import math
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxgen.nn import strided
+from jaxgen.nn.init import Initializer
+
+Padding = int | str | Sequence[tuple[int, int]]
+
+
+def conv(
+    x: Float[Array, "b *space i"],
+    kernel: Float[Array, "*window i o"],
+    stride: int = 1,
+    padding: Padding = 0,
+) -> Float[Array, "b *out o"]:
+    """Cross-correlation. `padding` is on all sides, or (low, high) by axis, or TF's "SAME"."""
+    space, window = x.shape[1:-1], kernel.shape[:-2]
+    if padding == "SAME":
+        pads = lax.padtype_to_pads(space, window, (stride,) * len(space), padding)
+    else:
+        pads = [(padding, padding)] * len(space) if isinstance(padding, int) else padding
+    sides = zip(space, window, pads, strict=True)
+    small = tuple((n + low + high - k) // stride + 1 for n, k, (low, high) in sides)
+    if space == window and math.prod(small) == 1:  # the whole image at once: a dense layer
+        y = x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1])
+        return y.reshape(len(x), *small, -1)
+    geometry = strided.Geometry(stride, tuple(low for low, _ in pads), window, space, small)
+    return strided.forward(geometry, x, kernel)
+
+
+def conv_transpose(
+    x: Float[Array, "b *space i"],
+    kernel: Float[Array, "*window i o"],
+    stride: int = 2,
+    padding: int | str = 1,
+    output_padding: int = 0,
+) -> Float[Array, "b *out o"]:
+    """The transpose of a strided convolution, as a layer.
+
+    A side of n pixels becomes (n - 1) * stride - 2 * padding + k + output_padding, torch's rule;
+    "SAME" is TF's: n * stride. As in Flax the kernel correlates with the zero-inserted image:
+    torch's kernel [i, o, *window] is ours once its window axes are flipped and moved to the front.
+    """
+    space, window = x.shape[1:-1], kernel.shape[:-2]
+    if padding == "SAME":
+        big = tuple(n * stride for n in space)
+        low = tuple(max(k - stride, 0) // 2 for k in window)
+    else:
+        low = (padding,) * len(space)
+        grow = output_padding - 2 * padding
+        big = tuple((n - 1) * stride + k + grow for n, k in zip(space, window, strict=True))
+    # the same kernel, as the convolution that this transposes reads it: from big to small image
+    kernel = lax.rev(kernel, range(len(space))).swapaxes(-1, -2)
+    if big == window and math.prod(space) == 1 and not any(low):  # from one pixel: a dense layer
+        return jnp.einsum("bi,...oi->b...o", x.reshape(len(x), -1), kernel)
+    return strided.transpose(strided.Geometry(stride, low, window, big, space), x, kernel)
+
+
+class Conv(nn.Module):
+    """`conv` with weights: `kernel` window on every axis, `features` channels out."""
+
+    features: int
+    kernel: int = 3
+    stride: int = 1
+    padding: Padding = "SAME"
+    use_bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *space i"]) -> Float[Array, "b *out o"]:
+        shape = (self.kernel,) * (x.ndim - 2) + (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
+        y = conv(x, kernel, self.stride, self.padding)
+        if self.use_bias:
+            y += self.param("bias", self.bias_init, (self.features,)).astype(x.dtype)
+        return y
+
+
+class ConvTranspose(nn.Module):
+    """`conv_transpose` with weights: `kernel` window on every axis, `features` channels out."""
+
+    features: int
+    kernel: int = 4
+    stride: int = 2
+    padding: int | str = 1
+    output_padding: int = 0
+    use_bias: bool = True
+    kernel_init: Initializer = nn.initializers.lecun_normal()
+    bias_init: Initializer = nn.initializers.zeros
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *space i"]) -> Float[Array, "b *out o"]:
+        shape = (self.kernel,) * (x.ndim - 2) + (x.shape[-1], self.features)
+        kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
+        y = conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
+        if self.use_bias:
+            y += self.param("bias", self.bias_init, (self.features,)).astype(x.dtype)
+        return y

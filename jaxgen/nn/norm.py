@@ -1,0 +1,80 @@
+"""Normalisation layers: batch (over the global batch), layer.
+
+In the training program a device holds a share of the batch; batch statistics are those of the
+whole, so that the number of devices does not matter.
+"""
+
+import flax.linen as nn
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from jaxgen.nn.init import Initializer
+from jaxgen.train import devices
+
+
+class BatchNorm(nn.Module):
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, moments over all axes but the last.
+
+    With `train` the moments are the global batch's, and running averages of them are kept in
+    `batch_stats` (new = momentum * old + (1 - momentum) * batch; the biased variance, where torch
+    keeps the unbiased one) if that collection is mutable. Without `train` the running averages
+    are used. `running=False` keeps none and always uses the batch's (the Theano DCGAN).
+    """
+
+    momentum: float = 0.9  # torch says 0.1 for the same thing
+    epsilon: float = 1e-5
+    running: bool = True
+    scale_init: Initializer = nn.initializers.ones
+    bias_init: Initializer = nn.initializers.zeros
+    affine: bool = True
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *rest c"], *, train: bool = True):
+        channels = x.shape[-1:]
+        if self.running:
+            average = self.variable("batch_stats", "mean", jnp.zeros, channels)
+            spread = self.variable("batch_stats", "var", jnp.ones, channels)
+        if self.running and not train:
+            mean, var = average.value, spread.value
+        else:
+            mean, var = _moments(x)
+            if (
+                self.running
+                and self.is_mutable_collection("batch_stats")
+                and not self.is_initializing()
+            ):
+                average.value = self.momentum * average.value + (1 - self.momentum) * mean
+                spread.value = self.momentum * spread.value + (1 - self.momentum) * var
+        gain = lax.rsqrt(var + self.epsilon)
+        if self.affine:
+            gain *= self.param("scale", self.scale_init, channels)
+        y = (x - mean) * gain
+        if self.affine:
+            y += self.param("bias", self.bias_init, channels)
+        return y.astype(x.dtype)
+
+
+def _moments(x):
+    """Mean and biased variance [c] over the global batch, in one exchange between devices."""
+    x = x.astype(jnp.float32)
+    axes = tuple(range(x.ndim - 1))
+    mean, square = devices.mean(jnp.stack([x.mean(axes), (x * x).mean(axes)]))
+    return mean, jnp.maximum(square - mean * mean, 0.0)
+
+
+class LayerNorm(nn.Module):
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, moments over all axes of an example and
+    gain and bias by channel: the norm of WGAN-GP's critics, where examples must not mix."""
+
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *rest c"]) -> Float[Array, "b *rest c"]:
+        scale = self.param("scale", nn.initializers.ones, x.shape[-1:])
+        bias = self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        axes = tuple(range(1, x.ndim))
+        wide = x.astype(jnp.float32)
+        wide -= wide.mean(axes, keepdims=True)
+        var = (wide * wide).mean(axes, keepdims=True)
+        return (wide * lax.rsqrt(var + self.epsilon) * scale + bias).astype(x.dtype)

@@ -1,0 +1,196 @@
+"""Strided convolution and its transpose, fast to differentiate to any order.
+
+A strided convolution S(big, kernel) -> small, its transpose T(small, kernel) -> big and its weight
+gradient F(big, small) -> kernel are derivatives of one trilinear form: the backward pass of each
+is made of the other two. JAX's own rules write the weight gradient of T, and with it every second
+derivative of S (gradient penalties), as a convolution over a zero-inserted image, which no backend
+has a fast form for. Here every order of reverse mode stays within S, T and F; forward mode (jvp) is
+not supported where the stride exceeds 1.
+
+Measured on 2 CPU cores, milliseconds, 4x4 window and stride 2:
+  T 64 -> 32 channels, 8 -> 16 px, batch 32: forward .6, with both gradients 2.5 (lax.conv_transpose
+    31, four phase convolutions 2.4, one phase product 1.9); 256 -> 128, 4 -> 8 px, batch 64: 10
+    (119, 11, 14)
+  gradient penalty through S 32 -> 64, 16 px, batch 32: 4.7 (33 by JAX's rules); 5x5 6.6 (95)
+  DCGAN 32 px, width 32, batch 32, forward and backward: generator 7 (168), penalty of D 8 (121)
+In three dimensions XLA's T and F are slow on a CPU in themselves (64 -> 32 channels, 8^3 -> 16^3,
+batch 4: 630 and 55), so there they are sums of one matrix product a block of the kernel (2.8, 9.8).
+"""
+
+import itertools
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+
+class Geometry(NamedTuple):
+    """Pixel j of the small image reads the pixels j * stride - low, ... (k of them) of the big."""
+
+    stride: int
+    low: tuple[int, ...]
+    window: tuple[int, ...]
+    big: tuple[int, ...]
+    small: tuple[int, ...]
+
+    def pads(self):
+        """Low and high padding of the big image, by axis; negative where it is not read."""
+        sides = zip(self.low, self.window, self.big, self.small, strict=True)
+        return [(low, (n - 1) * self.stride + k - m - low) for low, k, m, n in sides]
+
+
+def forward(geometry: Geometry, big: jax.Array, kernel: jax.Array) -> jax.Array:
+    """S: [b, *big, c], [*window, c, d] -> [b, *small, d]."""
+    if geometry.stride == 1:
+        return _s(geometry, big, kernel)
+    return _strided(geometry, *_alike(big, kernel))
+
+
+def transpose(geometry: Geometry, small: jax.Array, kernel: jax.Array) -> jax.Array:
+    """T: [b, *small, d], [*window, c, d] -> [b, *big, c], the gradient of S."""
+    if geometry.stride == 1:
+        return _t(geometry, small, kernel)
+    return _transposed(geometry, *_alike(small, kernel))
+
+
+def _alike(*arrays):
+    """The arrays, all varying over the mesh axes that any of them varies over. The transpose of
+    this cast sums a weight's gradient over the devices, which a custom gradient must not do."""
+    axes = [jax.typeof(array).manual_axis_type.varying for array in arrays]
+    missing = [tuple(frozenset().union(*axes) - own) for own in axes]
+    return [lax.pcast(x, names, to="varying") for x, names in zip(arrays, missing, strict=True)]
+
+
+def _convolve(image, kernel, pads, layout, strides=1, image_step=1, kernel_step=1):
+    n = len(pads)
+    return lax.conv_general_dilated(
+        image,
+        kernel,
+        (strides,) * n,
+        pads,
+        lhs_dilation=(image_step,) * n,
+        rhs_dilation=(kernel_step,) * n,
+        dimension_numbers=tuple(spec.replace("_", "DHW"[-n:]) for spec in layout.split()),
+    )
+
+
+def _s(geometry, big, kernel):
+    return _convolve(big, kernel, geometry.pads(), "N_C _IO N_C", strides=geometry.stride)
+
+
+def _t(geometry, small, kernel):
+    if geometry.stride > 1 and len(geometry.window) == 3:
+        return _t_by_blocks(geometry, small, kernel)
+    ends = zip(geometry.window, geometry.pads(), strict=True)
+    pads = [(k - 1 - low, k - 1 - high) for k, (low, high) in ends]
+    flipped = lax.rev(kernel, range(len(pads)))
+    return _convolve(small, flipped, pads, "N_C _OI N_C", image_step=geometry.stride)
+
+
+def _f(geometry, big, small):
+    if geometry.stride > 1 and len(geometry.window) == 3:
+        return _f_by_blocks(geometry, big, small)
+    return _convolve(big, small, geometry.pads(), "C_N I_O _NC", kernel_step=geometry.stride)
+
+
+_strided = jax.custom_vjp(_s, nondiff_argnums=(0,))
+_transposed = jax.custom_vjp(_t, nondiff_argnums=(0,))
+_weight_gradient = jax.custom_vjp(_f, nondiff_argnums=(0,))
+
+_strided.defvjp(
+    lambda geometry, big, kernel: (_strided(geometry, big, kernel), (big, kernel)),
+    lambda geometry, saved, small: (
+        _transposed(geometry, small, saved[1]),
+        _weight_gradient(geometry, saved[0], small),
+    ),
+)
+_transposed.defvjp(
+    lambda geometry, small, kernel: (_transposed(geometry, small, kernel), (small, kernel)),
+    lambda geometry, saved, big: (
+        _strided(geometry, big, saved[1]),
+        _weight_gradient(geometry, big, saved[0]),
+    ),
+)
+_weight_gradient.defvjp(
+    lambda geometry, big, small: (_weight_gradient(geometry, big, small), (big, small)),
+    lambda geometry, saved, kernel: (
+        _transposed(geometry, saved[1], kernel),
+        _strided(geometry, saved[0], kernel),
+    ),
+)
+
+# T and F without zero-insertion. With q = j * stride + t the padded big pixel that small pixel j
+# reads through tap t, write q = stride * r + a and t = stride * u + a: then r = j + u, and for each
+# block u of the kernel one matrix product joins small pixels j with cells r of stride^n pixels.
+
+
+def _t_by_blocks(geometry, small, kernel):
+    kernel, blocks = _to_blocks(geometry, kernel)
+    rim = lax.pad(
+        small,
+        jnp.zeros((), small.dtype),
+        [(0, 0, 0), *((m - 1, m - 1, 0) for m in blocks), (0, 0, 0)],
+    )
+    cells = [n + m - 1 for n, m in zip(geometry.small, blocks, strict=True)]
+    y = sum(
+        _shifted(rim, [m - 1 - i for i, m in zip(u, blocks, strict=True)], cells) @ kernel[u].T
+        for u in itertools.product(*map(range, blocks))
+    )
+    return _from_cells(geometry, y)
+
+
+def _f_by_blocks(geometry, big, small):
+    blocks = [-(-k // geometry.stride) for k in geometry.window]
+    cells = _to_cells(geometry, big, blocks)
+    over = tuple(range(small.ndim - 1))
+    products = [
+        jnp.tensordot(_shifted(cells, u, geometry.small), small, (over, over))
+        for u in itertools.product(*map(range, blocks))
+    ]
+    n, stride = len(blocks), (geometry.stride,) * len(blocks)
+    kernel = jnp.stack(products).reshape(*blocks, *stride, -1, small.shape[-1])
+    order = [axis for i in range(n) for axis in (i, n + i)]
+    kernel = kernel.transpose(*order, 2 * n, 2 * n + 1)
+    whole = [m * geometry.stride for m in blocks]
+    kernel = kernel.reshape(*whole, *kernel.shape[-2:])
+    return kernel[tuple(slice(k) for k in geometry.window)]
+
+
+def _shifted(x, start, size):
+    return x[(slice(None), *(slice(i, i + n) for i, n in zip(start, size, strict=True)))]
+
+
+def _to_blocks(geometry, kernel):
+    """[*window, c, d] -> [*u, (*a, c), d] and the number of blocks u by axis."""
+    n, stride = len(geometry.window), geometry.stride
+    blocks = [-(-k // stride) for k in geometry.window]
+    rest = [(0, m * stride - k) for m, k in zip(blocks, geometry.window, strict=True)]
+    kernel = jnp.pad(kernel, [*rest, (0, 0), (0, 0)])
+    kernel = kernel.reshape(*(side for m in blocks for side in (m, stride)), *kernel.shape[-2:])
+    kernel = kernel.transpose(*range(0, 2 * n, 2), *range(1, 2 * n, 2), 2 * n, 2 * n + 1)
+    return kernel.reshape(*blocks, -1, kernel.shape[-1]), blocks
+
+
+def _to_cells(geometry, big, blocks):
+    """[b, *big, c] -> [b, *r, (*a, c)]: space to depth, after padding to whole cells."""
+    n, stride = len(blocks), geometry.stride
+    cells = [j + m - 1 for j, m in zip(geometry.small, blocks, strict=True)]
+    sides = zip(geometry.low, cells, geometry.big, strict=True)
+    pads = [(0, 0, 0), *((low, r * stride - m - low, 0) for low, r, m in sides), (0, 0, 0)]
+    big = lax.pad(big, jnp.zeros((), big.dtype), pads)
+    big = big.reshape(len(big), *(side for r in cells for side in (r, stride)), big.shape[-1])
+    big = big.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
+    return big.reshape(len(big), *cells, -1)
+
+
+def _from_cells(geometry, y):
+    """[b, *r, (*a, c)] -> [b, *big, c], the inverse of `_to_cells`."""
+    n, stride = len(geometry.window), geometry.stride
+    cells = y.shape[1:-1]
+    y = y.reshape(len(y), *cells, *(stride,) * n, y.shape[-1] // stride**n)
+    y = y.transpose(0, *(axis for i in range(n) for axis in (1 + i, 1 + n + i)), 2 * n + 1)
+    y = y.reshape(len(y), *(r * stride for r in cells), y.shape[-1])
+    sides = zip(geometry.low, cells, geometry.big, strict=True)
+    crops = [(0, 0, 0), *((-low, m + low - r * stride, 0) for low, r, m in sides), (0, 0, 0)]
+    return lax.pad(y, jnp.zeros((), y.dtype), crops)

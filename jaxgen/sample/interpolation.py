@@ -1,0 +1,34 @@
+"""Paths between two latents."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+
+def lerp(a: Float[Array, "*b k"], b: Float[Array, "*b k"], t) -> Float[Array, "*tb k"]:
+    """The straight line, a at t = 0 and b at t = 1. `t` [...] broadcasts against the vectors."""
+    t = jnp.asarray(t)[..., None]
+    return (1 - t) * a + t * b
+
+
+def slerp(a: Float[Array, "*b k"], b: Float[Array, "*b k"], t) -> Float[Array, "*tb k"]:
+    """Along the arc: sin((1-t)w)/sin(w) a + sin(tw)/sin(w) b, with w the angle between a and b
+    (White, 2016, https://arxiv.org/abs/1609.04468), so that Gaussian latents keep their usual
+    length; a straight line shortens them by up to sqrt(2). `t` [...] broadcasts against the
+    vectors. Where a and b are parallel, or opposite (no arc is the shortest), it is `lerp`.
+    """
+    t = jnp.asarray(t)[..., None]
+    unit_a, unit_b = _unit(a), _unit(b)
+    # the half-angle's tangent: exact for small angles too, where arccos is not
+    w = 2 * jnp.arctan2(_norm(unit_a - unit_b), _norm(unit_a + unit_b))
+    straight = jnp.sin(w) < 1e-5
+    w = jnp.where(straight, 1.0, w)
+    arc = (jnp.sin((1 - t) * w) * a + jnp.sin(t * w) * b) / jnp.sin(w)
+    return jnp.where(straight, (1 - t) * a + t * b, arc)
+
+
+def _norm(x):
+    return jnp.linalg.norm(x, axis=-1, keepdims=True)
+
+
+def _unit(x):
+    return x / jnp.maximum(_norm(x), 1e-12)

@@ -1,0 +1,95 @@
+"""The mesh of devices, and what a network may ask of it.
+
+There is one mesh axis: a batch is split over it, weights are copied along it.  Networks and losses
+see one device's share of the batch; `mean` and `gather` reach the others.  Outside the training
+program (initialisation, pictures, commands) there is one share and both are the identity.
+"""
+
+import jax
+import numpy as np
+from jax import lax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxgen.errors import UserError
+
+AXIS = "batch"
+
+
+def start_processes() -> None:
+    """Joins the processes of a multi-host run (`--multihost`), before any other use of JAX.
+
+    On a cluster that JAX knows (SLURM, Open MPI, Kubernetes, Cloud TPU) nothing needs to be said;
+    elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say it.
+    """
+    import os
+
+    given = {
+        "coordinator_address": os.environ.get("JAX_COORDINATOR_ADDRESS"),
+        "num_processes": os.environ.get("JAX_NUM_PROCESSES"),
+        "process_id": os.environ.get("JAX_PROCESS_ID"),
+    }
+    try:
+        jax.distributed.initialize(
+            given["coordinator_address"],
+            given["num_processes"] and int(given["num_processes"]),
+            given["process_id"] and int(given["process_id"]),
+        )
+    except (ValueError, RuntimeError) as error:
+        raise UserError(
+            f"--multihost found no cluster ({str(error).splitlines()[0]}); set "
+            "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
+        ) from error
+
+
+def make_mesh(devices=None) -> Mesh:
+    """All devices of all processes (or `devices`) in a row."""
+    devices = jax.devices() if devices is None else devices
+    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+
+
+def sharding(mesh: Mesh, *spec) -> NamedSharding:
+    return NamedSharding(mesh, PartitionSpec(*spec))
+
+
+def share(batch_size: int, mesh: Mesh) -> int:
+    """The part of a global batch that one process loads."""
+    n = mesh.devices.size
+    if batch_size % n:
+        near = max(n, batch_size // n * n)
+        raise UserError(
+            f"a batch of {batch_size} cannot be split over {n} devices; "
+            f"use a multiple of {n}, such as --batch-size {near}"
+        )
+    return batch_size // jax.process_count()
+
+
+def axis() -> str | None:
+    """The mesh axis inside the training program, None outside (Flax's `axis_name`)."""
+    try:
+        lax.axis_index(AXIS)
+    except NameError:
+        return None
+    return AXIS
+
+
+def mean(x):
+    """The mean of `x` over the devices' shares; its gradient is that of the global mean."""
+    return lax.pmean(x, AXIS) if axis() else x
+
+
+def gather(x: jax.Array) -> jax.Array:
+    """The global batch [B, ...] from every device's share [b, ...], for losses over pairs."""
+    return lax.all_gather(x, AXIS, tiled=True) if axis() else x
+
+
+def varies(x: jax.Array) -> bool:
+    """Whether `x` may differ between devices; weights and means over devices do not."""
+    kind = jax.typeof(x)
+    # The set of axes along which a value varies was `vma` before jax 0.10.
+    axes = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
+    return AXIS in axes
+
+
+def first(n: int):
+    """The index in the global batch of the first of this device's `n` examples."""
+    return lax.axis_index(AXIS) * n if axis() else 0

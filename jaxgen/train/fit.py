@@ -1,0 +1,265 @@
+"""The training loop: rounds, logs, pictures and checkpoints.  Written once, for all systems."""
+
+import collections
+import contextlib
+import math
+import signal
+import threading
+import time
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from jaxgen.train import devices, game
+from jaxgen.train.checkpoints import Checkpoints
+from jaxgen.train.feed import Feed, schedule
+
+PICTURES = 64  # images in the grid that `show` is given to work with
+
+
+class Diverged(Exception):
+    """A loss became NaN or infinite."""
+
+
+class Stopped(Exception):
+    """The run was asked to stop (SIGTERM, Ctrl-C), has saved, and can go on."""
+
+
+def fit(
+    system: game.System,
+    data,
+    rounds: int,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    run=None,
+    states=None,
+    mesh=None,
+    precision: str = "float32",
+    rounds_per_call: int = 1,
+    log_every: int = 100,
+    show_every: int = 1000,
+    save_every: int = 1000,
+    keep: int = 3,
+):
+    """Plays `rounds` rounds and returns the players' states.
+
+    Randomness is a function of (seed, round, turn, minibatch, example, call), so a run that goes on
+    from a checkpoint continues exactly as if it had never stopped, on any number of devices up to
+    float rounding.
+
+    data: a `jaxgen.data.pipeline.Data` (or anything with its `batches`, `examples`, `resident` and
+      `augment`).
+    batch_size: of all devices together.
+    run: a `jaxgen.train.run.Run`; None writes nothing.
+    states: of earlier stages; None starts afresh.  A checkpoint in the run's folder goes first.
+    precision: "float32", or "bfloat16" to compute in it with float32 weights and losses.
+    rounds_per_call: rounds that one program plays, so that a fast device does not wait for the host.
+
+    Raises Diverged where a loss stops being finite, Stopped where a signal has ended the run.
+    """
+    mesh = mesh or devices.make_mesh()
+    devices.share(batch_size, mesh)
+    key_init, key_play, key_show = jax.random.split(jax.random.key(seed), 3)
+    states = game.place(game.init(system, key_init) if states is None else states, mesh)
+    batches = data.batches(
+        batch_size,
+        seed,
+        process=jax.process_index(),
+        processes=jax.process_count(),
+        indices=data.resident is not None,
+    )
+    store = data.resident and _replicate(data.resident, mesh)
+    lead = jax.process_index() == 0
+
+    book = _Book(log_every, run if lead else None)
+    checkpoints = Checkpoints(run.folder / "checkpoints", keep=keep) if run else None
+    start = 0
+    if checkpoints and (found := checkpoints.restore(states)):
+        start, states, position = found
+        batches.set_state(position["data"])
+        book.resume(position["book"])
+        if lead:
+            run.rewind(start)
+            tqdm.write(f"going on from round {start}")
+    if start >= rounds:
+        return states
+
+    def save(wait=False):
+        book.settle()
+        if not _finite({name: s.params for name, s in states.items()}):
+            raise Diverged(f"round {call.last}: a player's weights are not finite")
+        checkpoints.save(call.last, states, {"data": position, "book": book.state()}, wait=wait)
+
+    def picture():
+        pictures = _show(system, game.local(states), data.examples(PICTURES), key_show)
+        run.picture(call.last, jax.device_get(pictures))
+
+    programs = {}
+    boundaries = (log_every, show_every, save_every)
+    calls = schedule(system, start, rounds, rounds_per_call, boundaries)
+    with contextlib.ExitStack() as stack:
+        stop = stack.enter_context(_signals()) if run else threading.Event()
+        if checkpoints:
+            stack.callback(checkpoints.close)
+        feed = Feed(batches, calls, mesh)
+        stack.callback(feed.close)
+        bar = stack.enter_context(
+            tqdm(total=rounds, initial=start, unit="round", disable=not lead, smoothing=0.05)
+        )
+        book.open(bar, feed)
+        for call, arrays, position in feed:
+            if fresh := call.plan not in programs:
+                programs[call.plan] = game.compile_rounds(
+                    system, mesh, call.plan, precision=precision, augment=data.augment
+                )
+                began = time.perf_counter()
+            numbers = np.arange(call.first, call.last, dtype=np.int32)
+            states, metrics = programs[call.plan](states, arrays, numbers, key_play, store)
+            if fresh and lead:
+                seconds = time.perf_counter() - began
+                bar.write(f"compiled rounds of {call.plan} minibatches in {seconds:.1f} s")
+            try:
+                book.add(call, metrics, batch_size)
+                due = lambda every: call.last % every == 0 or call.last == rounds  # noqa: B023
+                if run and lead and due(show_every):
+                    book.settle()
+                    picture()
+                if _agree(stop, at_log=due(log_every)):
+                    save(wait=True)
+                    raise Stopped(
+                        f"saved at round {call.last}; the same command goes on from there"
+                    )
+                if checkpoints and due(save_every):
+                    save()
+            except Diverged as error:
+                last = checkpoints and max(checkpoints.rounds(), default=None)
+                good = "" if last is None else f"; the last good checkpoint is that of round {last}"
+                raise Diverged(f"{error}{good}") from None
+        book.settle()
+    return states
+
+
+class _Book:
+    """The metrics: fetched two calls late so that the devices never wait, checked, logged."""
+
+    def __init__(self, log_every, run):
+        self.log_every, self.run = log_every, run
+        self.latest, self.images, self.seconds = {}, 0, 0.0
+        self.open_calls = collections.deque()
+
+    def resume(self, state):
+        self.latest, self.images, self.seconds = state["latest"], state["images"], state["seconds"]
+
+    def state(self):
+        return {
+            "latest": self.latest,
+            "images": self.images,
+            "seconds": self.seconds + time.perf_counter() - self.began,
+        }
+
+    def open(self, bar, feed):
+        self.bar, self.feed = bar, feed
+        self.began = self.logged_at = time.perf_counter()
+        self.logged_images, self.logged_wait = self.images, 0.0
+
+    def add(self, call, metrics, batch_size):
+        self.open_calls.append((call, metrics, call.rounds * call.minibatches * batch_size))
+        while len(self.open_calls) > 2:
+            self._close_call()
+
+    def settle(self):
+        """Waits for every round that was played."""
+        while self.open_calls:
+            self._close_call()
+
+    def _close_call(self):
+        call, metrics, images = self.open_calls.popleft()
+        metrics = jax.device_get(metrics)
+        for name, values in metrics.items():
+            bad = np.flatnonzero(~np.isfinite(values))
+            if bad.size:
+                player, _, metric = name.rpartition("/")
+                value = values[bad[0]]
+                raise Diverged(f"round {call.first + bad[0] + 1}: {metric} of {player} is {value}")
+        self.latest |= {name: float(values[-1]) for name, values in metrics.items()}
+        self.images += images
+        self.bar.update(call.rounds)
+        if call.last % self.log_every == 0 or call.last == self.bar.total:
+            self._log(call.last)
+
+    def _log(self, round):
+        now = time.perf_counter()
+        elapsed = max(now - self.logged_at, 1e-9)
+        record = {
+            "round": round,
+            "images": self.images,
+            "seconds": round_to(self.seconds + now - self.began),
+            "images_per_second": round_to((self.images - self.logged_images) / elapsed),
+            "data_wait": round_to((self.feed.waited - self.logged_wait) / elapsed),
+        }
+        self.logged_at, self.logged_images = now, self.images
+        self.logged_wait = self.feed.waited
+        losses = {k: f"{v:.3g}" for k, v in self.latest.items() if k.endswith("/loss")}
+        self.bar.set_postfix(losses, refresh=False)
+        if self.run:
+            self.run.log(record | self.latest)
+
+
+def round_to(x: float, digits: int = 4) -> float:
+    """`x` to so many significant digits."""
+    return float(f"{x:.{digits}g}") if math.isfinite(x) else x
+
+
+@contextlib.contextmanager
+def _signals():
+    """An event that SIGTERM and Ctrl-C set; a second one interrupts at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+
+    def handle(number, frame):
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+        tqdm.write("stopping after this round")
+
+    old = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield stop
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler)
+
+
+def _agree(stop, at_log):
+    """Whether to stop; several processes ask each other, at logged rounds only."""
+    if jax.process_count() == 1:
+        return stop.is_set()
+    if not at_log:
+        return False
+    from jax.experimental import multihost_utils
+
+    return bool(multihost_utils.process_allgather(np.asarray(stop.is_set())).any())
+
+
+def _replicate(arrays, mesh):
+    everywhere = devices.sharding(mesh)
+    put = lambda x: jax.make_array_from_callback(x.shape, everywhere, lambda i: x[i])
+    return jax.tree.map(put, arrays)
+
+
+@jax.jit
+def _finite(tree):
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
+
+
+def _show(system, states, batch, key):
+    @jax.jit
+    def show(states, batch, key):
+        return system.show(game.look(system, states, key), game.to_float(batch), key)
+
+    return show(states, batch, key)

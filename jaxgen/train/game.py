@@ -1,0 +1,395 @@
+"""Players and turns: the one training step that every system shares.
+
+A system is a small game.  Each `Player` is a Flax module with an optimizer and a `TrainState` of its
+own.  In each `Turn` some players, the learners, descend a loss while the others hold still.  One
+round plays every turn once, in order:
+
+    autoencoder   one player,   one turn
+    GAN           two players,  two turns (k discriminator minibatches, then one of the generator)
+    CycleGAN      four players, two turns (both generators, then both discriminators)
+
+A round, or several, is one program: jitted over `jax.shard_map`, states donated.
+"""
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+from flax.training import train_state
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxgen.sample.interpolation import slerp
+from jaxgen.train import devices
+from jaxgen.train.devices import AXIS
+
+Metrics = dict[str, jax.Array]
+Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, Metrics]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Player:
+    """A network and how it learns.
+
+    inputs: example arguments of the module, as shapes (float32) or arrays; where the module keeps a
+      `memory`, their first axis is the global batch, a lane a position.
+    optimizer: None freezes the player (VGG, CLIP, a finished stage).
+    ema: decay of the averaged weights, by round where it is a function; batch statistics are averaged
+      with them.  Pictures and commands use the averaged weights.
+    variables: published or trained weights to start from, instead of the module's initialisation.
+    """
+
+    module: nn.Module
+    inputs: Sequence[Any]
+    optimizer: optax.GradientTransformation | None = None
+    ema: float | Callable[[jax.Array], Any] | None = None
+    variables: Mapping[str, Any] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Turn:
+    """The learners take one optimizer step on `loss(nets, batch, key)` for each minibatch.
+
+    The loss is that of one device's share of the batch; the step follows its mean over devices.
+    times: minibatches a round, from few distinct values where it is a function of the round.
+    every: the turn is played in every n-th round, from round 0 (lazy regularisation).
+    skip: metrics -> True leaves the learners as they were (3D-GAN's rule).
+    fresh: False plays on the minibatch and the noise of the turn before (DCGAN's generator learns
+      from the fakes that its discriminator has just judged).
+    name: under which the metrics are logged; the learners' names by default.
+    """
+
+    learners: tuple[str, ...]
+    loss: Loss
+    times: int | Callable[[int], int] = 1
+    every: int = 1
+    skip: Callable[[Metrics], jax.Array] | None = None
+    fresh: bool = True
+    name: str = ""
+
+    def __post_init__(self):
+        object.__setattr__(self, "name", self.name or "+".join(self.learners))
+
+    def minibatches(self, round: int) -> int:
+        """How many minibatches the turn plays in `round`."""
+        if round % self.every:
+            return 0
+        return self.times(round) if callable(self.times) else self.times
+
+
+@dataclasses.dataclass(frozen=True)
+class Use:
+    """How a trained system answers a person: from noise to images.
+
+    latent: (key, n) -> what `generate` starts from, n of them.
+    generate: (nets, latent) -> images [n, H, W, C] in [-1, 1].
+    between: (a, b, t) -> the latent at t in [0, 1] on the path from a to b.
+    """
+
+    latent: Callable[[jax.Array, int], jax.Array]
+    generate: Callable[[Any, jax.Array], jax.Array]
+    between: Callable[[jax.Array, jax.Array, Any], jax.Array] = slerp
+
+
+@dataclasses.dataclass(frozen=True)
+class System:
+    """Players, their turns in order, `show(nets, batch, key) -> {name: images}`, and its use."""
+
+    players: Mapping[str, Player]
+    turns: tuple[Turn, ...]
+    show: Callable[[Any, Any, jax.Array], dict[str, jax.Array]]
+    use: Use | None = None
+
+    def __post_init__(self):
+        if not self.turns[0].fresh:
+            raise ValueError("the first turn has no turn before it; let it be fresh")
+        for turn in self.turns:
+            for name in turn.learners:
+                if name not in self.players:
+                    raise ValueError(f"turn {turn.name!r} trains {name!r}, which is no player")
+                if self.players[name].optimizer is None:
+                    raise ValueError(f"turn {turn.name!r} trains {name!r}, which has no optimizer")
+
+    def plan(self, round: int) -> tuple[int, ...]:
+        """The minibatches of each turn in `round`; rounds of one plan share a program."""
+        return tuple(turn.minibatches(round) for turn in self.turns)
+
+    def minibatches(self, plan: tuple[int, ...]) -> int:
+        """How many minibatches of data a round of this plan takes."""
+        return sum(n for turn, n in zip(self.turns, plan, strict=True) if turn.fresh)
+
+
+class PlayerState(train_state.TrainState):
+    """Flax's `TrainState`, plus the variables that are not learned and the averaged weights.
+
+    extra: collections by name (batch_stats, spectral, memory, ...).
+    ema: {"params": ..., "batch_stats": ...} or None.
+    """
+
+    extra: Mapping[str, Any]
+    ema: Any = None
+
+
+class Net:
+    """A player during one turn: call it like a function.
+
+    What its calls change (batch statistics, replay memory) is in `extra` afterwards.
+    """
+
+    def __init__(self, state: PlayerState, key, params=None, dtype=None):
+        self.step = state.step
+        self.params = state.params if params is None else params
+        self.extra = dict(state.extra)
+        self._apply, self._key, self._calls, self._dtype = state.apply_fn, key, 0, dtype
+
+    def __call__(self, *args, **kwargs):
+        self._calls += 1
+        key = jax.random.fold_in(self._key, self._calls)
+        params, args = _cast((self.params, args), self._dtype)
+        out, changed = self._apply(
+            {"params": params, **self.extra},
+            *args,
+            mutable=list(self.extra),
+            rngs={"dropout": key},
+            **kwargs,
+        )
+        self.extra.update(changed)
+        return _cast(out, self._dtype and jnp.float32)
+
+    def still(self, *args, params=None, **kwargs):
+        """A call that leaves no trace: for use inside `jax.grad`, `vmap` or `scan`."""
+        probe = Net.__new__(Net)
+        probe.__dict__.update(self.__dict__, extra=dict(self.extra))
+        if params is not None:
+            probe.params = params
+        return probe(*args, **kwargs)
+
+
+def init(system: System, key: jax.Array) -> dict[str, PlayerState]:
+    """Fresh states, one a player, on one device."""
+
+    def example(x):
+        is_shape = isinstance(x, tuple) and all(isinstance(n, int) for n in x)
+        return jnp.zeros(x) if is_shape else x
+
+    def create(key):
+        states = {}
+        for i, (name, player) in enumerate(system.players.items()):
+            variables = player.variables
+            if variables is None:
+                k1, k2 = jax.random.split(jax.random.fold_in(key, i))
+                variables = player.module.init(
+                    {"params": k1, "dropout": k2}, *map(example, player.inputs)
+                )
+            extra = {k: v for k, v in variables.items() if k != "params"}
+            params = variables.get("params", {})
+            averaged = {"params": params, "batch_stats": extra.get("batch_stats", {})}
+            tx = player.optimizer or optax.set_to_zero()
+            states[name] = PlayerState(
+                step=jnp.zeros((), jnp.int32),
+                apply_fn=player.module.apply,
+                params=params,
+                tx=tx,
+                opt_state=tx.init(params),
+                extra=extra,
+                ema=None if player.ema is None else averaged,
+            )
+        return states
+
+    # The copies keep donated buffers apart: the first average equals the weights, and XLA may
+    # return one buffer for two equal outputs.
+    return jax.tree.map(lambda x: jnp.array(x, copy=True), jax.jit(create)(key))
+
+
+def compile_rounds(
+    system: System,
+    mesh: Mesh,
+    plan: tuple[int, ...],
+    *,
+    precision: str = "float32",
+    augment: Callable | None = None,
+):
+    """The program of rounds of one plan: `(states, batches, rounds, key, store) -> (states, metrics)`.
+
+    batches: arrays [K, M, B, ...] for K rounds of M = `system.minibatches(plan)` minibatches; with a
+      `store` (a data set that lives on the devices) they are {"index": ...} into it.
+    rounds: [K] the rounds' numbers.
+    metrics: {"turn/metric": [K]}, the mean over the turn's minibatches.
+    """
+    dtype = jnp.bfloat16 if precision == "bfloat16" else None
+
+    def prepare(batch, store, key):
+        if store is not None:
+            batch = jax.tree.map(lambda x: x[batch["index"]], store)
+        batch = to_float(batch)
+        return augment(batch, key) if augment else batch
+
+    def step(turn, states, store, batch, key):
+        key, key_nets, key_data = jax.random.split(key, 3)
+        batch = prepare(batch, store, key_data)
+
+        def objective(params):
+            nets = {
+                name: Net(state, jax.random.fold_in(key_nets, i), params.get(name), dtype)
+                for i, (name, state) in enumerate(states.items())
+            }
+            loss, metrics = turn.loss(SimpleNamespace(**nets), batch, key)
+            # The mean over devices is inside the differentiated function, so that shard_map
+            # returns the gradient of the global mean: gradients are never averaged again.
+            metrics = {k: lax.pmean(v, AXIS) for k, v in {"loss": loss, **metrics}.items()}
+            return metrics["loss"], (metrics, {name: net.extra for name, net in nets.items()})
+
+        params = {name: states[name].params for name in turn.learners}
+        (loss, (metrics, extra)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+
+        new = {name: s.replace(extra=_sync(extra[name])) for name, s in states.items()}
+        for name in turn.learners:
+            alone = lambda weights, name=name: objective({**params, name: weights})[0]
+            new[name] = _descend(new[name], grads[name], loss, alone)
+        if turn.skip:
+            stay = turn.skip(metrics)
+            for name in turn.learners:
+                keep = lambda old, moved: jnp.where(stay, old, moved)
+                new[name] = jax.tree.map(keep, states[name], new[name])
+        return new, metrics
+
+    def one_round(states, store, batches, round, key):
+        key = jax.random.fold_in(key, round)
+        metrics, used, before = {}, 0, None
+        for t, (turn, times) in enumerate(zip(system.turns, plan, strict=True)):
+            if not times:
+                continue
+            if turn.fresh:
+                mine = jax.tree.map(lambda x: x[used : used + times], batches)  # noqa: B023
+                keys = jax.vmap(jax.random.fold_in, (None, 0))(
+                    jax.random.fold_in(key, t), jnp.arange(times)
+                )
+                used += times
+                before = jax.tree.map(lambda x: x[-1:], (mine, keys))
+            else:
+                mine, keys = before
+            play = lambda states, xs, turn=turn: step(turn, states, store, *xs)
+            states, values = _scan(play, states, (mine, keys))
+            metrics |= {f"{turn.name}/{k}": v.mean(axis=0) for k, v in values.items()}
+        learned = {n for t, k in zip(system.turns, plan, strict=True) if k for n in t.learners}
+        for name, player in system.players.items():
+            if name in learned and player.ema is not None:
+                states[name] = _average(states[name], player.ema, round)
+        return states, metrics
+
+    def program(states, batches, rounds, key, store):
+        play = lambda states, xs: one_round(states, store, *xs, key)
+        return _scan(play, states, (batches, rounds))
+
+    @jax.jit(donate_argnums=0)
+    def compiled(states, batches, rounds, key, store=None):
+        lie = layout(states)
+        share = jax.tree.map(lambda _: P(None, None, AXIS), batches)
+        whole = jax.tree.map(lambda _: P(), store)
+        mapped = jax.shard_map(
+            program, mesh=mesh, in_specs=(lie, share, P(), P(), whole), out_specs=(lie, P())
+        )
+        return mapped(states, batches, rounds, key, store)
+
+    return compiled
+
+
+def look(system: System, states: Mapping[str, PlayerState], key: jax.Array) -> SimpleNamespace:
+    """The players as a person uses them: averaged weights where there are any, on one device."""
+
+    def averaged(state):
+        if state.ema is None:
+            return state
+        extra = {**state.extra, **{k: v for k, v in state.ema.items() if k != "params" and v}}
+        return state.replace(params=state.ema["params"], extra=extra)
+
+    return SimpleNamespace(
+        **{
+            name: Net(averaged(state), jax.random.fold_in(key, i))
+            for i, (name, state) in enumerate(states.items())
+        }
+    )
+
+
+def to_float(batch):
+    """A batch as losses see it: every uint8 array is an image and becomes float32 in [-1, 1]."""
+    convert = lambda x: x.astype(jnp.float32) / 127.5 - 1 if x.dtype == jnp.uint8 else x
+    return jax.tree.map(convert, batch)
+
+
+def layout(states):
+    """How states lie on the mesh: replay memory in lanes, a share a device; all else copied."""
+    return {
+        name: jax.tree_util.tree_map_with_path(
+            lambda path, _: P(AXIS) if jax.tree_util.DictKey("memory") in path else P(), state
+        )
+        for name, state in states.items()
+    }
+
+
+def place(states, mesh: Mesh):
+    """Puts states on the mesh, as the program and the checkpoints expect them."""
+
+    def put(x, spec):
+        where = devices.sharding(mesh, *spec)
+        if jax.process_count() == 1:
+            return jax.device_put(x, where)
+        return jax.make_array_from_callback(x.shape, where, lambda i: jax.device_get(x)[i])
+
+    return jax.tree.map(put, states, layout(states))
+
+
+def local(states):
+    """The copy of the states that lies on this process's first device, without replay memory."""
+    first = lambda x: x.addressable_data(0)
+    return {
+        name: jax.tree.map(
+            first, s.replace(extra={k: v for k, v in s.extra.items() if k != "memory"})
+        )
+        for name, s in states.items()
+    }
+
+
+def _cast(tree, dtype):
+    if dtype is None:
+        return tree
+    is_float = lambda x: hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
+    return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
+
+
+def _scan(f, carry, xs):
+    """`lax.scan`, without the loop where there is one step."""
+    if jax.tree.leaves(xs)[0].shape[0] > 1:
+        return lax.scan(f, carry, xs)
+    carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
+    return carry, jax.tree.map(lambda y: y[None], y)
+
+
+def _descend(state: PlayerState, grads, loss, value_fn) -> PlayerState:
+    """One optimizer step; line searches (optax.lbfgs) get the loss as a function of the weights."""
+    tx = optax.with_extra_args_support(state.tx)
+    updates, opt_state = tx.update(
+        grads, state.opt_state, state.params, value=loss, grad=grads, value_fn=value_fn
+    )
+    params = optax.apply_updates(state.params, updates)
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+
+
+def _average(state: PlayerState, ema, round) -> PlayerState:
+    decay = ema(round) if callable(ema) else ema
+    now = {"params": state.params, "batch_stats": state.extra.get("batch_stats", {})}
+    mix = lambda old, new: decay * old + (1 - decay) * new
+    return state.replace(ema=jax.tree.map(mix, state.ema, now))
+
+
+def _sync(extra):
+    """Running values that differ between devices become their mean; replay memory stays."""
+
+    sync = lambda x: lax.pmean(x, AXIS) if devices.varies(x) else x
+    return {k: v if k == "memory" else jax.tree.map(sync, v) for k, v in extra.items()}

@@ -1,0 +1,112 @@
+"""The report: one page, all of the run, nothing from elsewhere."""
+
+import base64
+import json
+import re
+
+import numpy as np
+import pytest
+
+from jaxgen.commands.report import PICTURE_BYTES, PICTURES, curves, report
+from jaxgen.errors import UserError
+from jaxgen.train.run import Run
+
+HOSTILE = "</script><b>&amp;"
+
+
+def make(folder, rounds=100, names=("samples",), side=4):
+    here = {
+        "command": f"python -m jaxgen.experiments.wgan --note '{HOSTILE}'",
+        "started": "2026-01-02T03:04:05+00:00",
+        "devices": 4,
+        "device_kind": "TPU v9",
+    }
+    rng = np.random.default_rng(0)
+    with Run(folder, {"batch_size": 64, "note": HOSTILE}, here) as run:
+        for round in range(1, rounds + 1):
+            run.log({"round": round, "images": 64 * round, "seconds": 0.5 * round, "g/loss": 2.0})
+            images = rng.integers(0, 256, (4, side, side, 3), np.uint8)
+            run.picture(round, dict.fromkeys(names, images))
+    return folder
+
+
+def data(page):
+    return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
+
+
+def test_the_page_holds_the_run(tmp_path):
+    path = report(make(tmp_path / "my-run"))
+    assert path == tmp_path / "my-run" / "report.html"
+    page = path.read_text()
+    assert "<title>wgan</title>" in page
+    assert "4 × TPU v9 · 2026-01-02 03:04 UTC" in page
+    for name, value in ("rounds", "100"), ("images", "6,400"), ("time", "0:00:50"):
+        assert f"<dt>{name}</dt><dd>{value}</dd>" in page
+    assert "<dt>images/s</dt><dd>128</dd>" in page
+    assert "<th>batch_size</th><td>64</td>" in page
+    [curve] = data(page)["curves"]
+    assert curve["name"] == "g/loss"
+    assert curve["x"] == list(range(1, 101))
+    assert not re.search(r"%[()\w%]", page.replace(f"{HOSTILE}", "").split('id="data"')[0])
+
+
+def test_nothing_is_loaded_and_nothing_escapes(tmp_path):
+    page = report(make(tmp_path, rounds=2)).read_text()
+    assert set(re.findall(r"https?://[^\"' ]+", page)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"<link|@import|\bsrc=|url\((?!#)", page)
+    assert HOSTILE not in page
+    assert page.count("</script>") == 2
+    assert "&lt;/script&gt;&lt;b&gt;&amp;amp;" in page
+
+
+@pytest.mark.parametrize(("rounds", "names"), [(3, ["a"]), (101, ["a"]), (65, ["a", "b", "c"])])
+def test_samples_are_few_even_and_end_with_the_last(tmp_path, rounds, names):
+    samples = data(report(make(tmp_path, rounds, names)).read_text())["samples"]
+    chosen = [sample["round"] for sample in samples]
+    assert len(chosen) == min(rounds, PICTURES // len(names))
+    assert chosen[-1] == rounds
+    steps = np.diff(chosen)
+    assert steps.max() - steps.min() <= 1
+    assert [name for name, _ in samples[-1]["pictures"]] == ([""] if len(names) == 1 else names)
+    last = sorted((tmp_path / "samples").iterdir())[-1]
+    assert base64.b64decode(samples[-1]["pictures"][-1][1]) == last.read_bytes()
+
+
+def test_large_samples_are_fewer(tmp_path, monkeypatch):
+    monkeypatch.setattr("jaxgen.commands.report.PICTURE_BYTES", 10_000)
+    samples = data(report(make(tmp_path, 20, side=32)).read_text())["samples"]
+    assert samples[-1]["round"] == 20
+    assert len(samples) < 20
+    assert sum(len(s["pictures"][0][1]) * 3 / 4 for s in samples) < 15_000 < PICTURE_BYTES
+
+
+def test_curves_keep_the_extremes_and_the_mean():
+    rng = np.random.default_rng(0)
+    values = np.sin(np.arange(5000) / 500) + rng.normal(size=5000)
+    values[1234] = 50
+    metrics = [{"round": 10 * i, "images": i, "d/loss": v} for i, v in enumerate(values)]
+    for i in range(0, 5000, 100):
+        metrics[i]["fid"] = 3.0
+    loss, fid = curves(metrics)
+    assert [loss["name"], fid["name"]] == ["d/loss", "fid"]
+    assert len(loss["x"]) == 400
+    assert max(loss["high"]) == 50
+    assert min(loss["low"]) == pytest.approx(values.min(), rel=1e-4)
+    inner = [(x, y) for x, y in zip(loss["x"], loss["smooth"], strict=True) if not 10e3 < x < 15e3]
+    for x, smooth in inner:
+        assert smooth == pytest.approx(np.sin(x / 5000), abs=0.4)
+    assert fid["smooth"] == [3] * 50
+    assert fid["x"] == [1000 * i for i in range(50)]
+
+
+def test_a_run_without_anything_yet(tmp_path):
+    with Run(tmp_path, {}, {}):
+        pass
+    page = report(tmp_path).read_text()
+    assert data(page) == {"curves": [], "samples": []}
+    assert f"<title>{tmp_path.name}</title>" in page
+
+
+def test_not_a_run(tmp_path):
+    with pytest.raises(UserError, match="not a run folder"):
+        report(tmp_path)

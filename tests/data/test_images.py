@@ -1,0 +1,110 @@
+"""Every mode, depth and orientation of an image file becomes the right uint8 array."""
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgen.data.images import decode, from_array, to_square
+from jaxgen.errors import UserError
+
+RAMP = np.linspace(0, 255, 24).round().astype(np.uint8).reshape(4, 6)
+
+
+def test_grey_and_rgb(tmp_path):
+    Image.fromarray(RAMP).save(tmp_path / "grey.png")
+    np.testing.assert_array_equal(decode(tmp_path / "grey.png")[..., 0], RAMP)
+    rgb = np.stack([RAMP, RAMP[::-1], 255 - RAMP], axis=-1)
+    Image.fromarray(rgb).save(tmp_path / "rgb.bmp")
+    np.testing.assert_array_equal(decode(tmp_path / "rgb.bmp"), rgb)
+
+
+def test_sixteen_bits_are_scaled_not_clipped(tmp_path):
+    deep = np.array([[0, 257, 128 * 257, 65535]], np.uint16)
+    for name in ("deep.png", "deep.tif"):
+        Image.fromarray(deep).save(tmp_path / name)
+        np.testing.assert_array_equal(decode(tmp_path / name)[0, :, 0], [0, 1, 128, 255])
+    np.testing.assert_array_equal(from_array(deep)[0, :, 0], [0, 1, 128, 255])
+
+
+def test_palette_with_and_without_transparency(tmp_path):
+    image = Image.frombytes("P", (2, 1), bytes([0, 1]))
+    image.putpalette([10, 20, 30, 200, 100, 50])
+    image.save(tmp_path / "p.png")
+    assert decode(tmp_path / "p.png").tolist() == [[[10, 20, 30], [200, 100, 50]]]
+    image.save(tmp_path / "clear.png", transparency=1)
+    assert decode(tmp_path / "clear.png")[0].tolist() == [[10, 20, 30, 255], [200, 100, 50, 0]]
+
+
+def test_cmyk_and_bilevel(tmp_path):
+    Image.new("CMYK", (2, 2), (0, 255, 255, 0)).save(tmp_path / "red.tif")
+    assert decode(tmp_path / "red.tif")[0, 0].tolist() == [255, 0, 0]
+    Image.new("1", (2, 2), 1).save(tmp_path / "one.png")
+    assert decode(tmp_path / "one.png").tolist() == [[[255], [255]], [[255], [255]]]
+
+
+def test_exif_orientation_is_applied(tmp_path):
+    picture = Image.new("RGB", (40, 20), "red")
+    picture.paste("blue", (0, 0, 20, 20))
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise by 90 degrees to view
+    picture.save(tmp_path / "turned.jpg", exif=exif, quality=95)
+    upright = decode(tmp_path / "turned.jpg")
+    assert upright.shape == (40, 20, 3)
+    assert upright[5, 10, 2] > 200 > 50 > upright[5, 10, 0]  # the left, blue, is now the top
+
+
+def test_animation_gives_its_first_frame(tmp_path):
+    first, second = Image.new("RGB", (3, 3), "red"), Image.new("RGB", (3, 3), "lime")
+    first.save(tmp_path / "a.gif", save_all=True, append_images=[second])
+    assert decode(tmp_path / "a.gif")[0, 0, :3].tolist() == [255, 0, 0]
+
+
+def test_transparency_lies_on_white_or_stays():
+    image = np.zeros((4, 4, 4), np.uint8)  # black, wholly transparent
+    image[:, 2:, 3] = 255
+    assert to_square(image, 4, 3)[0, :, 0].tolist() == [255, 255, 0, 0]
+    assert to_square(image, 4, 1)[0, :, 0].tolist() == [255, 255, 0, 0]
+    np.testing.assert_array_equal(to_square(image, 4, 4), image)
+    # Transparent black must not darken its neighbours when it is resized.
+    white = np.full((8, 8, 4), 255, np.uint8)
+    white[:, 4:] = 0
+    assert to_square(white, 3, 3).min() >= 254
+
+
+def test_crops_keep_what_they_say():
+    image = np.zeros((10, 30, 3), np.uint8)
+    image[:, 10:20] = 200
+    assert (to_square(image, 10, 3, "center") == 200).all()
+    stretched = to_square(image, 30, 3, "stretch", "nearest")
+    assert (stretched[:, :10] == 0).all()
+    assert (stretched[:, 10:20] == 200).all()
+    padded = to_square(image, 30, 3, "pad")
+    assert (padded[:10] == 255).all()
+    np.testing.assert_array_equal(padded[10:20], image)
+    assert to_square(image[..., :1], 8, 4, "pad").shape == (8, 8, 4)
+
+
+def test_area_resampling_is_the_mean_of_the_blocks():
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 1), np.uint8)
+    means = image.reshape(4, 2, 4, 2).mean(axis=(1, 3))
+    shrunk = to_square(image, 4, 1, resample="area")[..., 0]
+    assert np.abs(shrunk - means).max() <= 1  # Pillow rounds after each of its two passes
+
+
+@pytest.mark.parametrize("content", [b"", b"no image at all"])
+def test_broken_files_are_named(tmp_path, content):
+    (tmp_path / "bad.png").write_bytes(content)
+    with pytest.raises(UserError, match=r"bad\.png is not a readable image"):
+        decode(tmp_path / "bad.png")
+
+
+def test_truncated_and_floating_point_files_are_named(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    Image.fromarray(noise).save(tmp_path / "whole.jpg")
+    data = (tmp_path / "whole.jpg").read_bytes()
+    (tmp_path / "half.jpg").write_bytes(data[: len(data) // 2])
+    with pytest.raises(UserError, match=r"half\.jpg .*truncated"):
+        decode(tmp_path / "half.jpg")
+    Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "float.tif")
+    with pytest.raises(UserError, match=r"float\.tif: .*8 or 16 bits"):
+        decode(tmp_path / "float.tif")

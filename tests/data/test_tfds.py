@@ -1,0 +1,143 @@
+"""Sets prepared by tensorflow-datasets are read without TensorFlow and without the network."""
+
+import subprocess
+import sys
+import time
+
+import pytest
+
+from jaxgen.data.pipeline import load
+from jaxgen.data.sources import open_source
+from jaxgen.data.tfds import prepare_command
+from jaxgen.errors import UserError
+
+PREPARE = """
+import io, sys
+import numpy as np
+from PIL import Image
+import tensorflow_datasets as tfds
+
+def png(k, shade):
+    file = io.BytesIO()
+    Image.fromarray(np.full((10 + k, 12, 3), shade, np.uint8)).save(file, "PNG")
+    file.seek(0)
+    return file
+
+class Shades(tfds.core.GeneratorBasedBuilder):
+    VERSION = tfds.core.Version("1.0.0")
+    SPLITS = {"train": 20, "validation": 6}
+    def _info(self):
+        features = {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=["even", "odd"]),
+            "caption": tfds.features.Text(),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
+    def _split_generators(self, manager):
+        return {name: self._generate_examples(n) for name, n in self.SPLITS.items()}
+    def _generate_examples(self, n):
+        for k in range(n):
+            yield k, {"image": png(k, 10 * k), "label": k % 2, "caption": f"shade {k}"}
+
+class Twosides(Shades):
+    SPLITS = {"trainA": 3, "trainB": 4, "testA": 2, "testB": 2}
+
+class Newshades(Shades):
+    VERSION = tfds.core.Version("1.2.0")
+    SPLITS = {"train": 12}
+
+class Configured(Shades):
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=n, version="1.0.0") for n in ("dim", "lit")]
+
+folder = sys.argv[1]
+for kind in (Shades, Twosides, Newshades):
+    kind(data_dir=folder, file_format="array_record").download_and_prepare()
+for config in ("dim", "lit"):
+    Configured(config=config, data_dir=folder, file_format="array_record").download_and_prepare()
+assert "tensorflow" not in sys.modules
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    """Real sets prepared on the spot, by a process of their own: builders register globally."""
+    folder = tmp_path_factory.mktemp("tensorflow_datasets")
+    script = folder / "prepare.py"
+    script.write_text(PREPARE)
+    done = subprocess.run([sys.executable, script, folder], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder
+
+
+@pytest.fixture
+def tfds_folder(prepared, monkeypatch):
+    monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    return prepared
+
+
+@pytest.mark.usefixtures("tfds_folder")
+def test_images_labels_and_captions_are_read():
+    (train,), (test,) = open_source("tfds:shades"), open_source("tfds:shades", "test")
+    assert (len(train), len(test)) == (20, 6)
+    assert train.label_names == ("even", "odd")
+    for i in range(20):
+        example = train[i]
+        k = int(example["caption"].split()[1])
+        assert example["image"].shape == (10 + k, 12, 3)
+        assert (example["image"] == 10 * k).all()
+        assert example["label"] == k % 2
+    assert train.fingerprint != test.fingerprint
+    assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.usefixtures("tfds_folder")
+@pytest.mark.parametrize("resident", ["yes", "no"])
+def test_batches(resident):
+    batches = load("tfds:shades", size=8, channels=1, resident=resident).batches(20, 0)
+    batch = next(batches)
+    batches.close()
+    assert batch["image"].shape == (20, 8, 8, 1)
+    assert sorted(batch["image"][:, 0, 0, 0]) == list(range(0, 200, 10))
+
+
+@pytest.mark.usefixtures("tfds_folder")
+def test_domains_shares_and_configurations():
+    a, b = open_source("tfds:twosides")
+    assert (len(a), len(b), set(b[0])) == (3, 4, {"b", "label", "caption"})
+    train, test = (
+        open_source("tfds:newshades", split, held_out=0.4)[0] for split in ("train", "test")
+    )
+    assert len(train) + len(test) == 12
+    with pytest.raises(UserError, match="no test split"):
+        open_source("tfds:newshades", "test")
+    with pytest.raises(UserError, match="use tfds:configured/dim, tfds:configured/lit"):
+        open_source("tfds:configured")
+    assert len(open_source("tfds:configured/lit")[0]) == 20
+
+
+@pytest.mark.parametrize("name", ["mnist", "celeb_a_hq/256", "no_such_set"])
+@pytest.mark.usefixtures("tfds_folder")
+def test_a_set_that_is_not_prepared_is_answered_at_once(name):
+    start = time.monotonic()
+    with pytest.raises(UserError) as error:
+        open_source(f"tfds:{name}")
+    assert time.monotonic() - start < 10
+    assert "\n" not in str(error.value)
+    assert "is not prepared in" in str(error.value)
+    assert f"tfds.builder('{name}', file_format='array_record')" in str(error.value)
+
+
+def test_the_named_command_is_python():
+    code = prepare_command("mnist").split('python -c "')[1].rstrip('"')
+    compile(code, "command", "exec")
+
+
+def test_another_format_is_named(prepared, tmp_path, monkeypatch):
+    folder = tmp_path / "shades" / "1.0.0"
+    folder.mkdir(parents=True)
+    for file in (prepared / "shades" / "1.0.0").iterdir():
+        text = file.read_bytes().replace(b"array_record", b"tfrecord")
+        (folder / file.name.replace("array_record", "tfrecord")).write_bytes(text)
+    monkeypatch.setenv("TFDS_DATA_DIR", str(tmp_path))
+    with pytest.raises(UserError, match=r"prepared as tfrecord.*move .*1\.0\.0 away and run"):
+        open_source("tfds:shades")
