@@ -1,22 +1,26 @@
 """From a command line to a finished run: `python -m jaxgen.experiments.NAME [flags]`.
 
 An experiment is a module with a dataclass `Args` (its flags; their docstrings are the help) and a
-function `system(args, shape)`.  Nothing here imports JAX before the flags are known to be right.
+function `system(args, data)`: a System, or a list of Stages; it may look at `data.shape` and
+`data.examples(n)`.  Nothing here imports JAX before the arguments and the data are known to be right.
 """
 
-import contextlib
 import dataclasses
 import difflib
 import importlib
-import io
+import json
 import os
-import re
 import sys
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
+import tyro
+
+from jaxgen.commands.terminal import listed, one_line
+from jaxgen.commands.terminal import parse as parse_flags
 from jaxgen.errors import UserError
 
 
@@ -24,13 +28,20 @@ from jaxgen.errors import UserError
 class Arguments:
     """The flags that every experiment has."""
 
-    workdir: Path | None = None
-    """The run folder; runs/<experiment> by default. The same command again goes on with it."""
-    recipe: Path | None = None
-    """A TOML file of flags, such as experiments/wgan/paper.toml; flags given here go first."""
-    data: str = "mnist5k"
+    workdir: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/NAME of the experiment)"),
+    ] = None
+    """The run folder. The same command again goes on with the run in it."""
+    recipe: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE.toml", help_behavior_hint="(default: none)")
+    ] = None
+    """Values for these flags, such as experiments/wgan/paper.toml has; a flag that is given on the
+    command line wins."""
+    data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "mnist5k"
     """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
-    folder:DIR, pairs:DIR or domains:DIR."""
+    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
+    domains:DIR (trainA/ and trainB/)."""
     size: int = 32
     """Side of the images in pixels; others are resized."""
     channels: Literal[1, 3, 4] = 3
@@ -40,11 +51,11 @@ class Arguments:
     resample: Literal["lanczos", "bicubic", "bilinear", "area", "nearest"] = "lanczos"
     """The filter that resizes."""
     flip: bool = False
-    """Mirror every second image at random."""
+    """Mirror images at random, every second one on average."""
     random_crop: int = 0
     """Resize to this many pixels and cut the size out at random; 0 does not."""
     held_out: float = 0.0
-    """Share of a folder without test/ or val/ that is kept from training."""
+    """Share, from 0 to 1, of a folder without test/ or val/ that is kept from training."""
     resident: Literal["auto", "yes", "no"] = "auto"
     """Keep the decoded data on the devices; auto does so up to 256 MiB."""
     rounds: int = 10_000
@@ -64,7 +75,7 @@ class Arguments:
     save_every: int = 1000
     """Rounds between checkpoints."""
     keep: int = 3
-    """Checkpoints that stay, the newest."""
+    """How many checkpoints stay, the newest ones."""
     multihost: bool = False
     """Join the other processes of a cluster (jax.distributed)."""
 
@@ -72,10 +83,18 @@ class Arguments:
     """Whether a schedule depends on `rounds`, which then may not change when a run goes on."""
 
 
-def launch(system: Callable[[Any, tuple[int, int, int]], Any]) -> None:
+# At least 1; a seed is what NumPy and JAX both take.
+COUNTS = (
+    *("size", "rounds", "batch_size", "rounds_per_call"),
+    *("log_every", "show_every", "save_every", "keep"),
+)
+SEEDS = 2**31
+
+
+def launch(system: Callable[[Any, Any], Any]) -> None:
     """Runs the experiment whose module defines `system`, as a command: ends the process."""
     name = module_name(system)
-    with _one_line(name):
+    with one_line(name.rpartition(".")[2]):
         args = parse(importlib.import_module(system.__module__).Args, name, sys.argv[1:])
         train(name, system, args)
 
@@ -88,90 +107,65 @@ def module_name(system: Callable) -> str:
     return spec.name if spec else Path(sys.argv[0]).stem
 
 
-@contextlib.contextmanager
-def _one_line(name: str):
-    """Turns the errors that are the user's to fix into a line and an exit code."""
-    prefix = name.rpartition(".")[2]
-    try:
-        yield
-    except UserError as error:
-        sys.exit(_say(prefix, error, 2))
-    except Exception as error:
-        # The training loop's own two ends; imported late, like all that needs JAX.
-        fit = sys.modules.get("jaxgen.train.fit")
-        if fit and isinstance(error, fit.Stopped):
-            sys.exit(_say(prefix, error, 0))
-        if fit and isinstance(error, fit.Diverged):
-            sys.exit(_say(prefix, error, 1))
-        raise
-
-
-def _say(prefix, error, code):
-    print(f"{prefix}: {error}", file=sys.stderr, flush=True)
-    return code
-
-
 def parse(kind: type, name: str, argv: list[str]) -> Any:
     """The arguments: defaults, under the recipe's values, under the flags."""
-    args = _flags(kind, argv)
+    args = _flags(kind, name, argv)
     if args.recipe:
-        args = _flags(kind, [*_recipe(kind, args.recipe), *argv])
+        args = _flags(kind, name, [*_recipe(kind, name, args.recipe), *argv])
     if args.workdir is None:
         args = dataclasses.replace(args, workdir=Path("runs") / name.rpartition(".")[2])
-    for field in ("size", "rounds", "batch_size", "rounds_per_call", "log_every", "show_every"):
-        if getattr(args, field) < 1:
-            raise UserError(f"--{field.replace('_', '-')} must be at least 1")
+    for field in COUNTS:
+        if (value := getattr(args, field)) < 1:
+            raise UserError(f"--{_flag(field)} is at least 1, not {value}")
+    if not 0 <= args.seed < SEEDS:
+        raise UserError(f"--seed is from 0 to {SEEDS - 1}, not {args.seed}")
     return args
 
 
-def _flags(kind, argv):
-    import tyro
-
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stderr(said):
-            return tyro.cli(kind, args=argv)
-    except SystemExit as end:
-        if not end.code:
-            raise
-        text = [line.strip("│╭╰╮╯─ ") for line in said.getvalue().splitlines()[1:]]
-        problem = " ".join(text[: text.index("")] if "" in text else text)
-        options = [f"--{f.name.replace('_', '-')}" for f in dataclasses.fields(kind)]
-        wrong = [word.split("=")[0] for word in argv if word.startswith("--")]
-        near = [difflib.get_close_matches(w, options, 1) for w in wrong if w not in options]
-        hint = f"; did you mean {near[0][0]}?" if near and near[0] else "; --help lists the flags"
-        raise UserError(re.sub(r"\s+", " ", problem).rstrip(".") + hint) from None
+def _flags(kind: type, name: str, argv: list[str]):
+    return parse_flags(partial(tyro.cli, kind), argv, f"python -m {name}")
 
 
-def _recipe(kind, path):
+def _flag(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def _recipe(kind: type, name: str, path: Path) -> list[str]:
     """A recipe as the flags that it stands for."""
     try:
         values = tomllib.loads(path.read_text())
     except OSError as error:
-        raise UserError(f"recipe {path} cannot be read: {error.strerror}") from None
-    except tomllib.TOMLDecodeError as error:
-        raise UserError(f"recipe {path} is not TOML: {error}") from None
-    fields = {field.name for field in dataclasses.fields(kind)} - {"recipe"}
-    argv = []
-    for name, value in values.items():
-        if name not in fields:
-            near = difflib.get_close_matches(name, fields, 1)
-            hint = f"; did you mean {near[0]}?" if near else f"; it may set {', '.join(sorted(fields))}"
-            raise UserError(f"recipe {path}: there is no argument {name!r}{hint}")
-        flag = name.replace("_", "-")
+        raise UserError(f"recipe {path} cannot be read: {error.strerror}; check --recipe") from None
+    except ValueError as error:  # not TOML, or not text
+        raise UserError(f"recipe {path} is not TOML: {error}; mend it") from None
+    fields = sorted({field.name for field in dataclasses.fields(kind)} - {"recipe"})
+    flags = {}
+    for field, value in values.items():
+        if field not in fields:
+            near = difflib.get_close_matches(field, fields, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it may set {listed(fields, 'and')}"
+            raise UserError(f"recipe {path}: there is no argument {field!r}; {hint}")
         if isinstance(value, bool):
-            argv.append(f"--{flag}" if value else f"--no-{flag}")
+            flags[field] = [f"--{_flag(field)}" if value else f"--no-{_flag(field)}"]
         else:
-            argv += [f"--{flag}", *map(str, value if isinstance(value, list) else [value])]
+            several = value if isinstance(value, list) else [value]
+            flags[field] = [f"--{_flag(field)}", *map(str, several)]
     try:
-        _flags(kind, argv)
-    except UserError as error:
-        raise UserError(f"recipe {path}: {error}") from None
-    return argv
+        _flags(kind, name, sum(flags.values(), []))
+    except UserError:
+        for field, argv in flags.items():  # which one is it?
+            try:
+                _flags(kind, name, argv)
+            except UserError as error:
+                value = json.dumps(values[field], default=str)
+                raise UserError(f"recipe {path}, {field} = {value}: {error}") from None
+        raise
+    return sum(flags.values(), [])
 
 
 def train(name: str, system: Callable, args: Any) -> None:
     """Trains with parsed arguments in `args.workdir`, to the end or to where a signal stops it."""
+    data = load_data(args)
     start_jax(args.multihost)
     import jax
 
@@ -179,8 +173,7 @@ def train(name: str, system: Callable, args: Any) -> None:
     from jaxgen.train.run import FREE, Run, environment
     from jaxgen.train.stages import Stage, fit_stages
 
-    data = load_data(args)
-    built = system(args, data.shape)
+    built = system(args, data)
     written = {"experiment": name, **dataclasses.asdict(args)}
     free = FREE if args.rounds_matter else FREE | {"rounds"}
     options = {
@@ -225,7 +218,10 @@ def load_data(args, split: str = "train"):
 
 
 def start_jax(multihost: bool = False) -> None:
-    """Imports JAX with a persistent compilation cache, and joins the cluster if asked to."""
+    """Imports JAX with a persistent compilation cache, and joins the cluster if asked to.
+
+    No usable device is a UserError.
+    """
     import jax
 
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
@@ -237,3 +233,8 @@ def start_jax(multihost: bool = False) -> None:
         from jaxgen.train.devices import start_processes
 
         start_processes()
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"JAX has no device to run on ({reason}); check JAX_PLATFORMS") from error

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import re
 from datetime import timedelta
 from html import escape
 from importlib.resources import files
@@ -24,9 +23,10 @@ def report(workdir: Path) -> Path:
     """Writes `report.html` into the run folder, from what is there now, and returns its path.
 
     The page holds the curves of all metrics, the samples over time, the totals, the arguments and
-    the environment; it loads nothing from anywhere. A folder that is no run is a UserError.
+    the environment; it loads nothing from anywhere. The stages of a run in several follow each
+    other, their rounds counted on. A folder that is no run is a UserError.
     """
-    run = read_run(workdir)
+    run = _with_stages(read_run(workdir))
     title = _title(run)
     page = _template() % {
         "title": escape(title),
@@ -77,18 +77,35 @@ def _template() -> str:
     return files("jaxgen.commands").joinpath("report.html").read_text(encoding="utf-8")
 
 
+def _with_stages(run: RunRecord) -> RunRecord:
+    """The run with what its stages (`0-NAME/`, `1-NAME/`, ...) have, one after the other."""
+    metrics, samples = list(run.metrics), {name: list(found) for name, found in run.samples.items()}
+    rounds, before = list(run.rounds), dict.fromkeys(CLOCK, 0)
+    folders = [path.parent for path in run.workdir.glob("*-*/args.json")]
+    numbered = [(path.name.split("-")[0], path) for path in folders]
+    for _, path in sorted((int(n), path) for n, path in numbered if n.isdigit()):
+        stage = read_run(path)
+        for record in stage.metrics:
+            metrics.append(record | {k: record[k] + before[k] for k in CLOCK if k in record})
+        for name, found in stage.samples.items():
+            shifted = [(round + before["round"], picture) for round, picture in found]
+            samples.setdefault(name, []).extend(shifted)
+        rounds += [round + before["round"] for round in stage.rounds]
+        if stage.metrics:
+            before = {k: metrics[-1].get(k, 0) for k in CLOCK}
+    return run._replace(metrics=metrics, samples=samples, rounds=rounds)
+
+
 def _title(run: RunRecord) -> str:
-    """The experiment's name, as its command says it, and else the folder's."""
-    command = run.environment[-1].get("command", "") if run.environment else ""
-    named = re.search(r"jaxgen\.experiments\.(\w+)", command)
-    return named[1] if named else run.workdir.resolve().name
+    """The experiment's name, and without one the folder's."""
+    return run.args.get("experiment", "").split(".")[-1] or run.workdir.resolve().name
 
 
 def _subtitle(run: RunRecord) -> str:
     session = run.environment[-1] if run.environment else {}
     parts = [str(run.workdir)]
     if session.get("devices"):
-        parts.append(f"{session['devices']} × {session.get('device_kind', 'device')}")
+        parts.append(f"{session['devices']} x {session.get('device_kind', 'device')}")
     if session.get("started"):
         parts.append(session["started"][:16].replace("T", " ") + " UTC")
     return " · ".join(parts)
@@ -129,7 +146,7 @@ def _sessions(sessions: list[dict[str, Any]]) -> str:
 
 
 def _samples(run: RunRecord) -> list[dict[str, Any]]:
-    """[{round, pictures: [[name, PNG in base64], ...]}, ...], evenly chosen, always with the last."""
+    """[{round, pictures: [[name, PNG in base64], ...]}, ...], chosen evenly, with the last."""
     by_round: dict[int, list[tuple[str, Path]]] = {}
     for name, pictures in run.samples.items():
         for round, path in pictures:

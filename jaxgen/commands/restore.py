@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import sys
 import types
 import typing
 from pathlib import Path
@@ -23,50 +24,71 @@ class Trained:
     round: int
 
 
+@dataclasses.dataclass(frozen=True)
+class _Blank:
+    """Stands for the data where a trained system is built again: its shape, and no images."""
+
+    shape: tuple[int, int, int]
+
+    def examples(self, n):
+        import numpy as np
+
+        return {"image": np.zeros((n, *self.shape), np.uint8)}
+
+
 def open_run(workdir: Path, round: int | None = None) -> Trained:
     """Builds the system that a run folder's arguments say and restores its newest checkpoint.
 
     round: restores that checkpoint.  UserError where there is no run, or no checkpoint yet.
     """
     from jaxgen.commands.launch import start_jax
+    from jaxgen.train.checkpoints import Checkpoints, saved_rounds
     from jaxgen.train.run import read_run
 
-    record = read_run(workdir)
-    module, args = arguments(record.args)
+    folder = Path(workdir)
+    module, args = arguments(read_run(folder).args, folder)
+    # Where there is nothing to restore, the answer need not wait for JAX.
+    if not any(map(saved_rounds, [folder / "checkpoints", *folder.glob("*-*/checkpoints")])):
+        raise UserError(f"{folder} has no checkpoint yet; wait for its first --save-every rounds")
     start_jax()
     import jax
 
     from jaxgen.train import devices, game
-    from jaxgen.train.checkpoints import Checkpoints, saved_rounds
 
-    folder, system = Path(workdir), module.system(args, (args.size, args.size, args.channels))
+    system = module.system(args, _Blank((args.size, args.size, args.channels)))
     if isinstance(system, list):
         stages = [(folder / f"{i}-{stage.name}", stage.system) for i, stage in enumerate(system)]
         done = [stage for stage in stages if saved_rounds(stage[0] / "checkpoints")]
         folder, system = done[-1] if done else stages[0]
-    if not saved_rounds(folder / "checkpoints"):
-        raise UserError(f"{workdir} has no checkpoint yet; wait for its first --save-every rounds")
     mesh = devices.make_mesh(jax.local_devices()[:1])
     like = game.place(game.init(system, jax.random.key(0)), mesh)
-    checkpoints = Checkpoints(folder / "checkpoints", write=False)
-    round, states, _ = checkpoints.restore(like, round=round)
+    say = lambda line: print(line, file=sys.stderr)
+    checkpoints = Checkpoints(folder / "checkpoints", write=False, report=say)
+    found = checkpoints.restore(like, round=round)
     checkpoints.close()
-    return Trained(args, system, game.local(states), round)
+    if found is None:
+        raise UserError(f"{folder} has no checkpoint that is whole; train it further or anew")
+    return Trained(args, system, game.local(found[1]), found[0])
 
 
-def arguments(written: dict[str, Any]) -> tuple[types.ModuleType, Any]:
-    """The experiment's module and its `Args`, from a run's args.json."""
-    written = dict(written)
-    name = written.pop("experiment")
+def arguments(written: dict[str, Any], folder: Path) -> tuple[types.ModuleType, Any]:
+    """The experiment's module and its `Args`, from the args.json of the run in `folder`."""
+    name = written.get("experiment")
+    if not isinstance(name, str):
+        raise UserError(f"{folder}/args.json names no experiment; give the folder of a jaxgen run")
     try:
         module = importlib.import_module(name)
     except ImportError as error:
-        raise UserError(f"the run is of {name}, which cannot be imported: {error}") from error
+        raise UserError(
+            f"{folder} is a run of {name}, which cannot be imported ({error}); start where it was "
+            "trained, or with the jaxgen that trained it"
+        ) from error
     hints = typing.get_type_hints(module.Args)
-    known = {field.name for field in dataclasses.fields(module.Args)}
-    values = {
-        k: Path(v) if v is not None and hints[k] in (Path, Path | None) else v
-        for k, v in written.items()
-        if k in known
-    }
-    return module, module.Args(**values)
+
+    def value(field, x):  # as it was before it became JSON
+        if isinstance(x, list):
+            return tuple(x)
+        return Path(x) if x is not None and hints[field] in (Path, Path | None) else x
+
+    fields = [field.name for field in dataclasses.fields(module.Args) if field.name in written]
+    return module, module.Args(**{field: value(field, written[field]) for field in fields})

@@ -11,8 +11,6 @@ samples. Halved, it is the loss of the first GAN's code, pix2pix, CycleGAN, ToDa
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 from jax.nn import relu, softplus
 from jaxtyping import Array, Float
 
@@ -65,7 +63,7 @@ wasserstein = Pair(
     fool=lambda fake, real=None: -fake.mean(),
 )
 
-# Jolicoeur-Martineau (2018), https://arxiv.org/abs/1807.00734, RSGAN, Eqs. 4 and 5: data should
+# Jolicoeur-Martineau (2018), https://arxiv.org/abs/1807.00734, RSGAN: data should
 # look more real than the samples beside them. One term, so nothing to halve.
 relativistic = Pair(
     tell=lambda real, fake: softplus(fake - real).mean(),
@@ -81,14 +79,11 @@ relativistic_least_squares = Pair(
 
 def _more_real_than_average(a: Logits, b: Logits) -> Scalar:
     """a should look more real than b on average over the global batch, and b less than a."""
-    return softplus(_average(b) - a).mean() + softplus(b - _average(a)).mean()
+    average = lambda logits: devices.mean(logits.mean())
+    return softplus(average(b) - a).mean() + softplus(b - average(a)).mean()
 
 
-def _average(logits: Logits) -> jax.Array:
-    return devices.mean(logits.mean(0))
-
-
-# The same, RaSGAN, Eqs. 7 and 8, the losses of ESRGAN. A patch is compared with the same patch.
+# The same, RaSGAN, the losses of ESRGAN; the generator has both terms, as the paper's.
 relativistic_average = Pair(
     tell=lambda real, fake: _more_real_than_average(real, fake),
     fool=lambda fake, real: _more_real_than_average(fake, real),

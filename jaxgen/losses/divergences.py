@@ -33,7 +33,7 @@ def kullback_leibler(theta: Theta) -> Theta:
     return jnp.where(theta == 0, 0.0, jnp.inf)
 
 
-def minimax_value(jensen_shannon: Float[Array, "..."]) -> Float[Array, "..."]:
-    """V(D*, G) = -log 4 + 2 JS: the GAN's value under a perfect discriminator (Goodfellow et al.,
-    2014, Theorem 1)."""
-    return 2 * jensen_shannon - math.log(4)
+def minimax_value(js: Theta) -> Theta:
+    """V(D*, G) = -log 4 + 2 JS: the GAN's value under a perfect discriminator, from the divergence
+    in nats (Goodfellow et al., 2014, Theorem 1)."""
+    return 2 * js - math.log(4)

@@ -38,19 +38,19 @@ def between(real: Batch, fake: Batch, key: jax.Array) -> Batch:
     return real + eps * (fake - real)
 
 
-def wgan_gp(f: Critic, real: Batch, fake: Batch, key: jax.Array, target: float = 1.0) -> Scalar:
+def wgan_gp(f: Critic, real: Batch, fake: Batch, key: jax.Array, target=1.0) -> Scalar:
     """E (||grad f|| - target)^2 between data and samples, without its weight lambda = 10
     (Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028, Eq. 3)."""
     return ((slopes(f, between(real, fake, key)) - target) ** 2).mean()
 
 
-def r1(f: Critic, real: Batch, gamma: float) -> Scalar:
+def r1(f: Critic, real: Batch, gamma) -> Scalar:
     """gamma/2 E ||grad f||^2 on data (Mescheder et al., 2018, https://arxiv.org/abs/1801.04406,
     Eq. 9). No average over pixels: images in [-1, 1] are meant."""
     return gamma / 2 * squared_slopes(f, real).mean()
 
 
-def r2(f: Critic, fake: Batch, gamma: float) -> Scalar:
+def r2(f: Critic, fake: Batch, gamma) -> Scalar:
     """gamma/2 E ||grad f||^2 on samples (the same, Eq. 10)."""
     return gamma / 2 * squared_slopes(f, fake).mean()
 

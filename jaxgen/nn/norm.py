@@ -7,7 +7,7 @@ whole, so that the number of devices does not matter.
 import flax.linen as nn
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Int
 
 from jaxgen.nn.init import Initializer
 from jaxgen.train import devices
@@ -30,7 +30,9 @@ class BatchNorm(nn.Module):
     affine: bool = True
 
     @nn.compact
-    def __call__(self, x: Float[Array, "b *rest c"], *, train: bool = True):
+    def __call__(
+        self, x: Float[Array, "b *rest c"], *, train: bool = True
+    ) -> Float[Array, "b *rest c"]:
         channels = x.shape[-1:]
         if self.running:
             average = self.variable("batch_stats", "mean", jnp.zeros, channels)
@@ -78,3 +80,22 @@ class LayerNorm(nn.Module):
         wide -= wide.mean(axes, keepdims=True)
         var = (wide * wide).mean(axes, keepdims=True)
         return (wide * lax.rsqrt(var + self.epsilon) * scale + bias).astype(x.dtype)
+
+
+class ClassBatchNorm(nn.Module):
+    """`BatchNorm` with a gain and a bias for each class (Dumoulin et al., 2017; cBN)."""
+
+    classes: int
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(
+        self, x: Float[Array, "b *rest c"], label: Int[Array, "b"], *, train: bool = True
+    ) -> Float[Array, "b *rest c"]:
+        shape = (self.classes, x.shape[-1])
+        scale = self.param("scale", nn.initializers.ones, shape)[label]
+        bias = self.param("bias", nn.initializers.zeros, shape)[label]
+        wide = (len(x), *(1,) * (x.ndim - 2), x.shape[-1])
+        x = BatchNorm(self.momentum, self.epsilon, affine=False)(x, train=train)
+        return x * scale.reshape(wide).astype(x.dtype) + bias.reshape(wide).astype(x.dtype)

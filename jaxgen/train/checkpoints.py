@@ -75,15 +75,16 @@ class Checkpoints:
         """
         from orbax.checkpoint import args
 
-        if round in self._manager.all_steps():  # the same on every process
-            return
-        about = {"round": round, "players": _shapes(states), "position": position}
-        items = {_item(player): args.StandardSave(state) for player, state in states.items()}
         with self._disk():
-            self._manager.wait_until_finished()  # _finish must know whose files it reads
-            self._saving = round
-            composite = args.Composite(position=args.JsonSave(about), **items)
-            self._manager.save(round, args=composite, force=True)
+            if round not in self._manager.all_steps():  # the same on every process
+                about = {"round": round, "players": _shapes(states), "position": position}
+                items = {
+                    _item(player): args.StandardSave(state) for player, state in states.items()
+                }
+                self._manager.wait_until_finished()  # _finish must know whose files it reads
+                self._saving = round
+                composite = args.Composite(position=args.JsonSave(about), **items)
+                self._manager.save(round, args=composite, force=True)
             if wait:
                 self._manager.wait_until_finished()
 
@@ -96,22 +97,12 @@ class Checkpoints:
         its shardings, wherever they lived when they were saved. `partial`: `like` may lack players.
         `round` asks for that checkpoint alone. A damaged checkpoint is reported and moved aside, to
         `<round>.damaged`, and the one before it is taken. One of other networks is a UserError.
+        What fails though the files are whole (memory, Orbax's version) is no damage, and raised.
         """
         with self._disk("the checkpoints cannot be read"):
             self._manager.wait_until_finished()
-            while (found := self._newest(round)) is not None:
-                try:
-                    return found, *self._read(found, like, partial)
-                except UserError:
-                    raise
-                except Exception as error:
-                    # Whole by its digests, and yet Orbax fails: the other processes may not.
-                    if _processes() > 1:
-                        raise UserError(
-                            f"{self.folder / str(found)} cannot be read ({_line(error)}); move it "
-                            "away to go on from the checkpoint before it"
-                        ) from error
-                    self._aside(found, _line(error))
+            if (found := self._newest(round)) is not None:
+                return found, *self._read(found, like, partial)
         if round is not None:
             raise UserError(
                 f"{self.folder} has no whole checkpoint of round {round}; it has "
@@ -293,10 +284,6 @@ def _refusal(error: Exception) -> str | None:
         return os.strerror(error.errno)
     codes = errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EPERM, errno.EROFS
     return next((text for text in map(os.strerror, codes) if text in str(error)), None)
-
-
-def _line(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}".splitlines()[0][:120]
 
 
 def _process() -> int:

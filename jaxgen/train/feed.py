@@ -88,14 +88,18 @@ class Feed:
             for call in self._calls:
                 if self._stop.is_set():
                     return
-                minibatches = [next(self._batches) for _ in range(call.rounds * call.minibatches)]
-                arrays = jax.tree.map(lambda *xs: self._place(call, xs), *minibatches)
+                arrays = self._load(call)
                 self._put((call, arrays, self._batches.get_state()))
             self._put(None)
         except BaseException as error:  # handed to the game, which raises it
             self._put(error)
 
-    def _place(self, call, xs):
-        x = np.stack(xs).reshape(call.rounds, call.minibatches, *xs[0].shape)
+    def _load(self, call):
+        minibatches = [next(self._batches) for _ in range(call.rounds * call.minibatches)]
         where = devices.sharding(self._mesh, None, None, AXIS)
-        return jax.make_array_from_process_local_data(where, x)
+
+        def place(*xs):
+            x = np.stack(xs).reshape(call.rounds, call.minibatches, *xs[0].shape)
+            return jax.make_array_from_process_local_data(where, x)
+
+        return jax.tree.map(place, *minibatches)

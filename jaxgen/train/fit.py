@@ -56,7 +56,7 @@ def fit(
     run: a `jaxgen.train.run.Run`; None writes nothing.
     states: of earlier stages; None starts afresh.  A checkpoint in the run's folder goes first.
     precision: "float32", or "bfloat16" to compute in it with float32 weights and losses.
-    rounds_per_call: rounds that one program plays, so that a fast device does not wait for the host.
+    rounds_per_call: rounds that one program plays; a fast device then does not wait for the host.
 
     Raises Diverged where a loss stops being finite, Stopped where a signal has ended the run.
     """
@@ -87,15 +87,15 @@ def fit(
     if start >= rounds:
         return states
 
-    def save(wait=False):
+    def save(call, position, wait=False):
         book.settle()
         if not _finite({name: s.params for name, s in states.items()}):
             raise Diverged(f"round {call.last}: a player's weights are not finite")
         checkpoints.save(call.last, states, {"data": position, "book": book.state()}, wait=wait)
 
-    def picture():
+    def picture(round):
         pictures = _show(system, game.local(states), data.examples(PICTURES), key_show)
-        run.picture(call.last, jax.device_get(pictures))
+        run.picture(round, jax.device_get(pictures))
 
     programs = {}
     boundaries = (log_every, show_every, save_every)
@@ -104,6 +104,7 @@ def fit(
         stop = stack.enter_context(_signals()) if run else threading.Event()
         if checkpoints:
             stack.callback(checkpoints.close)
+        stack.callback(batches.close)
         feed = Feed(batches, calls, mesh)
         stack.callback(feed.close)
         bar = stack.enter_context(
@@ -126,14 +127,14 @@ def fit(
                 due = lambda every: call.last % every == 0 or call.last == rounds  # noqa: B023
                 if run and lead and due(show_every):
                     book.settle()
-                    picture()
+                    picture(call.last)
                 if _agree(stop, at_log=due(log_every)):
-                    save(wait=True)
+                    save(call, position, wait=True)
                     raise Stopped(
                         f"saved at round {call.last}; the same command goes on from there"
                     )
                 if checkpoints and due(save_every):
-                    save()
+                    save(call, position)
             except Diverged as error:
                 last = checkpoints and max(checkpoints.rounds(), default=None)
                 good = "" if last is None else f"; the last good checkpoint is that of round {last}"
@@ -184,7 +185,8 @@ class _Book:
                 player, _, metric = name.rpartition("/")
                 value = values[bad[0]]
                 raise Diverged(f"round {call.first + bad[0] + 1}: {metric} of {player} is {value}")
-        self.latest |= {name: float(values[-1]) for name, values in metrics.items()}
+        # The shortest decimal that is this float32, so that lines look the same after a resume.
+        self.latest |= {name: float(str(values[-1])) for name, values in metrics.items()}
         self.images += images
         self.bar.update(call.rounds)
         if call.last % self.log_every == 0 or call.last == self.bar.total:

@@ -1,8 +1,8 @@
 """Players and turns: the one training step that every system shares.
 
-A system is a small game.  Each `Player` is a Flax module with an optimizer and a `TrainState` of its
-own.  In each `Turn` some players, the learners, descend a loss while the others hold still.  One
-round plays every turn once, in order:
+A system is a small game.  Each `Player` is a Flax module with an optimizer and a `TrainState` of
+its own.  In each `Turn` some players, the learners, descend a loss while the others hold still.
+One round plays every turn once, in order:
 
     autoencoder   one player,   one turn
     GAN           two players,  two turns (k discriminator minibatches, then one of the generator)
@@ -40,8 +40,8 @@ class Player:
     inputs: example arguments of the module, as shapes (float32) or arrays; where the module keeps a
       `memory`, their first axis is the global batch, a lane a position.
     optimizer: None freezes the player (VGG, CLIP, a finished stage).
-    ema: decay of the averaged weights, by round where it is a function; batch statistics are averaged
-      with them.  Pictures and commands use the averaged weights.
+    ema: decay of the averaged weights, by round where it is a function; batch statistics are
+      averaged with them.  Pictures and commands use the averaged weights.
     variables: published or trained weights to start from, instead of the module's initialisation.
     """
 
@@ -215,10 +215,11 @@ def compile_rounds(
     precision: str = "float32",
     augment: Callable | None = None,
 ):
-    """The program of rounds of one plan: `(states, batches, rounds, key, store) -> (states, metrics)`.
+    """The program that plays rounds of one plan: `(states, batches, rounds, key, store) ->
+    (states, metrics)`.
 
-    batches: arrays [K, M, B, ...] for K rounds of M = `system.minibatches(plan)` minibatches; with a
-      `store` (a data set that lives on the devices) they are {"index": ...} into it.
+    batches: arrays [K, M, B, ...] for K rounds of M = `system.minibatches(plan)` minibatches; with
+      a `store` (a data set that lives on the devices) they are {"index": ...} into it.
     rounds: [K] the rounds' numbers.
     metrics: {"turn/metric": [K]}, the mean over the turn's minibatches.
     """

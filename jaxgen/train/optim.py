@@ -6,7 +6,7 @@ import optax
 
 
 def clip_weights(limit: float) -> optax.GradientTransformation:
-    """Changes updates so that the updated weights stay in [-limit, limit] (WGAN, Alg. 1, line 7)."""
+    """Changes updates so that the new weights stay in [-limit, limit] (WGAN, Alg. 1, line 7)."""
 
     def update(updates, state, params):
         clip = lambda w, u: jnp.clip(w + u, -limit, limit) - w
@@ -18,8 +18,8 @@ def clip_weights(limit: float) -> optax.GradientTransformation:
 def rmsprop(learning_rate) -> optax.GradientTransformation:
     """RMSProp as torch has it, g / (sqrt(v) + 1e-8) with v's decay 0.99.
 
-    optax's own defaults differ (decay 0.9, epsilon inside the root), and with gradients as small as a
-    clipped critic's the steps come out up to 3.5 times smaller.
+    optax's own defaults differ (decay 0.9, epsilon inside the root), and with gradients as small
+    as a clipped critic's the steps come out up to 3.5 times smaller.
     """
     return optax.rmsprop(learning_rate, decay=0.99, eps=1e-8, eps_in_sqrt=False)
 
@@ -27,8 +27,8 @@ def rmsprop(learning_rate) -> optax.GradientTransformation:
 def sgd_goodfellow(learning_rate: float, rounds: int) -> optax.GradientTransformation:
     """SGD of GAN (2014): rate / 1.000004 after every minibatch, momentum from 0.5 to 0.7.
 
-    The released code raises the momentum linearly over 250 epochs; here over `rounds`.  Its momentum
-    is the classic one, v <- m v - lr g, so the rate scales what enters the velocity.
+    The released code raises the momentum linearly over 250 epochs; here over `rounds`.  It is the
+    classic one, v <- m v - lr g: the rate scales what enters the velocity.
     """
 
     def init(params):

@@ -40,7 +40,8 @@ def inherit(old: States, new: States) -> dict[str, PlayerState]:
 class Stage:
     """A system, its data, its rounds, and what it takes over from the stage before.
 
-    carry: (old states, fresh states) -> states.  LAPGAN's levels start afresh: `lambda old, new: new`.
+    carry: (old states, fresh states) -> states.  LAPGAN's levels start afresh, with
+      `lambda old, new: new`.
     """
 
     name: str

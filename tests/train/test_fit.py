@@ -61,6 +61,7 @@ class Dying(Points):
 
         class Batches:
             get_state, set_state = inner.get_state, inner.set_state
+            close = inner.close
 
             def __next__(self):
                 if inner.next >= data.after:
@@ -114,6 +115,7 @@ def test_a_signal_saves_and_stops(tmp_path, number):
 
             class Batches:
                 get_state, set_state = inner.get_state, inner.set_state
+                close = inner.close
 
                 def __next__(self):
                     if inner.next == 14:

@@ -42,6 +42,9 @@ class _Batches:
             return {"index": rows}
         return {k: v[rows] for k, v in self.data.arrays.items()}
 
+    def close(self):
+        pass
+
     def get_state(self):
         return {"next": self.next}
 

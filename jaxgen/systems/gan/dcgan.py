@@ -13,9 +13,9 @@ learns from the same fakes, without the penalty.
 
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from jaxgen.losses.adversarial import non_saturating as game
-from jaxgen.models import dcgan as models
 from jaxgen.sample.interpolation import lerp, slerp
 from jaxgen.train import draw
 from jaxgen.train.game import Player, System, Turn, Use
@@ -23,22 +23,25 @@ from jaxgen.train.game import Player, System, Turn, Use
 LATENT = 100
 
 
+def normal(key, n):
+    return draw.normal(key, n, (LATENT,))
+
+
+def uniform(key, n):
+    return draw.uniform(key, n, (LATENT,), -1.0, 1.0)
+
+
 def dcgan(
-    size: int,
-    channels: int,
-    variant: str = "torch",
-    width: int = 64,
+    generator: nn.Module,
+    discriminator: nn.Module,
+    shape: tuple[int, int, int],
+    noise=normal,
     lr: float = 2e-4,
 ) -> System:
-    """variant: "torch" (4x4 kernels, z ~ N(0, I)) or "paper" (5x5, z ~ U(-1, 1), width 128)."""
-    paper = variant == "paper"
-    generator = models.PaperGenerator if paper else models.Generator
-    discriminator = models.PaperDiscriminator if paper else models.Discriminator
+    """Networks of `models.dcgan` on images of `shape` [H, W, C].
 
-    def noise(key, n):
-        if paper:
-            return draw.uniform(key, n, (LATENT,), -1.0, 1.0)
-        return draw.normal(key, n, (LATENT,))
+    noise: `normal` for the 4x4 networks of dcgan.torch, `uniform` for the paper's 5x5 ones.
+    """
 
     def discriminator_loss(nets, batch, key):
         real = batch["image"]  # [b, H, W, C] in [-1, 1]
@@ -51,24 +54,22 @@ def dcgan(
         fake = nets.generator(noise(key, len(batch["image"])))
         return game.fool(nets.discriminator(fake)), {}
 
-    def show(nets, batch, key):
-        return {"samples": generate(nets, noise(key, len(batch["image"])))}
-
     def generate(nets, z):
         return nets.generator(z, train=False)
+
+    def show(nets, batch, key):
+        return {"samples": generate(nets, noise(key, len(batch["image"])))}
 
     adam = optax.adam(lr, b1=0.5, b2=0.999)
     return System(
         players={
-            "generator": Player(generator(size, channels, width), [(2, LATENT)], adam),
-            "discriminator": Player(
-                discriminator(size, width), [jnp.zeros((2, size, size, channels))], adam
-            ),
+            "generator": Player(generator, [(2, LATENT)], adam),
+            "discriminator": Player(discriminator, [jnp.zeros((2, *shape))], adam),
         },
         turns=(
             Turn(("discriminator",), discriminator_loss),
             Turn(("generator",), generator_loss, fresh=False),
         ),
         show=show,
-        use=Use(noise, generate, lerp if paper else slerp),
+        use=Use(noise, generate, slerp if noise is normal else lerp),
     )

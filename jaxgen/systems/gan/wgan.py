@@ -6,18 +6,19 @@ A critic f estimates the earth-mover distance between data and samples (Eqs. 2 a
 
 and the generator g descends the estimate.  f is kept Lipschitz by clipping its weights (Alg. 1).
 
-Deviations.  As Alg. 1 says, and unlike the authors' code, the clipping follows each step rather than
-precedes it: the code's generator sees a critic one step outside of the box.  The code's signs are
-both the other way round, which is the same game.
+Deviations.  As Alg. 1 says, and unlike the authors' code, the clipping follows each step rather
+than precedes it: the code's generator sees a critic one step outside of the box.  The code's signs
+are both the other way round, which is the same game.
 """
 
 from collections.abc import Callable
 
+import jax
 import jax.numpy as jnp
 import optax
+from flax import linen as nn
 
 from jaxgen.losses.adversarial import wasserstein as game
-from jaxgen.models.dcgan import Discriminator, Generator
 from jaxgen.train import draw
 from jaxgen.train.game import Player, System, Turn, Use
 from jaxgen.train.optim import clip_weights, rmsprop
@@ -41,6 +42,7 @@ def critic_loss(nets, batch, key):
 
 
 def generator_loss(nets, batch, key):
+    key = jax.random.fold_in(key, 1)  # other samples than the critic has just judged
     fake = nets.generator(noise(key, len(batch["image"])))
     return game.fool(nets.critic(fake)), {}
 
@@ -54,22 +56,22 @@ def show(nets, batch, key):
 
 
 def wgan(
-    size: int,
-    channels: int,
-    width: int = 64,
+    generator: nn.Module,
+    critic: nn.Module,
+    shape: tuple[int, int, int],
     lr: float = 5e-5,
     clip: float = 0.01,
-    critic_steps: int | Callable[[int], int] = authors_schedule(),
-    generator_norm: bool = True,
+    critic_steps: int | Callable[[int], int] = 5,
 ) -> System:
-    """DCGAN's networks without the sigmoid; `generator_norm=False` is Sec. 4.3's harder case."""
-    generator = Generator(size, channels, width, norm=generator_norm)
+    """DCGAN's networks without the sigmoid, or those of Sec. 4.3, on images of `shape` [H, W, C].
+
+    critic_steps: a round; `authors_schedule()` is the released code's.
+    """
     clipped = optax.chain(rmsprop(lr), clip_weights(clip))
-    image = jnp.zeros((2, size, size, channels))
     return System(
         players={
             "generator": Player(generator, [(2, LATENT)], rmsprop(lr)),
-            "critic": Player(Discriminator(size, width), [image], clipped),
+            "critic": Player(critic, [jnp.zeros((2, *shape))], clipped),
         },
         turns=(
             Turn(("critic",), critic_loss, times=critic_steps),

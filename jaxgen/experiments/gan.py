@@ -1,0 +1,55 @@
+"""The first GAN on digits: `python -m jaxgen.experiments.gan`."""
+
+import dataclasses
+from typing import ClassVar, Literal
+
+from jaxgen.commands.launch import Arguments, launch
+
+
+@dataclasses.dataclass(frozen=True)
+class Args(Arguments):
+    """Generative adversarial nets (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661.
+
+    The defaults are the recipe experiments/gan/quick.toml, sized for two CPU cores; the paper's
+    numbers are in experiments/gan/paper.toml.
+    """
+
+    size: int = 28
+    channels: Literal[1, 3, 4] = 1
+    rounds: int = 8000
+    batch_size: int = 100
+    loss: Literal["non-saturating", "minimax"] = "non-saturating"
+    """What the generator ascends or descends: log D(G(z)), or log(1 - D(G(z))) as in Eq. 1."""
+    steps: int = 1
+    """Discriminator steps a round, k of Algorithm 1."""
+    lr: float = 0.1
+    """SGD's learning rate, of both players; it decays by 1.000004 a step."""
+    width: int = 1200
+    """Units of the generator's two hidden layers."""
+    units: int = 240
+    """Maxout units of the discriminator's two hidden layers, of 5 pieces each."""
+
+    rounds_matter: ClassVar[bool] = True
+
+
+def system(args: Args, data):
+    import numpy as np
+
+    from jaxgen.losses import adversarial
+    from jaxgen.models import mlp
+    from jaxgen.systems.gan.gan import gan
+    from jaxgen.train.optim import sgd_goodfellow
+
+    mean = data.examples(1000)["image"].mean(axis=0) / 127.5 - 1
+    generator = mlp.Generator(
+        data.shape, (args.width, args.width), bias_init=mlp.marginal(np.float32(mean))
+    )
+    discriminator = mlp.Discriminator(args.units)
+    minimax = args.loss == "minimax"
+    game = adversarial.minimax if minimax else adversarial.non_saturating
+    sgd = sgd_goodfellow(args.lr, args.rounds)
+    return gan(generator, discriminator, data.shape, sgd, game, args.steps)
+
+
+if __name__ == "__main__":
+    launch(system)

@@ -1,0 +1,80 @@
+"""WGAN with gradient penalty (Gulrajani et al., 2017), https://arxiv.org/abs/1704.00028.
+
+The critic of a Wasserstein GAN is kept 1-Lipschitz by a penalty on its slope (Eq. 3),
+
+    L = E_z f(g(z)) - E_x f(x) + lambda E (|grad f(x^)|_2 - 1)^2,
+
+with x^ uniform on the line between a datum and a sample.  The critic has no batch normalisation, as
+the penalty is on each example's own slope.
+
+Deviations.  None from Alg. 1; its numbers (lambda 10, n_critic 5, Adam 1e-4 with betas 0 and 0.9)
+differ from script to script in the authors' code, so they are arguments.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxgen.losses.adversarial import wasserstein as game
+from jaxgen.losses.penalties import wgan_gp as slope_penalty
+from jaxgen.train import draw
+from jaxgen.train.game import Player, System, Turn, Use
+
+LATENT = 128
+
+
+def noise(key, n):
+    return draw.normal(key, n, (LATENT,))
+
+
+def generate(nets, z):
+    return nets.generator(z, train=False)
+
+
+def show(nets, batch, key):
+    return {"samples": generate(nets, noise(key, len(batch["image"])))}
+
+
+def wgan_gp(
+    generator: nn.Module,
+    critic: nn.Module,
+    shape: tuple[int, int, int],
+    generator_optimizer: optax.GradientTransformation,
+    critic_optimizer: optax.GradientTransformation,
+    penalty: float = 10.0,
+    target: float = 1.0,
+    critic_steps: int = 5,
+) -> System:
+    """Networks of `models.wgan_gp` on images of `shape` [H, W, C].
+
+    penalty: lambda.  target: the slope that the critic is held to, per unit of the images; the
+    paper's MNIST is in [0, 1], which makes it 1/2 for images in [-1, 1].
+    """
+
+    def critic_loss(nets, batch, key):
+        real = batch["image"]  # [b, H, W, C] in [-1, 1]
+        key_z, key_line = jax.random.split(key)
+        fake = nets.generator(noise(key_z, len(real)))
+        on_real, on_fake = nets.critic(real), nets.critic(fake)
+        slope = slope_penalty(nets.critic.still, real, fake, key_line, target)
+        metrics = {"distance": on_real.mean() - on_fake.mean(), "penalty": slope}
+        return game.tell(on_real, on_fake) + penalty * slope, metrics
+
+    def generator_loss(nets, batch, key):
+        key_z = jax.random.fold_in(key, 1)  # other samples than the critic has just judged
+        fake = nets.generator(noise(key_z, len(batch["image"])))
+        return game.fool(nets.critic(fake)), {}
+
+    return System(
+        players={
+            "generator": Player(generator, [(2, LATENT)], generator_optimizer),
+            "critic": Player(critic, [jnp.zeros((2, *shape))], critic_optimizer),
+        },
+        turns=(
+            Turn(("critic",), critic_loss, times=critic_steps),
+            Turn(("generator",), generator_loss, fresh=False),
+        ),
+        show=show,
+        use=Use(noise, generate),
+    )

@@ -1,0 +1,114 @@
+"""Convolutions against torch (golden files) and against JAX's own, to the second derivative."""
+
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+from jax.sharding import PartitionSpec as P
+
+from jaxgen.nn.conv import conv, conv_transpose
+from jaxgen.train import devices
+
+GOLDEN = Path(__file__).parents[1] / "golden"
+
+
+@pytest.fixture(autouse=True)
+def exact():
+    with jax.default_matmul_precision("highest"):
+        yield
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("k4s2p1", (2, 1)),
+        ("k4s1p0", (1, 0)),
+        ("k5s2p2op1", (2, 2, 1)),
+        ("k3s2p1op1", (2, 1, 1)),
+        ("3d", (2, 1)),
+    ],
+)
+def test_transposed_like_torch(name, arguments):
+    golden = np.load(GOLDEN / "a/dcgan_ops.npz")
+    kernel = golden[f"param_w_{name}"]  # [i, o, *window]
+    window = tuple(range(2, kernel.ndim))
+    kernel = jnp.asarray(np.flip(kernel, window).transpose(*window, 0, 1))
+    x = jnp.asarray(np.moveaxis(golden[f"in_x_{name}"], 1, -1))
+    want = golden["out_3d_k4s2p1" if name == "3d" else f"out_{name}"]
+    got = np.moveaxis(conv_transpose(x, kernel, *arguments), -1, 1)
+    np.testing.assert_allclose(got, want, rtol=1e-5, atol=2e-5)
+
+
+def jax_conv(x, kernel, stride, padding):
+    pads = padding if padding == "SAME" else [(padding, padding)] * (x.ndim - 2)
+    letters = "DHW"[2 - x.ndim :]
+    numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    return lax.conv_general_dilated(
+        x, kernel, (stride,) * (x.ndim - 2), pads, dimension_numbers=numbers
+    )
+
+
+def jax_conv_transpose(x, kernel, stride, padding):
+    letters = "DHW"[2 - x.ndim :]
+    numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    if padding != "SAME":
+        padding = [(k - 1 - padding, k - 1 - padding) for k in kernel.shape[:-2]]
+    return lax.conv_transpose(
+        x, kernel, (stride,) * (x.ndim - 2), padding, dimension_numbers=numbers
+    )
+
+
+def slope_loss(f):
+    """Its gradients need every second derivative of f."""
+
+    def loss(x, kernel):
+        bend = lambda x, kernel: jnp.tanh(f(x, kernel)).sum()
+        dx, dk = jax.grad(bend, argnums=(0, 1))(x, kernel)
+        return (dx**2).mean() + (dk**2).mean()
+
+    return jax.jit(jax.value_and_grad(loss, argnums=(0, 1)))
+
+
+@pytest.mark.parametrize(
+    ("side", "k", "stride", "padding"),
+    [
+        ((7, 6), 4, 2, 1),
+        ((6, 7), 5, 3, "SAME"),
+        ((4, 4), 4, 1, 0),
+        ((4, 3, 4), 3, 2, 1),  # the last pixels of a side are not read
+    ],
+)
+@pytest.mark.parametrize(("ours", "jaxs"), [(conv, jax_conv), (conv_transpose, jax_conv_transpose)])
+def test_like_jax_to_the_second_derivative(side, k, stride, padding, ours, jaxs):
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (2, *side, 2))
+    kernel = 0.1 * jax.random.normal(keys[1], (*(k,) * len(side), 2, 3))
+    want = slope_loss(lambda x, kernel: jaxs(x, kernel, stride, padding))(x, kernel)
+    got = slope_loss(lambda x, kernel: ours(x, kernel, stride, padding))(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), want, got)
+
+
+@pytest.mark.parametrize("f", [conv, conv_transpose])
+def test_weight_gradient_is_summed_over_devices_once(f):
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (8, 4, 4, 2))
+    kernel = jax.random.normal(keys[1], (4, 4, 2, 2))
+    loss = lambda kernel, x: devices.mean(jnp.tanh(f(x, kernel, 2, 1)).mean())
+    many = jax.shard_map(
+        jax.grad(loss),
+        mesh=devices.make_mesh(),
+        in_specs=(P(), P(devices.AXIS)),
+        out_specs=P(),
+    )
+    np.testing.assert_allclose(
+        jax.jit(many)(kernel, x), jax.grad(loss)(kernel, x), rtol=1e-5, atol=1e-7
+    )
+
+
+def test_bfloat16_stays():
+    x, kernel = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((4, 4, 2, 2), jnp.bfloat16)
+    gradient = jax.grad(lambda k: conv_transpose(x, k).astype(jnp.float32).sum())(kernel)
+    assert gradient.dtype == jnp.bfloat16
