@@ -2,7 +2,7 @@
 
 An experiment is a module with a dataclass `Args` (its flags; their docstrings are the help) and a
 function `system(args, data)`: a System, or a list of Stages; it may look at `data.shape` and
-`data.examples(n)`.  Nothing here imports JAX before the arguments and the data are known to be right.
+`data.examples(n)`.  Nothing here imports JAX before the arguments and the data are right.
 """
 
 import dataclasses
@@ -151,7 +151,7 @@ def _recipe(kind: type, name: str, path: Path) -> list[str]:
             several = value if isinstance(value, list) else [value]
             flags[field] = [f"--{_flag(field)}", *map(str, several)]
     try:
-        _flags(kind, name, sum(flags.values(), []))
+        _flags(kind, name, together := [word for argv in flags.values() for word in argv])
     except UserError:
         for field, argv in flags.items():  # which one is it?
             try:
@@ -160,7 +160,7 @@ def _recipe(kind: type, name: str, path: Path) -> list[str]:
                 value = json.dumps(values[field], default=str)
                 raise UserError(f"recipe {path}, {field} = {value}: {error}") from None
         raise
-    return sum(flags.values(), [])
+    return together
 
 
 def train(name: str, system: Callable, args: Any) -> None:

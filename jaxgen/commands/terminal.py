@@ -77,7 +77,7 @@ def _say(name, what, code):
 
 
 def _problem(box: str) -> str:
-    """The line for a box of tyro's: what is wrong in our words, where they are known, and a hint."""
+    """One line for a box of tyro's: what is wrong, in our words where they are known, and a hint."""
     text = [re.sub(r"\s+", " ", line.strip("│ ")) for line in box.splitlines()[1:-1]]
     rules = [i for i, line in enumerate(text) if set(line) == {"─"}]
     problem = " ".join(text[: rules[0]] if rules else text).rstrip(".")
