@@ -1,7 +1,24 @@
-"""Four CPU devices for every test, and shapes checked by jaxtyping and beartype."""
+"""Four CPU devices for every test, shapes checked by jaxtyping and beartype, one cache of programs."""
+
+import os
+import shutil
+import tempfile
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
 install_import_hook(["jaxgen.models", "jaxgen.losses", "jaxgen.sample"], "beartype.beartype")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _programs():
+    """Programs that several tests compile are compiled once, also by the commands they start."""
+    folder = tempfile.mkdtemp(prefix="jaxgen-programs-")
+    jax.config.update("jax_compilation_cache_dir", folder)
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
+    yield
+    del os.environ["JAX_COMPILATION_CACHE_DIR"]
+    shutil.rmtree(folder)

@@ -41,6 +41,7 @@ def interpolate(
     """
     at_least(1, steps=steps, batch=batch)
     at_least(2, n=n)
+    at_least(0, seed=seed)
     if not fps > 0:
         raise UserError(f"--fps is above 0, not {fps:g}")
     if out and out.suffix not in (*FILMS, ".png"):

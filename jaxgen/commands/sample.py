@@ -43,6 +43,7 @@ def sample(
     from jaxgen.commands.restore import open_run
 
     at_least(1, n=n, batch=batch)
+    at_least(0, seed=seed)
     if out and not single and out.suffix.lower() != ".png":
         raise UserError(f"--out {out} is no .png file; name one, or ask for a folder with --single")
     trained = open_run(run, round)

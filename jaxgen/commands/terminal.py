@@ -77,17 +77,22 @@ def _say(name, what, code):
 
 
 def _problem(box: str) -> str:
-    """One line for a box of tyro's: what is wrong, in our words where they are known, and a hint."""
-    text = [re.sub(r"\s+", " ", line.strip("│ ")) for line in box.splitlines()[1:-1]]
-    rules = [i for i, line in enumerate(text) if set(line) == {"─"}]
-    problem = " ".join(text[: rules[0]] if rules else text).rstrip(".")
+    """The line for tyro's box: what is wrong, in our words where they are known, and a hint."""
+    sections, rule = [""], re.compile("[-─]{9,}")  # a terminal without UTF-8 gets plain boxes
+    for line in box.splitlines()[1:]:  # the first is a title
+        line = re.sub(r"\s+", " ", line.strip("│╰─╯ "))
+        if rule.fullmatch(line) or not line:
+            sections.append("")
+        else:
+            sections[-1] = f"{sections[-1]} {line}".strip()
+    problem, *more = list(filter(None, sections)) or ["these arguments do not fit"]
+    problem = problem.rstrip(".")
     for pattern, words in _WORDS:
         if found := re.fullmatch(pattern, problem):
             problem = words(*found.groups())
             break
-    after = text.index("Perhaps you meant:") + 1 if "Perhaps you meant:" in text else len(text)
-    near = re.search(r"--[\w-]+", " ".join(text[after:]))
-    return f"{problem}; " + (f"did you mean {near[0]}?" if near else "--help lists what there is")
+    near = re.search(r"Perhaps you meant: (--[\w-]+)", " ".join(more))
+    return f"{problem}; " + (f"did you mean {near[1]}?" if near else "--help lists what there is")
 
 
 _WORDS: tuple[tuple[str, Callable[..., str]], ...] = (

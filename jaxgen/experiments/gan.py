@@ -33,7 +33,7 @@ class Args(Arguments):
 
 
 def system(args: Args, data):
-    import numpy as np
+    import jax.numpy as jnp
 
     from jaxgen.losses import adversarial
     from jaxgen.models import mlp
@@ -42,7 +42,7 @@ def system(args: Args, data):
 
     mean = data.examples(1000)["image"].mean(axis=0) / 127.5 - 1
     generator = mlp.Generator(
-        data.shape, (args.width, args.width), bias_init=mlp.marginal(np.float32(mean))
+        data.shape, (args.width, args.width), bias_init=mlp.marginal(jnp.asarray(mean, jnp.float32))
     )
     discriminator = mlp.Discriminator(args.units)
     minimax = args.loss == "minimax"

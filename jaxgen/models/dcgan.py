@@ -2,8 +2,8 @@
 
 Two forms are published. `Generator` and `Discriminator` are those of dcgan.torch and PyTorch's
 example (4x4 kernels, no dense layer), `PaperGenerator` and `PaperDiscriminator` those of the
-paper's Theano code (5x5 kernels, a dense layer at the 4x4 end, batch statistics always). No layer has a
-bias but batch normalisation. Every doubling of the size is a level more; 64 is the paper's.
+paper's Theano code (5x5 kernels, a dense layer at the 4x4 end, batch statistics always). Only
+batch normalisation has biases. Every doubling of the size is a level more; 64 is the paper's.
 """
 
 from functools import partial
