@@ -1,4 +1,4 @@
-"""Four CPU devices for every test, shapes checked by jaxtyping and beartype, one cache of programs."""
+"""Four CPU devices for every test, checked shapes, and one cache of compiled programs."""
 
 import os
 import shutil

@@ -102,7 +102,8 @@ def test_contract(row, on, tmp_path, capsys):
     play(experiment, tmp_path / "c", 4, **flags)
     for four, one in zip(lines, metrics(tmp_path / "c"), strict=True):
         for name in four:
-            assert math.isclose(four[name], one[name], rel_tol=1e-4, abs_tol=1e-6), (name, four, one)
+            near = math.isclose(four[name], one[name], rel_tol=1e-4, abs_tol=1e-6)
+            assert near, (name, four, one)
 
 
 def _shape(args):

@@ -225,7 +225,7 @@ def start_jax(multihost: bool = False) -> None:
     import jax
 
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        from jaxgen.data.emoji import cache_folder
+        from jaxgen.files import cache_folder
 
         jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.train.files import replacing
+from jaxgen.files import replacing
 from jaxgen.train.run import RunRecord, read_run
 
 PICTURES = 60  # at most, evenly chosen

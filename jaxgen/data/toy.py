@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.data.sources import digest
 from jaxgen.train import draw
 
 _ANGLES = np.arange(8) * np.pi / 4
@@ -41,3 +42,40 @@ def _mixture(key, n, modes, std):
     key_mode, key_noise = jax.random.split(key)
     chosen = draw.randint(key_mode, n, (), 0, len(modes))
     return jnp.asarray(modes)[chosen] + std * draw.normal(key_noise, n, (2,))
+
+
+class Endless:
+    """A distribution as data for `fit`: every minibatch {"x": [B, 2]} is drawn anew, by the training
+    program itself.  What is loaded is a row of places to fill."""
+
+    resident = None
+
+    def __init__(self, sample):
+        self.sample = sample
+        self.fingerprint = digest(sample.__name__)
+
+    def augment(self, batch, key):
+        return {"x": self.sample(key, len(batch["place"]))}
+
+    def examples(self, n: int) -> dict[str, np.ndarray]:
+        return {"x": np.asarray(self.sample(jax.random.key(0), n))}
+
+    def batches(self, batch_size, seed, *, process=0, processes=1, indices=False):
+        return _Places(batch_size // processes)
+
+
+class _Places:
+    def __init__(self, share):
+        self._batch = {"place": np.zeros(share, np.int32)}
+
+    def __next__(self):
+        return self._batch
+
+    def get_state(self):
+        return {}
+
+    def set_state(self, state):
+        pass
+
+    def close(self):
+        pass

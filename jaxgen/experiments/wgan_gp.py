@@ -73,7 +73,8 @@ def system(args: Args, data):
         critic,
         data.shape,
         *adams,
-        penalty=args.penalty,
+        # (2 s - 1)^2 = 4 (s - 1/2)^2: what a slope s per unit of [-1, 1] is on [0, 1].
+        penalty=args.penalty * (4 if unit else 1),
         target=0.5 if unit else 1.0,
         critic_steps=args.critic_steps,
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from jaxgen.train.files import replacing
+from jaxgen.files import replacing
 
 
 def as_uint8(images) -> np.ndarray:

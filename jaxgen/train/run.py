@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from jaxgen.errors import UserError
+from jaxgen.files import replacing
 from jaxgen.train.checkpoints import cannot_write, saved_rounds
-from jaxgen.train.files import replacing
 
 # What may change when a run goes on: it says where, how often to look and how fast to go, and
 # touches neither the weights nor the data. A run whose schedule does not depend on its length may

@@ -48,8 +48,8 @@ def wgan_gp(
 ) -> System:
     """Networks of `models.wgan_gp` on images of `shape` [H, W, C].
 
-    penalty: lambda.  target: the slope that the critic is held to, per unit of the images; the
-    paper's MNIST is in [0, 1], which makes it 1/2 for images in [-1, 1].
+    penalty: lambda.  target: the slope that the critic is held to, per unit of the images; for the
+    paper's MNIST, in [0, 1], that is 1/2 per unit of [-1, 1], and the penalty 4 lambda.
     """
 
     def critic_loss(nets, batch, key):
