@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import tyro
 
@@ -139,12 +139,17 @@ def _recipe(kind: type, name: str, path: Path) -> list[str]:
     except ValueError as error:  # not TOML, or not text
         raise UserError(f"recipe {path} is not TOML: {error}; mend it") from None
     fields = sorted({field.name for field in dataclasses.fields(kind)} - {"recipe"})
-    flags = {}
+    hints, flags = get_type_hints(kind), {}
     for field, value in values.items():
         if field not in fields:
             near = difflib.get_close_matches(field, fields, 1)
             hint = f"did you mean {near[0]}?" if near else f"it may set {listed(fields, 'and')}"
             raise UserError(f"recipe {path}: there is no argument {field!r}; {hint}")
+        if (hints[field] is bool) != isinstance(value, bool):
+            kind_of = "is true or false" if hints[field] is bool else "takes a value"
+            raise UserError(
+                f"recipe {path}: {field} {kind_of}, not {json.dumps(value, default=str)}"
+            )
         if isinstance(value, bool):
             flags[field] = [f"--{_flag(field)}" if value else f"--no-{_flag(field)}"]
         else:
@@ -235,6 +240,6 @@ def start_jax(multihost: bool = False) -> None:
         start_processes()
     try:
         jax.devices()
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
+    except (RuntimeError, AssertionError) as error:  # a platform that is missing, or none left
+        reason = str(error).split("\n")[0] or f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}"
         raise UserError(f"JAX has no device to run on ({reason}); check JAX_PLATFORMS") from error

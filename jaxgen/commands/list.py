@@ -25,8 +25,11 @@ def catalogue(folder: Annotated[Positional[Path], arg(metavar="DIR")] = Path("ru
     if not folder.is_dir() and folder != Path("runs"):
         raise UserError(f"there is no folder {folder}; name the one that holds the runs")
     lines = ["experiments (python -m jaxgen.experiments.NAME --help)", ""]
-    for name, paper, data, recipes in experiments():
-        lines += [f"  {name:14}{paper}", f"  {'':14}data {data}; recipes: {recipes or 'none'}"]
+    found = list(experiments())
+    wide = max(len(name) for name, *_ in found)
+    for name, paper, data, recipes in found:
+        lines += [f"  {name:{wide}}  {paper}", f"  {'':{wide}}  data: {data}"]
+        lines[-1] += f"; recipes: {recipes}" if recipes else ""
     rows = list(runs(folder))
     lines += ["", f"runs in {folder}" if rows else f"no runs in {folder} yet"]
     if rows:
@@ -46,7 +49,9 @@ def experiments() -> Iterator[tuple[str, str, str, str]]:
             yield found.name, f"cannot be imported: {error}", "unknown", ""
             continue
         paper = " ".join((args.__doc__ or "").strip().split("\n\n")[0].split())
-        [data] = [field.default for field in dataclasses.fields(args) if field.name == "data"]
+        data = {field.name: field.default for field in dataclasses.fields(args)}.get(
+            "data", "its own"
+        )
         yield found.name, paper, data, ", ".join(map(str, recipes(found.name)))
 
 

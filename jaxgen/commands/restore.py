@@ -47,6 +47,8 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
 
     folder = Path(workdir)
     module, args = arguments(read_run(folder).args, folder)
+    if not hasattr(module, "system"):
+        raise UserError(f"{folder} is a run of {module.__name__}, a study: it has no single system")
     # Where there is nothing to restore, the answer need not wait for JAX.
     if not any(map(saved_rounds, [folder / "checkpoints", *folder.glob("*-*/checkpoints")])):
         raise UserError(f"{folder} has no checkpoint yet; wait for its first --save-every rounds")

@@ -1,6 +1,7 @@
 """Images of any size, mode and bit depth as uint8 arrays [H, W, C]; then squares of one size."""
 
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -38,6 +39,7 @@ def decode(file: Path | str | bytes, name: str = "") -> np.ndarray:
         raise UserError(f"{name}: no such file; it was there when the run began") from None
     except Exception as error:  # Pillow raises many kinds for a broken file
         reason = str(error).split("\n")[0] or type(error).__name__
+        reason = re.sub(r" file <_io.*", "", reason)  # of no use to a person
         raise UserError(
             f"{name} is not a readable image ({reason}); replace it by a whole PNG or JPEG, or "
             "move it away"

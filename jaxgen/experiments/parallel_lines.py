@@ -37,6 +37,8 @@ class Args(Basic):
     def check(self):
         if self.thetas < 3 or self.thetas % 2 == 0:
             raise UserError(f"--thetas is an odd number from 3 on, not {self.thetas}")
+        if self.penalty <= 0:
+            raise UserError(f"--penalty is more than 0, not {self.penalty:g}")
 
 
 def study(args: Args, run) -> None:
@@ -61,8 +63,9 @@ def study(args: Args, run) -> None:
     value, slope = measured["minimax"]  # V = 2 JS - log 4
     js, js_slope = (value + math.log(4)) / 2, slope / 2
     em, em_slope = measured["wgan-gp"]
-    clipped, clipped_slope = (x / measured["clipped"][0][-1] for x in measured["clipped"])
-    truth = np.asarray(divergences.earth_mover(theta))
+    truth = np.asarray(divergences.earth_mover(theta), float)
+    scale = measured["clipped"][0] @ truth / (truth @ truth)  # arbitrary, so fitted away
+    clipped, clipped_slope = (x / scale for x in measured["clipped"])
     away = theta != 0
     error = lambda a, b: float(np.abs(a - b).max())
     numbers = {
@@ -71,7 +74,8 @@ def study(args: Args, run) -> None:
         "js_slope": js_slope.tolist(),
         "em": em.tolist(),
         "em_slope": em_slope.tolist(),
-        "clipped_over_its_value_at_1": clipped.tolist(),
+        "clipped": clipped.tolist(),
+        "clipped_scale": float(scale),
         "js_max_error": error(js, divergences.jensen_shannon(theta)),
         "em_max_error": error(em, truth),
         "em_max_error_from_penalised_optimum": error(em, penalised(theta, args.penalty)),
@@ -111,47 +115,44 @@ def penalised(theta, penalty: float):
     return abs(theta) * (1 + abs(theta) / (2 * penalty))
 
 
-def draw(theta, distances, slopes, penalty):
+def draw(theta, distances, slopes, penalty: float):
     """The estimates over theta, and their slopes, beside the closed forms."""
     import numpy as np
     from matplotlib.figure import Figure
 
-    blue, orange, green, ink = "#0072B2", "#D55E00", "#009E73", "#444444"
-    figure = Figure(figsize=(11, 4.6), layout="constrained")
+    blue, orange, green = "#0072B2", "#D55E00", "#009E73"
+    figure = Figure(figsize=(11, 4.8), layout="constrained")
     left, right = figure.subplots(1, 2)
-    left_x, right_x = np.linspace(-1, 0, 50), np.linspace(0, 1, 50)
-    for half in (left_x, right_x):
-        left.plot(half, np.full(50, math.log(2)), color=blue, lw=1.4, zorder=1)
-        left.plot(half, np.abs(half), color=orange, lw=1.4, zorder=1)
-        side = -1 if half is left_x else 1
-        right.plot(half, np.zeros(50), color=blue, lw=1.4, zorder=1)
-        right.plot(half, np.full(50, side), color=orange, lw=1.4, zorder=1)
-    fine = np.linspace(-1, 1, 201)
-    left.plot(fine, penalised(fine, penalty), color=orange, lw=1, ls=":", zorder=1)
-    left.plot(0, 0, "o", ms=4, color=blue, zorder=1)
+    for half in np.linspace(-1, 0, 99), np.linspace(0, 1, 99):
+        flat = np.ones_like(half)
+        left.plot(half, flat * math.log(2), color=blue, zorder=1)
+        left.plot(half, np.abs(half), color=orange, zorder=1)
+        right.plot(half, flat * 0, color=blue, zorder=1)
+        right.plot(half, flat * np.sign(half.sum()), color=orange, zorder=1)
     marks = {
-        "js": ("o", blue, "GAN's discriminator: (V + log 4) / 2"),
-        "em": ("^", orange, "critic with gradient penalty: E f(x) - E f(g(z))"),
-        "clipped": ("x", green, "clipped critic, over its value at theta = 1"),
+        "js": ("o", blue, "GAN: (V + log 4) / 2"),
+        "em": ("^", orange, "gradient penalty: E f(x) - E f(g(z))"),
+        "clipped": ("x", green, "clipped weights: the same, its arbitrary scale fitted"),
     }
     for name, (mark, colour, label) in marks.items():
-        style = dict(ls="", ms=6, mec=colour, color=colour, mfc="white", zorder=3)
+        style = {"ls": "", "color": colour, "mfc": "white", "zorder": 3}
         left.plot(theta, distances[name], mark, label=label, **style)
         away = theta != 0
         right.plot(theta[away], slopes[name][away], mark, **style)
-    left.set(title="What a trained critic says", xlabel="theta", ylabel="distance")
-    left.text(0.98, math.log(2) + 0.02, "JS = log 2 nats", color=blue, ha="right", va="bottom")
-    left.text(-0.42, 0.36, "EM = |theta|", color=orange, ha="right", va="top")
-    left.set_ylim(-0.05, 1.45)
+    fine = np.linspace(-1, 1, 199)
+    optimum = f"optimum under its weight {penalty:g}"
+    left.plot(fine, penalised(fine, penalty), ":", color=orange, lw=1, zorder=1, label=optimum)
+    left.set(title="What a trained critic says (marks)", xlabel="θ", ylabel="distance")
+    left.set_ylim(-0.05, 1.5)
     left.legend(frameon=False, loc="upper center", fontsize=9)
-    right.set(
-        title="What the generator feels: its slope in theta", xlabel="theta", ylabel="slope"
-    )
-    right.text(0.98, 0.06, "JS: 0 wherever it is not a jump", color=blue, ha="right", va="bottom")
-    right.text(-0.98, -0.86, "EM: sign(theta)", color=orange, ha="left", va="bottom")
+    left.text(0, math.log(2) + 0.02, "JS = log 2 nats", color=blue, ha="center", va="bottom")
+    left.text(-0.42, 0.36, "EM = |θ|", color=orange, ha="right", va="top")
+    right.set(title="What the generator feels", xlabel="θ", ylabel="slope of the estimate in θ")
+    right.set_ylim(-1.5, 1.5)
+    right.text(0.98, 0.06, "JS: 0 but for the jump at θ = 0", color=blue, ha="right", va="bottom")
+    right.text(0.98, 1.36, "EM: sign(θ)", color=orange, ha="right")
     for axes in (left, right):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.tick_params(colors=ink)
         axes.grid(alpha=0.2)
     return figure
 

@@ -24,7 +24,7 @@ class Lines(nn.Module):
 
 
 class Critics(nn.Module):
-    """n networks that share nothing: points [b * n, 2] to scores [b * n]."""
+    """n networks that start alike and share nothing: points [b * n, 2] to scores [b * n]."""
 
     n: int
     width: int = 64
@@ -36,7 +36,7 @@ class Critics(nn.Module):
             in_axes=1,
             out_axes=1,
             variable_axes={"params": 0},
-            split_rngs={"params": True},
+            split_rngs={"params": False},
         )
         scores: jax.Array = each(self.width)(x.reshape(-1, self.n, 2))
         return scores.reshape(-1)

@@ -33,8 +33,8 @@ def cannot_write(what: str, reason: str | OSError, where: Path, checkpoints: Pat
     rounds = saved_rounds(checkpoints)
     safe = f"from round {rounds[-1]}, whose checkpoint is safe" if rounds else "from the start"
     return UserError(
-        f"{what} ({reason}: {where}); make room there or make it writable, and start the same "
-        f"command again: it goes on {safe}"
+        f"{what} ({reason}: {where}); make room there, make it writable or use another --workdir; "
+        f"with the same command it goes on {safe}"
     )
 
 

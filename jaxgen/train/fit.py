@@ -81,10 +81,13 @@ def fit(
         start, states, position = found
         batches.set_state(position["data"])
         book.resume(position["book"])
+        run.rewind(start)
         if lead:
-            run.rewind(start)
-            tqdm.write(f"going on from round {start}")
+            more = f"done already; a higher --rounds trains on from {start}"
+            tqdm.write(f"going on from round {start}" if start < rounds else more)
     if start >= rounds:
+        if checkpoints:
+            checkpoints.close()
         return states
 
     def save(call, position, wait=False):

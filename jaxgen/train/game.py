@@ -25,6 +25,7 @@ from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from jaxgen.errors import UserError
 from jaxgen.sample.interpolation import slerp
 from jaxgen.train import devices
 from jaxgen.train.devices import AXIS
@@ -77,10 +78,13 @@ class Turn:
         object.__setattr__(self, "name", self.name or "+".join(self.learners))
 
     def minibatches(self, round: int) -> int:
-        """How many minibatches the turn plays in `round`."""
+        """How many minibatches the turn plays in `round`; UserError where it would play none."""
         if round % self.every:
             return 0
-        return self.times(round) if callable(self.times) else self.times
+        times = self.times(round) if callable(self.times) else self.times
+        if times < 1:
+            raise UserError(f"the {self.name} takes {times} steps a round; it must take 1 or more")
+        return times
 
 
 @dataclasses.dataclass(frozen=True)
@@ -187,6 +191,8 @@ def init(system: System, key: jax.Array) -> dict[str, PlayerState]:
                 variables = player.module.init(
                     {"params": k1, "dropout": k2}, *map(example, player.inputs)
                 )
+            if any(0 in x.shape for x in jax.tree.leaves(variables)):
+                raise UserError(f"the {name} has a layer of width 0; make it 1 or wider")
             extra = {k: v for k, v in variables.items() if k != "params"}
             params = variables.get("params", {})
             averaged = {"params": params, "batch_stats": extra.get("batch_stats", {})}

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from jaxgen.errors import UserError
 from jaxgen.files import replacing
-from jaxgen.train.checkpoints import cannot_write, saved_rounds
+from jaxgen.train.checkpoints import DIGESTS, cannot_write, saved_rounds
 
 # What may change when a run goes on: it says where, how often to look and how fast to go, and
 # touches neither the weights nor the data. A run whose schedule does not depend on its length may
@@ -86,11 +86,17 @@ class Run:
         self._rewound: int | None = None
 
     def __enter__(self) -> "Run":
+        refused = None
         if self.write:
-            with self._open:
-                self._lock()
-                self._begin()
-                self._open = self._open.pop_all()  # nothing failed: all stays open
+            try:
+                with self._open:
+                    self._lock()
+                    self._begin()
+                    self._open = self._open.pop_all()  # nothing failed: all stays open
+            except UserError as error:
+                refused = error
+        if _any_process(refused is not None):  # all go on, or none
+            raise refused or UserError("process 0 cannot open the run folder; it says why")
         return self
 
     def __exit__(self, *_) -> None:
@@ -179,7 +185,8 @@ class Run:
 
     def _begin(self) -> None:
         sessions: list[dict] = []
-        if (self.folder / "args.json").exists():
+        # Before its first checkpoint a run has nothing to lose: a mistake is mended in place.
+        if any(self.folder.rglob(DIGESTS)):
             sessions = _read(self.folder / "environment.json") or []
             self._session |= self._agree(_read(self.folder / "args.json"), sessions)
         self._number = len(sessions)
@@ -338,6 +345,18 @@ def _flat(args: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _said(name: str, args: dict[str, Any]) -> str:
     return json.dumps(args[name]) if name in args else "absent"
+
+
+def _any_process(said: bool) -> bool:
+    """Whether any process of the run says so."""
+    import jax
+
+    if jax.process_count() == 1:
+        return said
+    import numpy as np
+    from jax.experimental.multihost_utils import process_allgather
+
+    return bool(process_allgather(np.asarray(said)).any())
 
 
 def _commit() -> str | None:

@@ -10,6 +10,7 @@ def test_every_experiment_has_its_paper_and_data():
     paper, data, _ = found["wgan"]
     assert paper.startswith("Wasserstein GAN (Arjovsky, Chintala & Bottou, 2017), https://arxiv")
     assert data == "mnist5k"
+    assert found["parallel_lines"][1] == "its own"
     assert not any("cannot be imported" in paper for paper, *_ in found.values())
 
 

@@ -89,6 +89,8 @@ def test_a_folder_that_is_no_run(jaxgen, tmp_path):
     assert "names no experiment" in jaxgen("sample", tmp_path)[2]
     (tmp_path / "args.json").write_text('{"experiment": "jaxgen.experiments.nothing"}')
     assert "a run of jaxgen.experiments.nothing, which" in jaxgen("sample", tmp_path)[2]
+    (tmp_path / "args.json").write_text('{"experiment": "jaxgen.experiments.parallel_lines"}')
+    assert "parallel_lines, a study: it has no single system" in jaxgen("sample", tmp_path)[2]
     (tmp_path / "args.json").write_text('{"experiment": "jaxgen.experiments.wgan"}')
     assert "has no checkpoint yet" in jaxgen("sample", tmp_path)[2]
 

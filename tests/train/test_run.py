@@ -25,6 +25,12 @@ def lines(folder):
     return (folder / "metrics.jsonl").read_text().splitlines()
 
 
+def saved(folder):
+    """A run that has a checkpoint, as far as its folder is concerned."""
+    (folder / "checkpoints/1").mkdir(parents=True)
+    (folder / "checkpoints/1/digests.json").write_text("{}")
+
+
 def test_start_writes_arguments_and_environment(tmp_path):
     with Run(tmp_path / "a" / "b", ARGS, environment("abc")) as run:
         pass
@@ -40,6 +46,7 @@ def test_start_writes_arguments_and_environment(tmp_path):
 def test_other_arguments_are_refused_by_name(tmp_path):
     with Run(tmp_path, ARGS, HERE):
         pass
+    saved(tmp_path)
     other = ARGS | {"seed": 1, "adam": {"b1": 0.9}, "new": True}
     with pytest.raises(UserError) as error, Run(tmp_path, other, HERE):
         pass
@@ -58,6 +65,7 @@ def test_other_arguments_are_refused_by_name(tmp_path):
 def test_free_arguments_may_change_and_are_recorded(tmp_path):
     with Run(tmp_path, ARGS, HERE):
         pass
+    saved(tmp_path)
     with pytest.raises(UserError, match="rounds was 100 and is now 200"):
         Run(tmp_path, ARGS | {"rounds": 200}, HERE).__enter__()
     changed = ARGS | {"rounds": 200, "workdir": "elsewhere"}
@@ -74,6 +82,7 @@ def test_free_arguments_may_change_and_are_recorded(tmp_path):
 def test_arguments_compare_as_json_does(tmp_path):
     with Run(tmp_path, {"sizes": (4, 8), "data": tmp_path}, HERE):
         pass
+    saved(tmp_path)
     with Run(tmp_path, {"sizes": [4, 8], "data": str(tmp_path)}, HERE):
         pass
 
@@ -81,8 +90,18 @@ def test_arguments_compare_as_json_does(tmp_path):
 def test_other_data_are_refused(tmp_path):
     with Run(tmp_path, ARGS, HERE):
         pass
+    saved(tmp_path)
     with pytest.raises(UserError, match="abc and is now xyz"):
         Run(tmp_path, ARGS, HERE | {"data_fingerprint": "xyz"}).__enter__()
+
+
+def test_a_mistake_before_the_first_checkpoint_is_mended_in_place(tmp_path):
+    with Run(tmp_path, ARGS, HERE):
+        pass
+    with Run(tmp_path, ARGS | {"seed": 1}, HERE | {"data_fingerprint": "xyz"}):
+        pass
+    assert read_run(tmp_path).args["seed"] == 1
+    assert len(read_run(tmp_path).environment) == 1
 
 
 def test_one_run_at_a_time_also_after_kill_9(tmp_path):

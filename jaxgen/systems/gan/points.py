@@ -22,7 +22,6 @@ from jaxgen.train import draw
 from jaxgen.train.game import Player, System, Turn
 
 LATENT = 2
-SIDE = 2.0  # pictures show [-SIDE, SIDE]^2
 
 
 def noise(key, n):
@@ -31,21 +30,19 @@ def noise(key, n):
 
 def points(
     game: Pair,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
     penalty: float = 0.0,
     discriminator_steps: int = 1,
     width: int = 128,
-    lr: float = 1e-4,
-    generator_lr: float | None = None,
-    betas: tuple[float, float] = (0.5, 0.9),
 ) -> System:
-    """penalty: WGAN-GP's weight lambda on D's slope; 0 goes without. generator_lr: `lr` by default."""
+    """penalty: WGAN-GP's weight lambda on D's slopes; 0 goes without."""
 
     def discriminator_loss(nets, batch, key):
         k1, k2 = jax.random.split(key)
         x = batch["x"]  # [b, 2]
         fake = nets.generator(noise(k1, len(x)))
-        on_real, on_fake = nets.discriminator(x), nets.discriminator(fake)
-        loss = value = game.tell(on_real, on_fake)
+        value = loss = game.tell(nets.discriminator(x), nets.discriminator(fake))
         if penalty:
             loss += penalty * wgan_gp(nets.discriminator.still, x, fake, k2)
         return loss, {"value": -value}
@@ -55,17 +52,15 @@ def points(
         return game.fool(nets.discriminator(fake)), {}
 
     def show(nets, batch, key):
+        """Where 4,096 samples lie in [-2, 2]^2: the more, the darker."""
         drawn = nets.generator(noise(key, 4096))
-        counts, _, _ = jnp.histogram2d(*drawn.T, bins=128, range=[[-SIDE, SIDE]] * 2)
+        counts, _, _ = jnp.histogram2d(*drawn.T, bins=128, range=[[-2, 2]] * 2)
         return {"samples": 1 - 2 * jnp.minimum(counts.T[None, ::-1, :, None] / 4, 1)}
-
-    def adam(rate):
-        return optax.adam(rate, *betas)
 
     return System(
         players={
-            "generator": Player(ToyGenerator(width=width), [(2, LATENT)], adam(generator_lr or lr)),
-            "discriminator": Player(ToyCritic(width), [(2, 2)], adam(lr)),
+            "generator": Player(ToyGenerator(width=width), [(2, LATENT)], generator_optimizer),
+            "discriminator": Player(ToyCritic(width), [(2, 2)], discriminator_optimizer),
         },
         turns=(
             Turn(("discriminator",), discriminator_loss, times=discriminator_steps),
@@ -73,3 +68,11 @@ def points(
         ),
         show=show,
     )
+
+
+def judge(game: Pair, nets, x, key):
+    """(samples [n, 2], mean D(x), mean D(G(z)), V): D's logits as probabilities, V as by `game`."""
+    drawn = nets.generator(noise(key, len(x)))
+    on_real, on_fake = nets.discriminator(x), nets.discriminator(drawn)
+    mean = lambda logits: jax.nn.sigmoid(logits).mean()
+    return drawn, mean(on_real), mean(on_fake), -game.tell(on_real, on_fake)

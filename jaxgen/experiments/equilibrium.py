@@ -1,0 +1,205 @@
+"""GANs on their way to equilibrium: `python -m jaxgen.experiments.equilibrium`."""
+
+import dataclasses
+import math
+from typing import ClassVar, Literal
+
+from jaxgen.commands.study import Basic, finish, launch
+
+
+@dataclasses.dataclass(frozen=True)
+class Args(Basic):
+    """GAN losses on mixtures in the plane (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661.
+
+    One system is played with the minimax loss, the non-saturating one and WGAN-GP's, and once in
+    haste, the discriminator at --hasty-lr, so that modes are lost. In theory D tends to 1/2 and
+    V to -log 4 (Theorem 1); V of a generator that has k of n modes is a known number above that. The
+    data and WGAN-GP's networks are those of Gulrajani et al. (2017), https://arxiv.org/abs/1704.00028,
+    the networks at a quarter of their width.
+    """
+
+    rounds: int = 8000
+    save_every: int = 400
+    show_every: int = 2000
+    data: Literal["ring", "grid", "swiss-roll"] = "ring"
+    """8 Gaussians on a circle, 25 on a grid, or a spiral (which has no modes to count)."""
+    width: int = 128
+    """Units of the networks' three hidden layers; 512 in the paper."""
+    lr: float = 5e-4
+    """The discriminator's rate (Adam); like all rates it falls linearly to 0."""
+    generator_lr: float = 5e-3
+    """The generator's rate."""
+    hasty_lr: float = 5e-3
+    """The discriminator's rate in the run that loses modes."""
+    penalty: float = 0.1
+    """WGAN-GP's lambda; 0.1 in its authors' toy script."""
+    critic_steps: int = 3
+    """WGAN-GP's critic steps a round; 5 in its paper."""
+
+    rounds_matter: ClassVar[bool] = True
+
+
+JUDGED = 10_000  # points and samples
+TITLES = {
+    "minimax": "minimax",
+    "non-saturating": "non-saturating",
+    "wgan-gp": "WGAN-GP",
+    "hasty": "non-saturating,\nD's rate raised",
+}
+COLOURS = dict(zip(TITLES, ("#0072B2", "#D55E00", "#009E73", "#AA4499"), strict=True))
+
+
+def study(args: Args, run) -> None:
+    import jax
+    import numpy as np
+
+    from jaxgen.data import toy
+    from jaxgen.metrics.modes import coverage
+    from jaxgen.systems.gan.points import judge
+    from jaxgen.train import devices, game
+    from jaxgen.train.checkpoints import Checkpoints
+    from jaxgen.train.fit import fit
+
+    sample, *mixture = {
+        "ring": (toy.ring, toy.RING_MODES, toy.RING_STD),
+        "grid": (toy.grid, toy.GRID_MODES, toy.GRID_STD),
+        "swiss-roll": (toy.swiss_roll,),
+    }[args.data]
+    key_data, key_noise = jax.random.split(jax.random.key(args.seed))
+    real = sample(key_data, JUDGED)
+    histories = {}
+    for i, (name, (pair, system)) in enumerate(games(args).items()):
+        stage = run.stage(f"{i}-{name}")
+        print(f"{name}:", flush=True)
+        fit(system, toy.Endless(sample), args.rounds, run=stage, keep=args.rounds, **args.schedule)
+
+        @jax.jit
+        def look(states, system=system, pair=pair):
+            return judge(pair, game.look(system, states, key_noise), real, key_noise)
+
+        # What was saved on the way is judged afterwards, on many more points than a minibatch has.
+        checkpoints = Checkpoints(stage.folder / "checkpoints", write=False)
+        mesh = devices.make_mesh(jax.local_devices()[:1])
+        like = game.place(game.init(system, jax.random.key(0)), mesh)
+        histories[name] = []
+        for round in checkpoints.rounds():
+            _, states, _ = checkpoints.restore(like, round=round)
+            drawn, on_real, on_fake, value = map(np.asarray, look(states))
+            found = coverage(drawn, *mixture)._asdict() if mixture else {}
+            numbers = {"round": round, "d_real": on_real, "d_fake": on_fake, "value": value}
+            numbers = {k: np.asarray(x).item() for k, x in (numbers | found).items()}
+            histories[name].append(numbers | {"samples": drawn[:2000]})
+        checkpoints.close()
+
+    numbers = {
+        name: [{k: x for k, x in entry.items() if k != "samples"} for entry in history]
+        for name, history in histories.items()
+    }
+    for name, history in numbers.items():
+        last = {k: round_to(x) for k, x in history[-1].items()}
+        print(f"{name:15}", ", ".join(f"{k} {x}" for k, x in last.items()))
+    modes = len(mixture[0]) if mixture else 0
+    numbers = {"data": args.data, "modes": modes, "runs": numbers}
+    finish(run.folder, numbers, draw(np.asarray(real)[:2000], histories, modes))
+
+
+def games(args: Args):
+    """By name: the losses, and the system that plays by them."""
+    import optax
+
+    from jaxgen.losses import adversarial
+    from jaxgen.systems.gan.points import points
+
+    def adam(rate, steps=1):
+        return optax.adam(optax.linear_schedule(rate, 0, steps * args.rounds), 0.5, 0.999)
+
+    def play(game, lr=args.lr, penalty=0.0, steps=1):
+        players = adam(args.generator_lr), adam(lr, steps)
+        return game, points(game, *players, penalty, steps, args.width)
+
+    return {
+        "minimax": play(adversarial.minimax),
+        "non-saturating": play(adversarial.non_saturating),
+        "wgan-gp": play(adversarial.wasserstein, penalty=args.penalty, steps=args.critic_steps),
+        "hasty": play(adversarial.non_saturating, lr=args.hasty_lr),
+    }
+
+
+def round_to(x: float) -> float:
+    return round(x, 3)
+
+
+def draw(real, histories, modes: int):
+    """Samples (a row a run, a column a round) over curves of D, of V and of the modes."""
+    from matplotlib.figure import Figure
+
+    first = next(iter(histories.values()))
+    chosen = sorted({max(0, len(first) * part // 20 - 1) for part in (1, 3, 6, 10, 20)})
+    figure = Figure(figsize=(11, 13), layout="constrained")
+    above, below = figure.subfigures(2, 1, height_ratios=[9.2, 3.4])
+    rows = above.subplots(len(histories), len(chosen), squeeze=False, sharex=True, sharey=True)
+    for row, (name, history) in zip(rows, histories.items(), strict=True):
+        row[0].set_ylabel(TITLES[name], color=COLOURS[name], fontsize=12)
+        for axes, place in zip(row, chosen, strict=True):
+            entry = history[min(place, len(history) - 1)]
+            axes.plot(*real.T, ".", ms=3, color="#bbbbbb", mew=0, rasterized=True)
+            axes.plot(*entry["samples"].T, ".", ms=2, color=COLOURS[name], mew=0, rasterized=True)
+            axes.set(xlim=(-2, 2), ylim=(-2, 2), aspect="equal", xticks=[], yticks=[])
+            axes.set_xlabel(caption(name, entry, modes), fontsize=8.5, labelpad=3)
+            if row is rows[0]:
+                axes.set_title(f"round {entry['round']:,}", fontsize=11)
+    above.suptitle("Samples (coloured) over data (grey)", fontsize=13)
+    panels = below.subplots(1, 3 if modes else 2)
+    curves(panels, histories, modes)
+    return figure
+
+
+def caption(name, entry, modes):
+    what = "distance" if name == "wgan-gp" else "V"
+    found = f", {entry['covered']} of {modes} modes" if modes else ""
+    return f"{what} {entry['value']:.2f}{found}"
+
+
+def curves(panels, histories, modes):
+    from jaxgen.losses.divergences import minimax_value
+    from jaxgen.metrics.modes import jensen_shannon_of
+
+    outputs, values, *rest = panels
+    for name, history in histories.items():
+        series = {k: [entry[k] for entry in history] for k in history[0]}
+        rounds, style = series["round"], {"color": COLOURS[name], "lw": 1.5}
+        if name != "wgan-gp":
+            outputs.plot(rounds, series["d_real"], "-", **style)
+            outputs.plot(rounds, series["d_fake"], "--", **style)
+            values.plot(rounds, series["value"], "-", **style)
+        if rest:
+            label = TITLES[name].replace("\n", " ")
+            rest[0].plot(rounds, series["covered"], "-", label=label, **style)
+            share = [modes * x for x in series["high_quality"]]
+            rest[0].plot(rounds, share, ":", **style)
+    outputs.axhline(0.5, color="#444444", lw=0.8)
+    outputs.set(title="mean D(x) (solid), D(G(z)) (dashed)", ylim=(0, 1))
+    values.axhline(-math.log(4), color="#444444", lw=0.8)
+    values.set(title="V(D, G)", ylim=(-1.45, -0.4))
+    mark = {"ha": "right", "va": "bottom", "fontsize": 8, "color": "#444444"}
+    right = values.get_yaxis_transform()
+    values.text(0.99, -math.log(4), "-log 4", transform=right, **mark)
+    for k in range(1, modes):
+        value = float(minimax_value(jensen_shannon_of(k, modes)))
+        if modes < 10 or k % 5 == 0:
+            values.axhline(value, color="#999999", lw=0.6, ls=":")
+            values.text(0.99, value, f"{k} of {modes} modes", transform=right, **mark)
+    if rest:
+        rest[0].set(title="modes covered (dotted: samples on modes)", ylim=(0, modes * 1.04))
+        rest[0].secondary_yaxis(
+            "right", functions=(lambda y: y / modes, lambda y: y * modes)
+        ).set_ylabel("share of samples within 3 std of a mode")
+        rest[0].legend(frameon=False, fontsize=8, loc="lower right")
+    for axes in panels:
+        axes.set_xlabel("round")
+        axes.spines[["top"]].set_visible(False)
+        axes.grid(alpha=0.2)
+
+
+if __name__ == "__main__":
+    launch(study)
