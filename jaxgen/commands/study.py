@@ -1,8 +1,8 @@
-"""From a command line to the numbers and the figure of a study: `python -m jaxgen.experiments.NAME`.
+"""From a command line to the numbers and the figure of a study.
 
-A study is an experiment on made-up points, with several short runs and a plot of its own.  Its module
-has a dataclass `Args` and a function `study(args, run)`, which trains by `fit` in stages of the run's
-folder and then calls `finish`.
+A study is an experiment on made-up points, with several short runs and a plot of its own.  Its
+module has a dataclass `Args` and a function `study(args, run)`, which trains by `fit` in stages of
+the run's folder and then calls `finish`.
 """
 
 import dataclasses

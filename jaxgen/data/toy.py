@@ -45,8 +45,10 @@ def _mixture(key, n, modes, std):
 
 
 class Endless:
-    """A distribution as data for `fit`: every minibatch {"x": [B, 2]} is drawn anew, by the training
-    program itself.  What is loaded is a row of places to fill."""
+    """A distribution as data for `fit`: every minibatch {"x": [B, ...]} is drawn anew.
+
+    The training program itself draws it; what is loaded is a row of places to fill.
+    """
 
     resident = None
 

@@ -12,10 +12,10 @@ class Args(Basic):
     """GAN losses on mixtures in the plane (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661.
 
     One system is played with the minimax loss, the non-saturating one and WGAN-GP's, and once in
-    haste, the discriminator at --hasty-lr, so that modes are lost. In theory D tends to 1/2 and
-    V to -log 4 (Theorem 1); V of a generator that has k of n modes is a known number above that. The
-    data and WGAN-GP's networks are those of Gulrajani et al. (2017), https://arxiv.org/abs/1704.00028,
-    the networks at a quarter of their width.
+    haste, the discriminator at --hasty-lr, so that modes are lost. In theory D tends to 1/2 and V
+    to -log 4 (Theorem 1), and with k of n modes found V is a known number above that. Data and
+    networks are those of WGAN-GP's toy study (https://arxiv.org/abs/1704.00028), the networks at a
+    quarter of their width.
     """
 
     rounds: int = 8000
@@ -161,6 +161,8 @@ def caption(name, entry, modes):
 
 
 def curves(panels, histories, modes):
+    import jax.numpy as jnp
+
     from jaxgen.losses.divergences import minimax_value
     from jaxgen.metrics.modes import jensen_shannon_of
 
@@ -185,7 +187,7 @@ def curves(panels, histories, modes):
     right = values.get_yaxis_transform()
     values.text(0.99, -math.log(4), "-log 4", transform=right, **mark)
     for k in range(1, modes):
-        value = float(minimax_value(jensen_shannon_of(k, modes)))
+        value = float(minimax_value(jnp.asarray(jensen_shannon_of(k, modes))))
         if modes < 10 or k % 5 == 0:
             values.axhline(value, color="#999999", lw=0.6, ls=":")
             values.text(0.99, value, f"{k} of {modes} modes", transform=right, **mark)

@@ -12,9 +12,9 @@ from jaxgen.errors import UserError
 class Args(Basic):
     """Parallel lines, Example 1 of WGAN (Arjovsky et al., 2017), https://arxiv.org/abs/1701.07875.
 
-    Critics are trained on data on {0} x [0, 1] and samples on {theta} x [0, 1], and what they say is
-    laid beside the closed forms: the Jensen-Shannon divergence is log 2 nats and flat wherever theta
-    is not 0, the earth-mover distance is |theta|. The figure and the numbers are in the run folder.
+    Critics are trained on data on {0} x [0, 1] and samples on {theta} x [0, 1], and what they say
+    is laid beside the closed forms: the Jensen-Shannon divergence is log 2 nats and flat wherever
+    theta is not 0, the earth-mover distance is |theta|. Numbers and figure are in the run folder.
     """
 
     rounds: int = 3000
@@ -98,7 +98,7 @@ def critics(args: Args):
     from jaxgen.losses import adversarial
     from jaxgen.train.optim import clip_weights, rmsprop
 
-    # The rate falls to a hundredth, so that what is measured is the optimum and not its surroundings.
+    # The rate falls to a hundredth: the optimum is to be measured, not its surroundings.
     rate = optax.exponential_decay(args.lr, args.rounds, 0.01)
     clipped = optax.chain(rmsprop(rate), clip_weights(args.clip))
     adam = optax.adam(rate, 0.5, 0.9)

@@ -154,6 +154,7 @@ def test_rewind_drops_later_rounds_and_a_half_line(tmp_path):
     with Run(tmp_path, {}, {}) as run:
         for round in (10, 20, 30):
             run.log({"round": round, "loss": round / 10})
+    saved(tmp_path)
     before = lines(tmp_path)
     with open(tmp_path / "metrics.jsonl", "a") as file:
         file.write('{"round": 40, "lo')

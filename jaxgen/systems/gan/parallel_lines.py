@@ -1,7 +1,7 @@
 """Parallel lines: Example 1 of WGAN (Arjovsky et al., 2017), https://arxiv.org/abs/1701.07875.
 
-The data are uniform on {0} x [0, 1], the samples g_theta(z) = (theta, z), z ~ U[0, 1].  The distances
-between them are known (`jaxgen.losses.divergences`):
+The data are uniform on {0} x [0, 1], the samples g_theta(z) = (theta, z), z ~ U[0, 1].  The
+distances between them are known (`jaxgen.losses.divergences`):
 
     W(P_0, P_theta) = |theta|,    JS(P_0, P_theta) = log 2 if theta != 0, else 0.
 
@@ -52,7 +52,7 @@ def parallel_lines(
         return loss, {"value": -value}  # means over the thetas, each of which moves its own critic
 
     def show(nets, batch, key):
-        """f(x, 1/2), x from -1.5 to 1.5, a line of pixels for each critic; white is the most real."""
+        """f(x, 1/2), x from -1.5 to 1.5, a line of pixels a critic; white is the most real."""
         x = jnp.linspace(-1.5, 1.5, 8 * n)
         f = nets.critic(jnp.repeat(jnp.stack([x, 0 * x + 0.5], axis=1), n, axis=0))
         f = f.reshape(len(x), n).T
@@ -73,8 +73,8 @@ def parallel_lines(
 def value(game: Pair, nets, points: int = 1000):
     """E f(x) - E f(g(z)), or V, of each theta's critic [n], and its slope in theta [n].
 
-    The expectations are sums over evenly spaced heights, the same for both lines.  The slope is what
-    the generator would follow: the critic's weights stand still.
+    The expectations are sums over evenly spaced heights, the same for both lines.  The slope is
+    what the generator would follow: the critic's weights stand still.
     """
     theta = nets.generator.params["theta"]
     height = (jnp.arange(points) + 0.5) / points
