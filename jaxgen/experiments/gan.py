@@ -16,7 +16,7 @@ class Args(Arguments):
 
     size: int = 28
     channels: Literal[1, 3, 4] = 1
-    rounds: int = 8000
+    rounds: int = 5000
     batch_size: int = 100
     loss: Literal["non-saturating", "minimax"] = "non-saturating"
     """What the generator ascends or descends: log D(G(z)), or log(1 - D(G(z))) as in Eq. 1."""

@@ -15,7 +15,7 @@ class Args(Arguments):
     """
 
     channels: Literal[1, 3, 4] = 1
-    rounds: int = 4000
+    rounds: int = 3000
     batch_size: int = 32
     net: Literal["dcgan", "mnist", "cifar-resnet", "good-resnet"] = "dcgan"
     """DCGAN-like (any size), the same without normalisation on [0, 1] (the code's MNIST), and the
