@@ -49,9 +49,8 @@ def experiments() -> Iterator[tuple[str, str, str, str]]:
             yield found.name, f"cannot be imported: {error}", "unknown", ""
             continue
         paper = " ".join((args.__doc__ or "").strip().split("\n\n")[0].split())
-        data = {field.name: field.default for field in dataclasses.fields(args)}.get(
-            "data", "its own"
-        )
+        defaults = {field.name: field.default for field in dataclasses.fields(args)}
+        data = str(defaults.get("data", "its own"))
         yield found.name, paper, data, ", ".join(map(str, recipes(found.name)))
 
 

@@ -25,12 +25,14 @@ class Args(Basic):
     """8 Gaussians on a circle, 25 on a grid, or a spiral (which has no modes to count)."""
     width: int = 128
     """Units of the networks' three hidden layers; 512 in the paper."""
-    lr: float = 5e-4
-    """The discriminator's rate (Adam); like all rates it falls linearly to 0."""
-    generator_lr: float = 5e-3
-    """The generator's rate."""
-    hasty_lr: float = 5e-3
-    """The discriminator's rate in the run that loses modes."""
+    generator_lr: float = 2e-3
+    """The generators' rate (Adam); like all rates it falls linearly to 0."""
+    lr: float = 2e-4
+    """The discriminator's rate with the minimax and the non-saturating loss."""
+    critic_lr: float = 1e-3
+    """The rate of WGAN-GP's critic."""
+    hasty_lr: float = 1e-2
+    """The discriminator's rate in the run that is to lose modes."""
     penalty: float = 0.1
     """WGAN-GP's lambda; 0.1 in its authors' toy script."""
     critic_steps: int = 3
@@ -44,7 +46,7 @@ TITLES = {
     "minimax": "minimax",
     "non-saturating": "non-saturating",
     "wgan-gp": "WGAN-GP",
-    "hasty": "non-saturating,\nD's rate raised",
+    "hasty": "non-saturating,\nD too fast",
 }
 COLOURS = dict(zip(TITLES, ("#0072B2", "#D55E00", "#009E73", "#AA4499"), strict=True))
 
@@ -113,15 +115,15 @@ def games(args: Args):
     def adam(rate, steps=1):
         return optax.adam(optax.linear_schedule(rate, 0, steps * args.rounds), 0.5, 0.999)
 
-    def play(game, lr=args.lr, penalty=0.0, steps=1):
+    def play(game, lr, penalty=0.0, steps=1):
         players = adam(args.generator_lr), adam(lr, steps)
         return game, points(game, *players, penalty, steps, args.width)
 
     return {
-        "minimax": play(adversarial.minimax),
-        "non-saturating": play(adversarial.non_saturating),
-        "wgan-gp": play(adversarial.wasserstein, penalty=args.penalty, steps=args.critic_steps),
-        "hasty": play(adversarial.non_saturating, lr=args.hasty_lr),
+        "minimax": play(adversarial.minimax, args.lr),
+        "non-saturating": play(adversarial.non_saturating, args.lr),
+        "wgan-gp": play(adversarial.wasserstein, args.critic_lr, args.penalty, args.critic_steps),
+        "hasty": play(adversarial.non_saturating, args.hasty_lr),
     }
 
 
@@ -157,7 +159,7 @@ def draw(real, histories, modes: int):
 def caption(name, entry, modes):
     what = "distance" if name == "wgan-gp" else "V"
     found = f", {entry['covered']} of {modes} modes" if modes else ""
-    return f"{what} {entry['value']:.2f}{found}"
+    return f"{what} {round(entry['value'], 2) + 0.0:.2f}{found}"  # never -0.00
 
 
 def curves(panels, histories, modes):
@@ -182,15 +184,15 @@ def curves(panels, histories, modes):
     outputs.axhline(0.5, color="#444444", lw=0.8)
     outputs.set(title="mean D(x) (solid), D(G(z)) (dashed)", ylim=(0, 1))
     values.axhline(-math.log(4), color="#444444", lw=0.8)
-    values.set(title="V(D, G)", ylim=(-1.45, -0.4))
-    mark = {"ha": "right", "va": "bottom", "fontsize": 8, "color": "#444444"}
-    right = values.get_yaxis_transform()
-    values.text(0.99, -math.log(4), "-log 4", transform=right, **mark)
-    for k in range(1, modes):
-        value = float(minimax_value(jnp.asarray(jensen_shannon_of(k, modes))))
-        if modes < 10 or k % 5 == 0:
-            values.axhline(value, color="#999999", lw=0.6, ls=":")
-            values.text(0.99, value, f"{k} of {modes} modes", transform=right, **mark)
+    mark = {"va": "center", "fontsize": 8, "color": "#444444"}
+    low, high = -1.45, -0.6
+    values.set(title="V(D, G), and its levels by theory", ylim=(low, high))
+    for k in range(1, modes + 1) if modes else ():
+        level = float(minimax_value(jnp.asarray(jensen_shannon_of(k, modes))))
+        if level < high and (modes < 10 or k % 5 == 0):
+            values.axhline(level, color="#777777", lw=0.7, ls=":")
+            found = "-log 4" if k == modes else f"{k} of {modes}"
+            values.text(1.02, level, found, transform=values.get_yaxis_transform(), **mark)
     if rest:
         rest[0].set(title="modes covered (dotted: samples on modes)", ylim=(0, modes * 1.04))
         rest[0].secondary_yaxis(

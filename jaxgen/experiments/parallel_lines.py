@@ -43,6 +43,7 @@ class Args(Basic):
 
 def study(args: Args, run) -> None:
     import jax
+    import jax.numpy as jnp
     import numpy as np
 
     from jaxgen.data.toy import Endless
@@ -52,7 +53,7 @@ def study(args: Args, run) -> None:
     from jaxgen.train.fit import fit
 
     theta = np.linspace(-1, 1, args.thetas)
-    measured = {}
+    measured = {}  # by critic: what it says of each theta, and its slope
     for i, (name, (pair, *settings)) in enumerate(critics(args).items()):
         system = lines.parallel_lines(tuple(theta.tolist()), pair, *settings, width=args.width)
         stage = run.stage(f"{i}-{name}")
@@ -63,7 +64,7 @@ def study(args: Args, run) -> None:
     value, slope = measured["minimax"]  # V = 2 JS - log 4
     js, js_slope = (value + math.log(4)) / 2, slope / 2
     em, em_slope = measured["wgan-gp"]
-    truth = np.asarray(divergences.earth_mover(theta), float)
+    truth = np.asarray(divergences.earth_mover(jnp.asarray(theta)), float)
     scale = measured["clipped"][0] @ truth / (truth @ truth)  # arbitrary, so fitted away
     clipped, clipped_slope = (x / scale for x in measured["clipped"])
     away = theta != 0
@@ -76,7 +77,7 @@ def study(args: Args, run) -> None:
         "em_slope": em_slope.tolist(),
         "clipped": clipped.tolist(),
         "clipped_scale": float(scale),
-        "js_max_error": error(js, divergences.jensen_shannon(theta)),
+        "js_max_error": error(js, divergences.jensen_shannon(jnp.asarray(theta))),
         "em_max_error": error(em, truth),
         "em_max_error_from_penalised_optimum": error(em, penalised(theta, args.penalty)),
         "js_max_slope_away_from_0": float(np.abs(js_slope[away]).max()),

@@ -15,7 +15,7 @@ class Args(Arguments):
     """
 
     channels: Literal[1, 3, 4] = 1
-    rounds: int = 8000
+    rounds: int = 6000
     batch_size: int = 32
     net: Literal["dcgan", "dcgan-without-norm", "mlp"] = "dcgan"
     """The generator; the two others are the harder cases of Sec. 4.3. The critic is DCGAN's."""

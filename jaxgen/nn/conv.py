@@ -26,7 +26,7 @@ def conv(
 ) -> Float[Array, "b *out o"]:
     """Cross-correlation. `padding` is on all sides, or (low, high) by axis, or TF's "SAME"."""
     space, window = x.shape[1:-1], kernel.shape[:-2]
-    if padding == "SAME":
+    if isinstance(padding, str):
         pads = lax.padtype_to_pads(space, window, (stride,) * len(space), padding)
     else:
         pads = [(padding, padding)] * len(space) if isinstance(padding, int) else padding
@@ -53,7 +53,7 @@ def conv_transpose(
     torch's kernel [i, o, *window] is ours once its window axes are flipped and moved to the front.
     """
     space, window = x.shape[1:-1], kernel.shape[:-2]
-    if padding == "SAME":
+    if isinstance(padding, str):
         big = tuple(n * stride for n in space)
         low = tuple(max(k - stride, 0) // 2 for k in window)
     else:

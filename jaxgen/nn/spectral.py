@@ -16,10 +16,10 @@ def power_iteration(
     """(u, v, sigma) after v = l2(w' u), u = l2(w v), `steps` times; sigma = u' w v estimates the
     largest singular value. u and v are constants of differentiation: d sigma / d w = u v'."""
     fixed = lax.stop_gradient(w)
-    v = None
-    for _ in range(steps):
-        v = _unit(fixed.T @ u)
-        u = _unit(fixed @ v)
+    v = _unit(fixed.T @ u)
+    for _ in range(steps - 1):
+        v = _unit(fixed.T @ _unit(fixed @ v))
+    u = _unit(fixed @ v)
     return u, v, u @ w @ v
 
 

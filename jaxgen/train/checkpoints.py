@@ -139,7 +139,8 @@ class Checkpoints:
         import jax
         from orbax.checkpoint import args
 
-        about = self._manager.restore(round, args=args.Composite(position=args.JsonRestore()))
+        only = args.Composite(position=args.JsonRestore())
+        about: Any = self._manager.restore(round, args=only)
         players, here = about.position["players"], _shapes(like)
         if partial:
             players = {name: shapes for name, shapes in players.items() if name in here}

@@ -114,6 +114,8 @@ class System:
         if not self.turns[0].fresh:
             raise ValueError("the first turn has no turn before it; let it be fresh")
         for turn in self.turns:
+            if not turn.fresh and turn.times != 1:
+                raise ValueError(f"turn {turn.name!r} is not fresh: it plays one minibatch, again")
             for name in turn.learners:
                 if name not in self.players:
                     raise ValueError(f"turn {turn.name!r} trains {name!r}, which is no player")
@@ -268,7 +270,8 @@ def compile_rounds(
 
     def one_round(states, store, batches, round, key):
         key = jax.random.fold_in(key, round)
-        metrics, used, before = {}, 0, None
+        metrics, used = {}, 0
+        before: Any = None
         for t, (turn, times) in enumerate(zip(system.turns, plan, strict=True)):
             if not times:
                 continue
@@ -389,7 +392,7 @@ def _descend(state: PlayerState, grads, loss, value_fn) -> PlayerState:
 
 
 def _average(state: PlayerState, ema, round) -> PlayerState:
-    decay = ema(round) if callable(ema) else ema
+    decay: Any = ema(round) if callable(ema) else ema
     now = {"params": state.params, "batch_stats": state.extra.get("batch_stats", {})}
     mix = lambda old, new: decay * old + (1 - decay) * new
     return state.replace(ema=jax.tree.map(mix, state.ema, now))

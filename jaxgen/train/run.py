@@ -229,8 +229,8 @@ class Run:
     def _tensorboard(self, step: int, summaries: Iterable[Any]) -> None:
         # Not SummaryWriter: its thread dies of a full disk, and the next flush waits for ever.
         from tensorboardX.event_file_writer import EventsWriter
-        from tensorboardX.proto.event_pb2 import Event, SessionLog
-        from tensorboardX.proto.summary_pb2 import Summary
+        from tensorboardX.proto.event_pb2 import Event, SessionLog  # pyright: ignore
+        from tensorboardX.proto.summary_pb2 import Summary  # pyright: ignore
 
         with self._writing("TensorBoard's events"):
             if self._events is None:

@@ -81,10 +81,13 @@ def test_value_of_lost_modes(k, n):
     ("module", "flags", "runs"),
     [
         (parallel_lines, ["--thetas", "3"], ["0-minimax", "1-wgan-gp", "2-clipped"]),
-        (equilibrium, [], ["0-minimax", "1-non-saturating", "2-wgan-gp", "3-hasty"]),
+        (equilibrium, [], ["0-minimax", "1-wgan-gp"]),
     ],
 )
-def test_two_rounds(module, flags, runs, tmp_path, capsys):
+def test_two_rounds(module, flags, runs, tmp_path, capsys, monkeypatch):
+    games = equilibrium.games  # two of its four, to save time
+    two = lambda args: {k: v for k, v in games(args).items() if k in ("minimax", "wgan-gp")}
+    monkeypatch.setattr(equilibrium, "games", two)
     name, small = module.__name__, ["--rounds", "2", "--batch-size", "8", "--width", "4"]
     args = study.parse(module.Args, name, [*small, *flags, "--workdir", str(tmp_path)])
     study.make(name, module.study, args)
