@@ -42,6 +42,7 @@ class Args(Basic):
 
 
 JUDGED = 10_000  # points and samples
+MEANS = "d_real", "d_fake", "value"  # of D(x), of D(G(z)), and V (or WGAN-GP's distance)
 TITLES = {
     "minimax": "minimax",
     "non-saturating": "non-saturating",
@@ -60,7 +61,7 @@ def study(args: Args, run) -> None:
     from jaxgen.systems.gan.points import judge
     from jaxgen.train import devices, game
     from jaxgen.train.checkpoints import Checkpoints
-    from jaxgen.train.fit import fit
+    from jaxgen.train.fit import fit, round_to
 
     sample, *mixture = {
         "ring": (toy.ring, toy.RING_MODES, toy.RING_STD),
@@ -86,11 +87,12 @@ def study(args: Args, run) -> None:
         histories[name] = []
         for round in checkpoints.rounds():
             _, states, _ = checkpoints.restore(like, round=round)
-            drawn, on_real, on_fake, value = map(np.asarray, look(states))
-            found = coverage(drawn, *mixture)._asdict() if mixture else {}
-            numbers = {"round": round, "d_real": on_real, "d_fake": on_fake, "value": value}
-            numbers = {k: np.asarray(x).item() for k, x in (numbers | found).items()}
-            histories[name].append(numbers | {"samples": drawn[:2000]})
+            drawn, *means = map(np.asarray, look(states))
+            means = [round_to(float(mean)) for mean in means]
+            entry = {"round": round} | dict(zip(MEANS, means, strict=True))
+            if mixture:
+                entry |= coverage(drawn, *mixture)._asdict()
+            histories[name].append(entry | {"samples": drawn[:2000]})
         checkpoints.close()
 
     numbers = {
@@ -98,8 +100,7 @@ def study(args: Args, run) -> None:
         for name, history in histories.items()
     }
     for name, history in numbers.items():
-        last = {k: round_to(x) for k, x in history[-1].items()}
-        print(f"{name:15}", ", ".join(f"{k} {x}" for k, x in last.items()))
+        print(f"{name:15}", ", ".join(f"{k} {x}" for k, x in history[-1].items()))
     modes = len(mixture[0]) if mixture else 0
     numbers = {"data": args.data, "modes": modes, "runs": numbers}
     finish(run.folder, numbers, draw(np.asarray(real)[:2000], histories, modes))
@@ -125,10 +126,6 @@ def games(args: Args):
         "wgan-gp": play(adversarial.wasserstein, args.critic_lr, args.penalty, args.critic_steps),
         "hasty": play(adversarial.non_saturating, args.hasty_lr),
     }
-
-
-def round_to(x: float) -> float:
-    return round(x, 3)
 
 
 def draw(real, histories, modes: int):
@@ -197,7 +194,7 @@ def curves(panels, histories, modes):
         rest[0].set(title="modes covered (dotted: samples on modes)", ylim=(0, modes * 1.04))
         rest[0].secondary_yaxis(
             "right", functions=(lambda y: y / modes, lambda y: y * modes)
-        ).set_ylabel("share of samples within 3 std of a mode")
+        ).set_ylabel("share within 3 std of a mode")
         rest[0].legend(frameon=False, fontsize=8, loc="lower right")
     for axes in panels:
         axes.set_xlabel("round")

@@ -50,7 +50,7 @@ def study(args: Args, run) -> None:
     from jaxgen.losses import divergences
     from jaxgen.systems.gan import parallel_lines as lines
     from jaxgen.train import game
-    from jaxgen.train.fit import fit
+    from jaxgen.train.fit import fit, round_to
 
     theta = np.linspace(-1, 1, args.thetas)
     measured = {}  # by critic: what it says of each theta, and its slope
@@ -58,8 +58,12 @@ def study(args: Args, run) -> None:
         system = lines.parallel_lines(tuple(theta.tolist()), pair, *settings, width=args.width)
         stage = run.stage(f"{i}-{name}")
         states = fit(system, Endless(lines.data), args.rounds, run=stage, **args.schedule)
-        nets = game.look(system, game.local(states), jax.random.key(0))
-        measured[name] = [np.asarray(x, float) for x in lines.value(pair, nets)]
+
+        @jax.jit
+        def look(states, system=system, pair=pair):
+            return lines.value(pair, game.look(system, states, jax.random.key(0)))
+
+        measured[name] = [np.asarray(x, float) for x in look(game.local(states))]
 
     value, slope = measured["minimax"]  # V = 2 JS - log 4
     js, js_slope = (value + math.log(4)) / 2, slope / 2
@@ -68,25 +72,26 @@ def study(args: Args, run) -> None:
     scale = measured["clipped"][0] @ truth / (truth @ truth)  # arbitrary, so fitted away
     clipped, clipped_slope = (x / scale for x in measured["clipped"])
     away = theta != 0
-    error = lambda a, b: float(np.abs(a - b).max())
+    error = lambda a, b: round_to(float(np.abs(a - b).max()))
+    listed = lambda xs: [round_to(x, 6) for x in xs.tolist()]
     numbers = {
-        "theta": theta.tolist(),
-        "js": js.tolist(),
-        "js_slope": js_slope.tolist(),
-        "em": em.tolist(),
-        "em_slope": em_slope.tolist(),
-        "clipped": clipped.tolist(),
-        "clipped_scale": float(scale),
+        "theta": listed(theta),
+        "js": listed(js),
+        "js_slope": listed(js_slope),
+        "em": listed(em),
+        "em_slope": listed(em_slope),
+        "clipped": listed(clipped),
+        "clipped_scale": round_to(float(scale)),
         "js_max_error": error(js, divergences.jensen_shannon(jnp.asarray(theta))),
         "em_max_error": error(em, truth),
         "em_max_error_from_penalised_optimum": error(em, penalised(theta, args.penalty)),
-        "js_max_slope_away_from_0": float(np.abs(js_slope[away]).max()),
+        "js_max_slope_away_from_0": error(js_slope[away], 0),
         "em_max_slope_error_away_from_0": error(em_slope[away], np.sign(theta[away])),
         "clipped_max_error": error(clipped, truth),
     }
     for name, number in numbers.items():
         if not isinstance(number, list):
-            print(f"{name:37}{number:.4f}")
+            print(f"{name:37}{number:.2g}")
     slopes = {"js": js_slope, "em": em_slope, "clipped": clipped_slope}
     distances = {"js": js, "em": em, "clipped": clipped}
     finish(run.folder, numbers, draw(theta, distances, slopes, args.penalty))
