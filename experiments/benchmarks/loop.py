@@ -121,7 +121,7 @@ def main(
         resident: keep the images on the devices.
         flags: of the experiment, such as --flags --width 32.
     """
-    from jaxgen.commands.launch import parse
+    from jaxgen.commands.arguments import parse
 
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")
     args = parse(module.Args, f"jaxgen.experiments.{experiment}", list(flags))

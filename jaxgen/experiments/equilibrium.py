@@ -4,7 +4,8 @@ import dataclasses
 import math
 from typing import ClassVar, Literal
 
-from jaxgen.commands.study import Basic, finish, launch
+from jaxgen.commands.arguments import Basic
+from jaxgen.commands.study import finish, launch
 
 
 @dataclasses.dataclass(frozen=True)
@@ -19,6 +20,8 @@ class Args(Basic):
     """
 
     rounds: int = 8000
+    batch_size: int = 256
+    rounds_per_call: int = 50
     save_every: int = 400
     show_every: int = 2000
     data: Literal["ring", "grid", "swiss-roll"] = "ring"

@@ -3,7 +3,8 @@
 import dataclasses
 from typing import ClassVar, Literal
 
-from jaxgen.commands.launch import Arguments, launch
+from jaxgen.commands.arguments import Arguments
+from jaxgen.commands.launch import launch
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,7 +4,8 @@ import dataclasses
 import math
 from typing import ClassVar
 
-from jaxgen.commands.study import Basic, finish, launch
+from jaxgen.commands.arguments import Basic
+from jaxgen.commands.study import finish, launch
 from jaxgen.errors import UserError
 
 
@@ -19,6 +20,7 @@ class Args(Basic):
 
     rounds: int = 3000
     batch_size: int = 64
+    rounds_per_call: int = 50
     save_every: int = 3000
     show_every: int = 3000
     thetas: int = 21

@@ -8,7 +8,8 @@ from tests.experiments.command import TINY
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory):
     """A run of WGAN with checkpoints of rounds 2 and 4."""
-    from jaxgen.commands.launch import parse, train
+    from jaxgen.commands.arguments import parse
+    from jaxgen.commands.launch import train
     from jaxgen.experiments.wgan import Args, system
 
     folder = tmp_path_factory.mktemp("runs") / "toy"

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from jaxgen.commands.launch import Arguments, parse
+from jaxgen.commands.arguments import Arguments, parse
 from jaxgen.commands.terminal import listed, one_line
 from jaxgen.commands.terminal import parse as parse_words
 from jaxgen.errors import UserError

@@ -37,7 +37,8 @@ def command(capfd, monkeypatch):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     """A run of two rounds, with both checkpoints."""
-    from jaxgen.commands.launch import parse, train
+    from jaxgen.commands.arguments import parse
+    from jaxgen.commands.launch import train
 
     name, folder = wgan.__name__, tmp_path_factory.mktemp("runs") / "finished"
     flags = [*TINY, "--rounds", "2", "--save-every", "1", "--workdir", str(folder)]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jaxgen.commands.launch import parse
+from jaxgen.commands.arguments import parse
 
 FOLDER = Path(__file__).parents[2] / "experiments"
 RECIPES = sorted(FOLDER.glob("*/*.toml"))

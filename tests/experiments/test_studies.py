@@ -13,6 +13,7 @@ import optax
 import pytest
 
 from jaxgen.commands import study
+from jaxgen.commands.arguments import parse
 from jaxgen.data import toy
 from jaxgen.errors import UserError
 from jaxgen.experiments import equilibrium, parallel_lines
@@ -89,7 +90,7 @@ def test_two_rounds(module, flags, runs, tmp_path, capsys, monkeypatch):
     two = lambda args: {k: v for k, v in games(args).items() if k in ("minimax", "wgan-gp")}
     monkeypatch.setattr(equilibrium, "games", two)
     name, small = module.__name__, ["--rounds", "2", "--batch-size", "8", "--width", "4"]
-    args = study.parse(module.Args, name, [*small, *flags, "--workdir", str(tmp_path)])
+    args = parse(module.Args, name, [*small, *flags, "--workdir", str(tmp_path)])
     study.make(name, module.study, args)
     numbers = json.loads((tmp_path / "numbers.json").read_text())
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
@@ -124,7 +125,7 @@ def test_figure_without_modes(tmp_path):
 )
 def test_wrong_flags(module, words, line):
     with pytest.raises(UserError, match=f"^{re.escape(line)}"):
-        study.parse(module.Args, module.__name__, words)
+        parse(module.Args, module.__name__, words)
 
 
 @pytest.mark.parametrize("module", [parallel_lines, equilibrium])

@@ -1,0 +1,163 @@
+"""The flags of experiments: their defaults, under a recipe's values, under the command line's."""
+
+import dataclasses
+import difflib
+import json
+import tomllib
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Literal, get_type_hints
+
+import tyro
+
+from jaxgen.commands.terminal import listed
+from jaxgen.commands.terminal import parse as parse_flags
+from jaxgen.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Basic:
+    """The flags that every experiment and every study has."""
+
+    workdir: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="DIR", help_behavior_hint="(default: runs/NAME of the experiment)"),
+    ] = None
+    """The run folder. The same command again goes on with the run in it."""
+    recipe: Annotated[
+        Path | None, tyro.conf.arg(metavar="FILE.toml", help_behavior_hint="(default: none)")
+    ] = None
+    """Values for these flags, such as experiments/wgan/paper.toml has; a flag that is given on the
+    command line wins."""
+    rounds: int = 10_000
+    """How long to train. A round is one pass through the system's turns."""
+    batch_size: int = 64
+    """Examples of a minibatch, over all devices together."""
+    seed: int = 0
+    """Of the weights, the noise and the order of the data."""
+    rounds_per_call: int = 1
+    """Rounds that one program plays; more keep a fast device from waiting for the host."""
+    log_every: int = 100
+    """Rounds between lines of metrics.jsonl."""
+    show_every: int = 1000
+    """Rounds between pictures."""
+    save_every: int = 1000
+    """Rounds between checkpoints."""
+
+    rounds_matter: ClassVar[bool] = False
+    """Whether a schedule depends on `rounds`, which then may not change when a run goes on."""
+
+    def check(self) -> None:
+        """Raises UserError for values that do not fit each other."""
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        """What `fit` takes of these by name."""
+        names = ("batch_size", "seed", "rounds_per_call", "log_every", "show_every", "save_every")
+        return {name: getattr(self, name) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments(Basic):
+    """The flags of experiments on images."""
+
+    data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "mnist5k"
+    """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
+    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
+    domains:DIR (trainA/ and trainB/)."""
+    size: int = 32
+    """Side of the images in pixels; others are resized."""
+    channels: Literal[1, 3, 4] = 3
+    """1 grey, 3 RGB, 4 RGBA."""
+    crop: Literal["center", "stretch", "pad"] = "center"
+    """How an image that is not square becomes so."""
+    resample: Literal["lanczos", "bicubic", "bilinear", "area", "nearest"] = "lanczos"
+    """The filter that resizes."""
+    flip: bool = False
+    """Mirror images at random, every second one on average."""
+    random_crop: int = 0
+    """Resize to this many pixels and cut the size out at random; 0 does not."""
+    held_out: float = 0.0
+    """Share, from 0 to 1, of a folder without test/ or val/ that is kept from training."""
+    resident: Literal["auto", "yes", "no"] = "auto"
+    """Keep the decoded data on the devices; auto does so up to 256 MiB."""
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """What networks compute in; weights and losses stay float32."""
+    keep: int = 3
+    """How many checkpoints stay, the newest ones."""
+    multihost: bool = False
+    """Join the other processes of a cluster (jax.distributed)."""
+
+    @property
+    def schedule(self) -> dict[str, Any]:
+        return super().schedule | {"precision": self.precision, "keep": self.keep}
+
+
+# At least 1; a seed is what NumPy and JAX both take.
+COUNTS = (
+    *("size", "rounds", "batch_size", "rounds_per_call"),
+    *("log_every", "show_every", "save_every", "keep"),
+)
+SEEDS = 2**31
+
+
+def parse(kind: type, name: str, argv: list[str]) -> Any:
+    """The arguments: defaults, under the recipe's values, under the flags."""
+    args = _flags(kind, name, argv)
+    if args.recipe:
+        args = _flags(kind, name, [*_recipe(kind, name, args.recipe), *argv])
+    if args.workdir is None:
+        args = dataclasses.replace(args, workdir=Path("runs") / name.rpartition(".")[2])
+    for field in COUNTS:
+        if (value := getattr(args, field, 1)) < 1:
+            raise UserError(f"--{_flag(field)} is at least 1, not {value}")
+    if not 0 <= args.seed < SEEDS:
+        raise UserError(f"--seed is from 0 to {SEEDS - 1}, not {args.seed}")
+    args.check()
+    return args
+
+
+def _flags(kind: type, name: str, argv: list[str]):
+    return parse_flags(partial(tyro.cli, kind), argv, f"python -m {name}")
+
+
+def _flag(field: str) -> str:
+    return field.replace("_", "-")
+
+
+def _recipe(kind: type, name: str, path: Path) -> list[str]:
+    """A recipe as the flags that it stands for."""
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"recipe {path} cannot be read: {error.strerror}; check --recipe") from None
+    except ValueError as error:  # not TOML, or not text
+        raise UserError(f"recipe {path} is not TOML: {error}; mend it") from None
+    fields = sorted({field.name for field in dataclasses.fields(kind)} - {"recipe"})
+    hints, flags = get_type_hints(kind), {}
+    for field, value in values.items():
+        if field not in fields:
+            near = difflib.get_close_matches(field, fields, 1)
+            hint = f"did you mean {near[0]}?" if near else f"it may set {listed(fields, 'and')}"
+            raise UserError(f"recipe {path}: there is no argument {field!r}; {hint}")
+        if (hints[field] is bool) != isinstance(value, bool):
+            kind_of = "is true or false" if hints[field] is bool else "takes a value"
+            raise UserError(
+                f"recipe {path}: {field} {kind_of}, not {json.dumps(value, default=str)}"
+            )
+        if isinstance(value, bool):
+            flags[field] = [f"--{_flag(field)}" if value else f"--no-{_flag(field)}"]
+        else:
+            several = value if isinstance(value, list) else [value]
+            flags[field] = [f"--{_flag(field)}", *map(str, several)]
+    try:
+        _flags(kind, name, together := [word for argv in flags.values() for word in argv])
+    except UserError:
+        for field, argv in flags.items():  # which one is it?
+            try:
+                _flags(kind, name, argv)
+            except UserError as error:
+                value = json.dumps(values[field], default=str)
+                raise UserError(f"recipe {path}, {field} = {value}: {error}") from None
+        raise
+    return together
