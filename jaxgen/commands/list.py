@@ -81,6 +81,7 @@ def _run(folder: Path) -> Sequence[str]:
         return "?", "", "", "", "its args.json is not one of a run"
     stages = [path.parent for path in folder.glob("*-*/args.json")]
     stages = [path for path in stages if path.name.split("-")[0].isdigit()]
+    done = any((folder / end).exists() for end in ("report.html", "numbers.json"))
     if stages:
         folder = max(stages, key=lambda path: int(path.name.split("-")[0]))
     last, saved = (
@@ -88,7 +89,7 @@ def _run(folder: Path) -> Sequence[str]:
         max(saved_rounds(folder / "checkpoints"), default=0),
     )
     if stages:
-        state = f"in stage {folder.name}"
+        state = "finished" if done else f"in stage {folder.name}"
     else:
         state = "finished" if saved >= rounds else f"{saved / rounds:.0%} of {rounds:,} rounds"
     return (

@@ -76,7 +76,6 @@ def study(args: Args, run) -> None:
     histories = {}
     for i, (name, (pair, system)) in enumerate(games(args).items()):
         stage = run.stage(f"{i}-{name}")
-        print(f"{name}:", flush=True)
         fit(system, toy.Endless(sample), args.rounds, run=stage, keep=args.rounds, **args.schedule)
 
         @jax.jit

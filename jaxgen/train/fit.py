@@ -111,7 +111,14 @@ def fit(
         feed = Feed(batches, calls, mesh)
         stack.callback(feed.close)
         bar = stack.enter_context(
-            tqdm(total=rounds, initial=start, unit="round", disable=not lead, smoothing=0.05)
+            tqdm(
+                desc=run.name if run else None,
+                total=rounds,
+                initial=start,
+                unit="round",
+                disable=not lead,
+                smoothing=0.05,
+            )
         )
         book.open(bar, feed)
         for call, arrays, position in feed:

@@ -80,6 +80,7 @@ class Run:
         free: frozenset[str] = FREE,
     ):
         self.folder, self.write, self._free = Path(workdir), write, free
+        self.name = args.get("stage")  # what the progress line calls it
         self._args, self._session = _plain(args), _plain(environment)
         self._open = ExitStack()
         self._events = None
