@@ -70,16 +70,13 @@ def test_contract(row, on, tmp_path, capsys):
     assert picture.name == "round_00000004.png"
     assert (tmp_path / "a/report.html").is_file()
 
-    trained = open_run(tmp_path / "a")
-    assert trained.round == 4
-    fresh = game.init(trained.system, jax.random.split(jax.random.key(0), 3)[0])
+    trained, before = open_run(tmp_path / "a"), open_run(tmp_path / "a", round=2)
+    assert (before.round, trained.round) == (2, 4)
     learners = {name for turn in trained.system.turns for name in turn.learners}
     for name, state in trained.states.items():
-        moved = [
-            not np.array_equal(a, b)
-            for a, b in zip(jax.tree.leaves(state.params), jax.tree.leaves(fresh[name].params))
-        ]
-        assert any(moved) == (name in learners)
+        pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(before.states[name].params))
+        moved = [not np.array_equal(a, b) for a, b in pairs]
+        assert sum(moved) > 0.7 * len(moved) if name in learners else not any(moved)
 
     use = trained.system.use
     nets = game.look(trained.system, trained.states, jax.random.key(0))

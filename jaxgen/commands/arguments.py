@@ -44,8 +44,10 @@ class Basic:
     save_every: int = 1000
     """Rounds between checkpoints."""
 
-    rounds_matter: ClassVar[bool] = False
-    """Whether a schedule depends on `rounds`, which then may not change when a run goes on."""
+    @property
+    def rounds_matter(self) -> bool:
+        """Whether a schedule depends on `rounds`, which then may not change when a run goes on."""
+        return False
 
     def check(self) -> None:
         """Raises UserError for values that do not fit each other."""
@@ -88,6 +90,9 @@ class Arguments(Basic):
     multihost: bool = False
     """Join the other processes of a cluster (jax.distributed)."""
 
+    needs: ClassVar[tuple[str, ...]] = ("image",)
+    """What a batch must hold; "a" and "b" are a pair."""
+
     @property
     def schedule(self) -> dict[str, Any]:
         return super().schedule | {"precision": self.precision, "keep": self.keep}
@@ -97,7 +102,9 @@ class Arguments(Basic):
 COUNTS = (
     *("size", "rounds", "batch_size", "rounds_per_call"),
     *("log_every", "show_every", "save_every", "keep"),
+    *("width", "units", "steps", "critic_steps", "critic_boost"),
 )
+RATES = ("lr", "generator_lr", "critic_lr", "hasty_lr", "clip")
 SEEDS = 2**31
 
 
@@ -113,6 +120,9 @@ def parse(kind: type, name: str, argv: list[str]) -> Any:
             raise UserError(f"--{_flag(field)} is at least 1, not {value}")
     if not 0 <= args.seed < SEEDS:
         raise UserError(f"--seed is from 0 to {SEEDS - 1}, not {args.seed}")
+    for field in RATES:
+        if (value := getattr(args, field, 1)) <= 0:
+            raise UserError(f"--{_flag(field)} is more than 0, not {value:g}")
     args.check()
     return args
 

@@ -37,6 +37,12 @@ def module_name(system: Callable) -> str:
 def train(name: str, system: Callable, args: Any) -> None:
     """Trains with parsed arguments in `args.workdir`, to the end or to where a signal stops it."""
     data = load_data(args)
+    if missing := set(args.needs) - set(data[0]):
+        raise UserError(
+            f"{name.rpartition('.')[2]} learns from {' and '.join(args.needs)}, but {args.data} "
+            f"has {' and '.join(k for k in data[0] if k in ('image', 'a', 'b'))} (no "
+            f"{' and '.join(sorted(missing))}); use another --data"
+        )
     start_jax(args.multihost)
     import jax
 

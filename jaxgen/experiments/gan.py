@@ -1,7 +1,7 @@
 """The first GAN on digits: `python -m jaxgen.experiments.gan`."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
 from jaxgen.commands.arguments import Arguments
 from jaxgen.commands.launch import launch
@@ -30,26 +30,25 @@ class Args(Arguments):
     units: int = 240
     """Maxout units of the discriminator's two hidden layers, of 5 pieces each."""
 
-    rounds_matter: ClassVar[bool] = True
+    @property
+    def rounds_matter(self) -> bool:
+        return True  # the momentum's
 
 
 def system(args: Args, data):
-    import jax.numpy as jnp
-
     from jaxgen.losses import adversarial
     from jaxgen.models import mlp
     from jaxgen.systems.gan.gan import gan
+    from jaxgen.train.game import to_float
     from jaxgen.train.optim import sgd_goodfellow
 
-    mean = data.examples(1000)["image"].mean(axis=0) / 127.5 - 1
-    generator = mlp.Generator(
-        data.shape, (args.width, args.width), bias_init=mlp.marginal(jnp.asarray(mean, jnp.float32))
-    )
+    mean = to_float(data.examples(1000))["image"].mean(axis=0)
+    generator = mlp.Generator(data.shape, (args.width, args.width), bias_init=mlp.marginal(mean))
     discriminator = mlp.Discriminator(args.units)
     minimax = args.loss == "minimax"
     game = adversarial.minimax if minimax else adversarial.non_saturating
-    sgd = sgd_goodfellow(args.lr, args.rounds)
-    return gan(generator, discriminator, data.shape, sgd, game, args.steps)
+    sgd = sgd_goodfellow(args.lr, args.rounds), sgd_goodfellow(args.lr, args.rounds * args.steps)
+    return gan(generator, discriminator, data.shape, *sgd, game=game, steps=args.steps)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from typing import ClassVar
 
 from jaxgen.commands.arguments import Basic
 from jaxgen.commands.study import finish, launch
@@ -34,7 +33,9 @@ class Args(Basic):
     clip: float = 0.1
     """The clipped critic's weights stay in [-clip, clip]."""
 
-    rounds_matter: ClassVar[bool] = True
+    @property
+    def rounds_matter(self) -> bool:
+        return True  # the rates fall over them
 
     def check(self):
         if self.thetas < 3 or self.thetas % 2 == 0:

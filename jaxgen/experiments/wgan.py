@@ -21,7 +21,8 @@ class Args(Arguments):
     net: Literal["dcgan", "dcgan-without-norm", "mlp"] = "dcgan"
     """The generator; the two others are the harder cases of Sec. 4.3. The critic is DCGAN's."""
     width: int = 16
-    """Channels of the generator's last hidden level and of the critic's first; 64 in the paper."""
+    """Channels of the critic's first level and of the generator's last hidden one (the mlp has 512
+    units whatever this is); 64 in the paper."""
     lr: float = 2e-4
     """RMSProp's learning rate, of both players; 5e-5 in the paper."""
     clip: float = 0.01

@@ -1,7 +1,7 @@
 """WGAN-GP on digits: `python -m jaxgen.experiments.wgan_gp`."""
 
 import dataclasses
-from typing import ClassVar, Literal
+from typing import Literal
 
 from jaxgen.commands.arguments import Arguments
 from jaxgen.commands.launch import launch
@@ -36,7 +36,9 @@ class Args(Arguments):
     critic_steps: int = 5
     """Critic steps a round."""
 
-    rounds_matter: ClassVar[bool] = True
+    @property
+    def rounds_matter(self) -> bool:
+        return self.decay
 
 
 def system(args: Args, data):

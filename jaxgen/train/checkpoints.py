@@ -110,8 +110,13 @@ class Checkpoints:
             )
         return None
 
-    def close(self) -> None:
+    def wait(self) -> None:
         """Waits for the last save to be on the disk."""
+        with self._disk():
+            self._manager.wait_until_finished()
+
+    def close(self) -> None:
+        """Waits for the last save, and ends."""
         with self._disk():
             self._manager.close()
 

@@ -43,12 +43,20 @@ def start_processes() -> None:
 
 def make_mesh(devices=None) -> Mesh:
     """All devices of all processes (or `devices`) in a row."""
-    devices = jax.devices() if devices is None else devices
+    if devices is None:  # in the order of the processes, each of which loads its share of a batch
+        devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
     return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
 
 
 def sharding(mesh: Mesh, *spec) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec(*spec))
+
+
+def put(x, where: NamedSharding) -> jax.Array:
+    """An array that every process has, laid on the mesh."""
+    if jax.process_count() == 1:
+        return jax.device_put(x, where)
+    return jax.make_array_from_callback(x.shape, where, lambda i: jax.device_get(x)[i])
 
 
 def share(batch_size: int, mesh: Mesh) -> int:
@@ -84,10 +92,7 @@ def gather(x: jax.Array) -> jax.Array:
 
 def varies(x: jax.Array) -> bool:
     """Whether `x` may differ between devices; weights and means over devices do not."""
-    kind = jax.typeof(x)
-    # The set of axes along which a value varies was `vma` before jax 0.10.
-    axes = kind.manual_axis_type.varying if hasattr(kind, "manual_axis_type") else kind.vma
-    return AXIS in axes
+    return AXIS in jax.typeof(x).manual_axis_type.varying
 
 
 def first(n: int):

@@ -63,7 +63,10 @@ def fit(
     mesh = mesh or devices.make_mesh()
     devices.share(batch_size, mesh)
     key_init, key_play, key_show = jax.random.split(jax.random.key(seed), 3)
-    states = game.place(game.init(system, key_init) if states is None else states, mesh)
+    if states is None:
+        states = game.init(system, key_init)
+    # A copy, for the program takes over the buffers: the caller keeps theirs, and none is shared.
+    states = game.place(jax.tree.map(jnp.copy, states), mesh)
     batches = data.batches(
         batch_size,
         seed,
@@ -71,8 +74,10 @@ def fit(
         processes=jax.process_count(),
         indices=data.resident is not None,
     )
-    store = data.resident and _replicate(data.resident, mesh)
+    everywhere = devices.sharding(mesh)
+    store = data.resident and {k: devices.put(x, everywhere) for k, x in data.resident.items()}
     lead = jax.process_index() == 0
+    examples = data.examples(PICTURES) if run and lead else None
 
     book = _Book(log_every, run if lead else None)
     checkpoints = Checkpoints(run.folder / "checkpoints", keep=keep) if run else None
@@ -83,8 +88,10 @@ def fit(
         book.resume(position["book"])
         run.rewind(start)
         if lead:
-            more = f"done already; a higher --rounds trains on from {start}"
+            more = f"round {start} of {rounds} is reached: nothing is left to train"
             tqdm.write(f"going on from round {start}" if start < rounds else more)
+    elif run:
+        run.rewind(0)
     if start >= rounds:
         if checkpoints:
             checkpoints.close()
@@ -92,15 +99,19 @@ def fit(
 
     def save(call, position, wait=False):
         book.settle()
-        if not _finite({name: s.params for name, s in states.items()}):
-            raise Diverged(f"round {call.last}: a player's weights are not finite")
+        for name, finite in _finite({name: s.params for name, s in states.items()}).items():
+            if not finite:
+                raise Diverged(f"round {call.last}: the weights of {name} are not finite")
         checkpoints.save(call.last, states, {"data": position, "book": book.state()}, wait=wait)
 
-    def picture(round):
-        pictures = _show(system, game.local(states), data.examples(PICTURES), key_show)
-        run.picture(round, jax.device_get(pictures))
+    @jax.jit
+    def show(states, batch):
+        return system.show(game.look(system, states, key_show), game.to_float(batch), key_show)
 
-    programs = {}
+    def picture(round):
+        run.picture(round, jax.device_get(show(game.local(states), examples)))
+
+    programs, compiled = {}, set()
     boundaries = (log_every, show_every, save_every)
     calls = schedule(system, start, rounds, rounds_per_call, boundaries)
     with contextlib.ExitStack() as stack:
@@ -122,22 +133,25 @@ def fit(
         )
         book.open(bar, feed)
         for call, arrays, position in feed:
-            if fresh := call.plan not in programs:
+            if call.plan not in programs:
                 programs[call.plan] = game.compile_rounds(
                     system, mesh, call.plan, precision=precision, augment=data.augment
                 )
-                began = time.perf_counter()
             numbers = np.arange(call.first, call.last, dtype=np.int32)
+            began = time.perf_counter()
             states, metrics = programs[call.plan](states, arrays, numbers, key_play, store)
-            if fresh and lead:
+            if lead and (call.plan, call.rounds) not in compiled:
+                compiled.add((call.plan, call.rounds))
                 seconds = time.perf_counter() - began
-                bar.write(f"compiled rounds of {call.plan} minibatches in {seconds:.1f} s")
+                steps = "+".join(map(str, call.plan))
+                bar.write(f"compiled {call.rounds} x {steps} steps in {seconds:.1f} s")
             try:
                 book.add(call, metrics, batch_size)
                 due = lambda every: call.last % every == 0 or call.last == rounds  # noqa: B023
-                if run and lead and due(show_every):
-                    book.settle()
-                    picture(call.last)
+                if run and due(show_every):
+                    book.settle()  # on every process, for all are to find what is not finite
+                    if lead:
+                        picture(call.last)
                 if _agree(stop, at_log=due(log_every)):
                     save(call, position, wait=True)
                     raise Stopped(
@@ -146,6 +160,8 @@ def fit(
                 if checkpoints and due(save_every):
                     save(call, position)
             except Diverged as error:
+                if checkpoints:
+                    checkpoints.wait()
                 last = checkpoints and max(checkpoints.rounds(), default=None)
                 good = "" if last is None else f"; the last good checkpoint is that of round {last}"
                 raise Diverged(f"{error}{good}") from None
@@ -258,20 +274,8 @@ def _agree(stop, at_log):
     return bool(multihost_utils.process_allgather(np.asarray(stop.is_set())).any())
 
 
-def _replicate(arrays, mesh):
-    everywhere = devices.sharding(mesh)
-    put = lambda x: jax.make_array_from_callback(x.shape, everywhere, lambda i: x[i])
-    return jax.tree.map(put, arrays)
-
-
 @jax.jit
-def _finite(tree):
-    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]).all()
-
-
-def _show(system, states, batch, key):
-    @jax.jit
-    def show(states, batch, key):
-        return system.show(game.look(system, states, key), game.to_float(batch), key)
-
-    return show(states, batch, key)
+def _finite(weights):
+    """{player: whether all its weights are finite}."""
+    whole = lambda tree: [jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]
+    return {name: jnp.all(jnp.array(whole(tree))) for name, tree in weights.items()}

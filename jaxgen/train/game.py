@@ -30,6 +30,8 @@ from jaxgen.sample.interpolation import slerp
 from jaxgen.train import devices
 from jaxgen.train.devices import AXIS
 
+MEMORY = (jax.tree_util.GetAttrKey("extra"), jax.tree_util.DictKey("memory"))
+
 Metrics = dict[str, jax.Array]
 Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, Metrics]]
 
@@ -116,6 +118,10 @@ class System:
         for turn in self.turns:
             if not turn.fresh and turn.times != 1:
                 raise ValueError(f"turn {turn.name!r} is not fresh: it plays one minibatch, again")
+            if not turn.fresh and self.turns[0].every not in (1, turn.every):
+                raise ValueError(
+                    f"turn {turn.name!r} is not fresh: the first turn must be played too"
+                )
             for name in turn.learners:
                 if name not in self.players:
                     raise ValueError(f"turn {turn.name!r} trains {name!r}, which is no player")
@@ -165,11 +171,15 @@ class Net:
             rngs={"dropout": key},
             **kwargs,
         )
-        self.extra.update(changed)
+        # Collections keep their types, whatever the network computes in.
+        self.extra.update({k: jax.tree.map(_as, v, self.extra[k]) for k, v in changed.items() if v})
         return _cast(out, self._dtype and jnp.float32)
 
     def still(self, *args, params=None, **kwargs):
-        """A call that leaves no trace: for use inside `jax.grad`, `vmap` or `scan`."""
+        """A call that leaves no trace: for use inside `jax.grad`, `vmap` or `scan`.
+
+        Its dropout is that of the next call.
+        """
         probe = Net.__new__(Net)
         probe.__dict__.update(self.__dict__, extra=dict(self.extra))
         if params is not None:
@@ -184,10 +194,12 @@ def init(system: System, key: jax.Array) -> dict[str, PlayerState]:
         is_shape = isinstance(x, tuple) and all(isinstance(n, int) for n in x)
         return jnp.zeros(x) if is_shape else x
 
-    def create(key):
+    given = {name: player.variables for name, player in system.players.items()}
+
+    def create(key, given):
         states = {}
         for i, (name, player) in enumerate(system.players.items()):
-            variables = player.variables
+            variables = given[name]
             if variables is None:
                 k1, k2 = jax.random.split(jax.random.fold_in(key, i))
                 variables = player.module.init(
@@ -212,7 +224,7 @@ def init(system: System, key: jax.Array) -> dict[str, PlayerState]:
 
     # The copies keep donated buffers apart: the first average equals the weights, and XLA may
     # return one buffer for two equal outputs.
-    return jax.tree.map(lambda x: jnp.array(x, copy=True), jax.jit(create)(key))
+    return jax.tree.map(lambda x: jnp.array(x, copy=True), jax.jit(create)(key, given))
 
 
 def compile_rounds(
@@ -337,7 +349,7 @@ def layout(states):
     """How states lie on the mesh: replay memory in lanes, a share a device; all else copied."""
     return {
         name: jax.tree_util.tree_map_with_path(
-            lambda path, _: P(AXIS) if jax.tree_util.DictKey("memory") in path else P(), state
+            lambda path, _: P(AXIS) if path[:2] == MEMORY else P(), state
         )
         for name, state in states.items()
     }
@@ -348,9 +360,7 @@ def place(states, mesh: Mesh):
 
     def put(x, spec):
         where = devices.sharding(mesh, *spec)
-        if jax.process_count() == 1:
-            return jax.device_put(x, where)
-        return jax.make_array_from_callback(x.shape, where, lambda i: jax.device_get(x)[i])
+        return x if x.sharding == where else devices.put(x, where)
 
     return jax.tree.map(put, states, layout(states))
 
@@ -371,6 +381,10 @@ def _cast(tree, dtype):
         return tree
     is_float = lambda x: hasattr(x, "dtype") and jnp.issubdtype(x.dtype, jnp.floating)
     return jax.tree.map(lambda x: x.astype(dtype) if is_float(x) else x, tree)
+
+
+def _as(new, old):
+    return jnp.asarray(new, old.dtype)
 
 
 def _scan(f, carry, xs):

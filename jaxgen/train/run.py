@@ -19,9 +19,9 @@ from jaxgen.errors import UserError
 from jaxgen.files import replacing
 from jaxgen.train.checkpoints import DIGESTS, cannot_write, saved_rounds
 
-# What may change when a run goes on: it says where, how often to look and how fast to go, and
-# touches neither the weights nor the data. A run whose schedule does not depend on its length may
-# add "rounds".
+# What may change when a run goes on: it says where, how often to look and how fast to go. (How many
+# rounds a program plays changes how it is compiled, and with it the last bits of the weights.) A
+# run whose schedule does not depend on its length may add "rounds".
 FREE = frozenset(
     {
         "workdir",
@@ -119,8 +119,6 @@ class Run:
         if not self.write:
             return
         numbers = {name: _number(name, value) for name, value in record.items()}
-        if self._rewound is None:  # killed before its first checkpoint: the rounds come again
-            self.rewind(numbers["round"] - 1)
         with self._writing("metrics.jsonl"), open(self.folder / "metrics.jsonl", "a") as file:
             file.write(json.dumps(numbers, allow_nan=False) + "\n")
         from tensorboardX import summary
@@ -134,10 +132,13 @@ class Run:
         return records[-1] if records else None
 
     def rewind(self, round: int) -> None:
-        """Forgets the metrics of later rounds, and a line that a killed run left half-written."""
+        """Forgets the metrics and pictures of later rounds, and a line that is half-written."""
         if not self.write:
             return
         self._rewound = round
+        for picture in (self.folder / "samples").glob("round_*.png"):
+            if int(picture.stem.split("_")[1]) > round:
+                picture.unlink()
         path = self.folder / "metrics.jsonl"
         if not path.exists():
             return

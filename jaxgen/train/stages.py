@@ -28,7 +28,8 @@ def inherit(old: States, new: States) -> dict[str, PlayerState]:
         if name not in old:
             return state
         was = old[name]
-        ema = state.ema and carry(was.ema or {"params": was.params, "batch_stats": {}}, state.ema)
+        now = {"params": was.params, "batch_stats": was.extra.get("batch_stats", {})}
+        ema = state.ema and carry(was.ema or now, state.ema)
         return state.replace(
             params=carry(was.params, state.params), extra=carry(was.extra, state.extra), ema=ema
         )

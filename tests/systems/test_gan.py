@@ -60,7 +60,7 @@ def test_first_gan_starts_at_the_mean_image():
 def test_first_gan_value_at_a_blind_discriminator():
     """D = 1/2 everywhere: each cross-entropy, and their mean that the code reports, is ln 2."""
     generator, discriminator = mlp.Generator(SHAPE, (4, 4)), mlp.Discriminator(4, spread=0.0)
-    system = gan.gan(generator, discriminator, SHAPE, optax.sgd(0.0), adversarial.minimax)
+    system = gan.gan(generator, discriminator, SHAPE, *2 * (optax.sgd(0.0),), adversarial.minimax)
     _, (first,) = play(system)
     assert math.isclose(first["discriminator/loss"], math.log(2), rel_tol=1e-6)
     assert math.isclose(first["generator/loss"], -math.log(2), rel_tol=1e-6)

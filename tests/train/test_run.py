@@ -175,8 +175,11 @@ def test_rewind_drops_later_rounds_and_a_half_line(tmp_path):
 def test_rounds_played_again_are_logged_once(tmp_path):
     for _ in range(2):  # the first session is killed before it saves anything
         with Run(tmp_path, {}, {}) as run:
+            run.rewind(0)
+            assert not (tmp_path / "samples").exists() or not list((tmp_path / "samples").iterdir())
             run.log({"round": 1, "loss": 1.0})
             run.log({"round": 2, "loss": 2.0})
+            run.picture(2, {"samples": np.zeros((1, 4, 4, 1), np.uint8)})
     assert len(lines(tmp_path)) == 2
 
 

@@ -8,9 +8,11 @@ Algorithm 1: k minibatches ascend the discriminator, then one descends the gener
 practice ascends log D(G(z)) instead (Sec. 3).  At the optimum D = 1/2 and V = -log 4.
 
 Deviations.  The released code updates both networks at once, from the same weights; here as in
-Alg. 1 the discriminator goes first.
+Alg. 1 the discriminator goes first.  The limit on the norm of the weights' columns, which the code
+has for the Toronto faces, is left out.
 """
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
@@ -40,7 +42,8 @@ def gan(
     generator: nn.Module,
     discriminator: nn.Module,
     shape: tuple[int, int, int],
-    optimizer: optax.GradientTransformation,
+    generator_optimizer: optax.GradientTransformation,
+    discriminator_optimizer: optax.GradientTransformation,
     game: Pair = non_saturating,
     steps: int = 1,
 ) -> System:
@@ -58,17 +61,20 @@ def gan(
         return game.tell(on_real, on_fake) / 2, metrics  # the code's mean of the two terms
 
     def generator_loss(nets, batch, key):
+        key = jax.random.fold_in(key, 1)  # other samples than the discriminator has just judged
         fake = nets.generator(noise(key, len(batch["image"])))
         return game.fool(nets.discriminator(fake)), {}
 
     return System(
         players={
-            "generator": Player(generator, [(2, LATENT)], optimizer),
-            "discriminator": Player(discriminator, [jnp.zeros((2, *shape))], optimizer),
+            "generator": Player(generator, [(2, LATENT)], generator_optimizer),
+            "discriminator": Player(
+                discriminator, [jnp.zeros((2, *shape))], discriminator_optimizer
+            ),
         },
         turns=(
             Turn(("discriminator",), discriminator_loss, times=steps),
-            Turn(("generator",), generator_loss),
+            Turn(("generator",), generator_loss, fresh=False),
         ),
         show=show,
         use=Use(noise, generate, lerp),

@@ -7,8 +7,8 @@ A critic f estimates the earth-mover distance between data and samples (Eqs. 2 a
 and the generator g descends the estimate.  f is kept Lipschitz by clipping its weights (Alg. 1).
 
 Deviations.  As Alg. 1 says, and unlike the authors' code, the clipping follows each step rather
-than precedes it: the code's generator sees a critic one step outside of the box.  The code's signs
-are both the other way round, which is the same game.
+than precedes it: the code's generator sees a critic one step outside of the box, and our critic's
+very first step starts outside.  The code's signs are both the other way round: the same game.
 """
 
 from collections.abc import Callable
