@@ -341,7 +341,7 @@ def look(system: System, states: Mapping[str, PlayerState], key: jax.Array) -> S
 
 def to_float(batch):
     """A batch as losses see it: every uint8 array is an image and becomes float32 in [-1, 1]."""
-    convert = lambda x: x.astype(jnp.float32) / 127.5 - 1 if x.dtype == jnp.uint8 else x
+    convert = lambda x: jnp.float32(x) / 127.5 - 1 if x.dtype == jnp.uint8 else x
     return jax.tree.map(convert, batch)
 
 

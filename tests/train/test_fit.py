@@ -166,7 +166,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     """The loss is still finite in the round whose step spoils the weights."""
     rate = lambda step: jnp.where(step == 3, jnp.inf, 0.01)
     system = gan(optax.sgd(rate), turns=(game.Turn(("d",), real_loss),))
-    with pytest.raises(Diverged, match="round 4: a player's weights are not finite"):
+    with pytest.raises(Diverged, match="round 4: the weights of d are not finite"):
         train(tmp_path, 4, system, show_every=100)
     assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
 
