@@ -43,7 +43,7 @@ def train(name: str, system: Callable, args: Any) -> None:
             f"has {' and '.join(k for k in data[0] if k in ('image', 'a', 'b'))} (no "
             f"{' and '.join(sorted(missing))}); use another --data"
         )
-    start_jax(args.multihost)
+    start_jax(args.multihost or "JAX_COORDINATOR_ADDRESS" in os.environ)
     import jax
 
     from jaxgen.train.fit import fit

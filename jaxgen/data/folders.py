@@ -100,6 +100,9 @@ def _non_empty(files: list[Path], folder: Path, spec: str) -> list[Path]:
 def _split_folders(root: Path) -> dict[str, Path]:
     """Folders of the splits: train/ and test/ (or val/), train/ alone, or `root` for both."""
     if not (root / "train").is_dir():
+        for name in HELD_OUT_FOLDERS:
+            if (root / name).is_dir():
+                raise UserError(f"{root} has {name}/ but no train/; move the others to train/")
         return {"train": root}
     tests = (root / name for name in HELD_OUT_FOLDERS)
     test = next((folder for folder in tests if folder.is_dir()), None)
@@ -185,7 +188,7 @@ def _rows(table: Path):
         text = table.read_text(encoding="utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{table} is not UTF-8 text; save it as UTF-8") from None
-    lines = text.splitlines()
+    lines = text.split("\n")  # not splitlines: a caption may hold U+2028
     if table.suffix == ".csv":
         reader = csv.DictReader(lines)
         for row in reader:
