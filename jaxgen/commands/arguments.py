@@ -88,7 +88,7 @@ class Arguments(Basic):
     keep: int = 3
     """How many checkpoints stay, the newest ones."""
     multihost: bool = False
-    """Join the other processes of a cluster (jax.distributed); so does a JAX_COORDINATOR_ADDRESS."""
+    """Join the processes of a cluster (jax.distributed); JAX_COORDINATOR_ADDRESS does so too."""
 
     needs: ClassVar[tuple[str, ...]] = ("image",)
     """What a batch must hold; "a" and "b" are a pair."""
