@@ -50,7 +50,7 @@ def test_jaxgen_alone_shows_its_commands(jaxgen, words):
     ("words", "line"),
     [
         (["smaple", "runs/x"], "there is no command smaple; did you mean sample?"),
-        (["dance"], "there is no command dance; there are list, sample, interpolate or report"),
+        (["dance"], "there is no command dance; there are list, sample, interpolate, report, evaluate or compare"),
         (["--n", "3", "sample"], "the command comes before --n: list, sample, interpolate or re"),
         (["sample"], "sample needs a RUN; --help lists what there is"),
         (["report", "a", "b"], "b belongs to no flag; --help lists what there is"),
