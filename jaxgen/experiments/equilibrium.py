@@ -90,7 +90,7 @@ def study(args: Args, run) -> None:
         like = game.place(game.init(system, jax.random.key(0)), mesh)
         histories[name] = []
         for round in checkpoints.rounds():
-            _, states, _ = checkpoints.restore(like, round=round)
+            _, states, _ = checkpoints.restore(like, round=round)  # pyright: ignore (it is there)
             drawn, *means = map(np.asarray, look(states))
             means = [round_to(float(mean)) for mean in means]
             entry = {"round": round} | dict(zip(MEANS, means, strict=True))
@@ -139,7 +139,7 @@ def draw(real, histories, modes: int):
     first = next(iter(histories.values()))
     chosen = sorted({max(0, len(first) * part // 20 - 1) for part in (1, 3, 6, 10, 20)})
     figure = Figure(figsize=(11, 13), layout="constrained")
-    above, below = figure.subfigures(2, 1, height_ratios=[9.2, 3.4])
+    above, below = figure.subfigures(2, 1, height_ratios=[9.2, 3.4])  # pyright: ignore
     rows = above.subplots(len(histories), len(chosen), squeeze=False, sharex=True, sharey=True)
     for row, (name, history) in zip(rows, histories.items(), strict=True):
         row[0].set_ylabel(TITLES[name], color=COLOURS[name], fontsize=12)
