@@ -39,11 +39,6 @@ def grid(images, columns: int | None = None, gap: int = 2) -> Image.Image:
     return Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
 
 
-def strip(images, gap: int = 2) -> Image.Image:
-    """The images [N,H,W,C] in one row."""
-    return grid(images, columns=len(images), gap=gap)
-
-
 def save_png(path: Path, picture: Image.Image) -> None:
     """Writes the picture; a file of that name is replaced at once, never half."""
     with replacing(Path(path)) as temporary:

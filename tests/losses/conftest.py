@@ -1,12 +1,3 @@
 """These tests compile much and compute little."""
 
-import jax
-import pytest
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_to_compile():
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+from tests.quick import quick_to_compile  # noqa: F401

@@ -1,18 +1,16 @@
 """Shapes are checked; these tests compile much and compute little."""
 
-import jax
 import pytest
 from jaxtyping import install_import_hook
 from threadpoolctl import threadpool_limits
+
+from tests.quick import quick_to_compile  # noqa: F401
 
 install_import_hook("jaxgen.metrics", "beartype.beartype")
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _quick_to_compile():
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
+def _one_thread():
     # On a busy machine LAPACK's threads wait for each other for most of the time.
     with threadpool_limits(1):
         yield
-    jax.config.update("jax_disable_most_optimizations", before)

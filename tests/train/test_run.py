@@ -14,7 +14,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image, ImageSequence
 
 from jaxgen.errors import UserError
-from jaxgen.train.pictures import as_uint8, grid, save_film, strip
+from jaxgen.train.pictures import as_uint8, grid, save_film
 from jaxgen.train.run import FREE, Run, environment, read_run
 
 ARGS = {"workdir": "runs/x", "seed": 0, "batch_size": 64, "rounds": 100, "adam": {"b1": 0.5}}
@@ -275,7 +275,6 @@ def test_grids():
     image = np.zeros((5, 8, 8, 1), np.float32)
     assert grid(image).size == (28, 18)
     assert grid(image).mode == "L"
-    assert strip(image, gap=0).size == (40, 8)
     assert grid(np.zeros((2, 8, 32, 3), np.uint8)).size == (32, 18)  # wide ones lie on each other
     clear = np.zeros((1, 16, 16, 4), np.uint8)
     sheet = np.asarray(grid(clear))

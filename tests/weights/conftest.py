@@ -2,16 +2,9 @@
 
 import socket
 
-import jax
 import pytest
 
-
-@pytest.fixture(autouse=True, scope="module")
-def _quick_to_compile():
-    before = jax.config.read("jax_disable_most_optimizations")
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", before)
+from tests.quick import quick_to_compile  # noqa: F401
 
 
 @pytest.fixture(autouse=True)
