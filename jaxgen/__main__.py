@@ -10,6 +10,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from jaxgen.commands.compare import compare
+from jaxgen.commands.evaluate import evaluate
 from jaxgen.commands.interpolate import interpolate
 from jaxgen.commands.list import catalogue
 from jaxgen.commands.sample import sample
@@ -30,7 +32,14 @@ def report(run: Annotated[Positional[Path], tyro.conf.arg(metavar="RUN")]) -> Pa
     return report(run)
 
 
-COMMANDS = {"list": catalogue, "sample": sample, "interpolate": interpolate, "report": report}
+COMMANDS = {
+    "list": catalogue,
+    "sample": sample,
+    "interpolate": interpolate,
+    "report": report,
+    "evaluate": evaluate,
+    "compare": compare,
+}
 
 
 def main(argv: list[str]) -> None:

@@ -19,6 +19,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import tyro
 
+from jaxgen.commands.scores import LEAST, check_metrics
 from jaxgen.commands.terminal import listed, one_line
 from jaxgen.commands.terminal import parse as parse_flags
 from jaxgen.errors import UserError
@@ -76,6 +77,13 @@ class Arguments:
     """Rounds between checkpoints."""
     keep: int = 3
     """How many checkpoints stay, the newest ones."""
+    evaluate_every: int = 0
+    """Rounds between scores of the samples against the training images (scores.jsonl); 0 never."""
+    evaluate_metrics: tuple[str, ...] = ("fid", "kid")
+    """What is scored: fid, kid, is, precision, recall, density, coverage or swd, with SqueezeNet's
+    features; `python -m jaxgen evaluate` has others."""
+    evaluate_samples: int = 1000
+    """How many samples are scored."""
     multihost: bool = False
     """Join the other processes of a cluster (jax.distributed)."""
 
@@ -119,6 +127,10 @@ def parse(kind: type, name: str, argv: list[str]) -> Any:
             raise UserError(f"--{_flag(field)} is at least 1, not {value}")
     if not 0 <= args.seed < SEEDS:
         raise UserError(f"--seed is from 0 to {SEEDS - 1}, not {args.seed}")
+    check_metrics(args.evaluate_metrics)
+    for field, least in {"evaluate_every": 0, "evaluate_samples": LEAST}.items():
+        if (value := getattr(args, field)) < least:
+            raise UserError(f"--{_flag(field)} is at least {least}, not {value}")
     return args
 
 
@@ -185,9 +197,13 @@ def train(name: str, system: Callable, args: Any) -> None:
         field: getattr(args, field)
         for field in (
             *("seed", "precision", "rounds_per_call"),
-            *("log_every", "show_every", "save_every", "keep"),
+            *("log_every", "show_every", "save_every", "keep", "evaluate_every"),
         )
     }
+    if args.evaluate_every:
+        from jaxgen.commands.evaluate import in_training
+
+        options["evaluate"] = in_training(args.evaluate_metrics, args.evaluate_samples)
     lead = jax.process_index() == 0
     with Run(args.workdir, written, environment(data.fingerprint), lead, free) as run:
         if isinstance(built, list) and isinstance(built[0], Stage):

@@ -63,7 +63,10 @@ class Checkpoints:
             self._manager = _manager(self.folder, keep, write, self._finish)
 
     def rounds(self) -> list[int]:
-        """The rounds that are saved, ascending, without those found to be damaged."""
+        """The rounds that are saved, ascending, without those found to be damaged; waits for a save
+        that is under way."""
+        with self._disk():
+            self._manager.wait_until_finished()
         return [r for r in saved_rounds(self.folder) if r not in self._damaged]
 
     def save(self, round: int, states: dict[str, Any], position: dict, wait: bool = False) -> None:

@@ -1,0 +1,81 @@
+"""Arrays by their published names to a network's variables."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.errors import UserError
+
+Path = tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Trained:
+    """A network with weights; `prepare` makes its input of RGB images [b, h, w, 3] in [-1, 1],
+    `sha256` is that of the weights' file."""
+
+    module: nn.Module
+    variables: dict[str, Any]
+    prepare: Callable[[jax.Array], jax.Array]
+    sha256: str
+
+    def taps(self, variables: Any, x: jax.Array) -> dict[str, jax.Array]:
+        """The network's features, by name, of RGB images in [-1, 1]."""
+        found: Any = self.module.apply(variables, self.prepare(x))
+        return found
+
+
+def assemble(
+    module: nn.Module, size: int, source: str, find: Callable[[Path, tuple[int, ...]], np.ndarray]
+) -> dict[str, Any]:
+    """The variables of `module`, made for images of `size` pixels, each float32 from
+    `find(path, shape)`; path is like ("params", "fire2", "squeeze1x1", "kernel").
+
+    So every weight is there and has its shape, and the number of parameters is the module's own.
+    Raises UserError, which names `source`, where one is missing or has another shape.
+    """
+    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), images)
+
+    def fill(path, leaf):
+        names = tuple(part.key for part in path)
+        try:
+            array = np.asarray(find(names, leaf.shape), np.float32)
+        except KeyError as error:
+            raise UserError(f"{source}: it has no {error.args[0]}") from None
+        if array.shape != leaf.shape:
+            name = "/".join(names[1:])
+            raise UserError(f"{source}: {name} is {array.shape}, not {leaf.shape}")
+        return jnp.asarray(array)
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def from_torch(
+    state: Mapping[str, np.ndarray], name: Callable[[Path], str | None]
+) -> Callable[[Path, tuple[int, ...]], np.ndarray]:
+    """`find` for a state dict; `name(path)` is the tensor's key, None where it is all ones.
+
+    Kernels go from [out, in, h, w] and [out, in] to [h, w, in, out] and [in, out]; a dense kernel
+    on a flattened map, channels first, becomes one over the map.
+    """
+
+    def find(path, shape):
+        key = name(path)
+        if key is None:
+            return np.ones(shape)
+        array = state[key]
+        if path[-1] != "kernel":
+            return array
+        if len(shape) == 4 and array.ndim == 2:
+            height, width, channels, _ = shape
+            if array.shape[1] == channels * height * width:
+                array = array.reshape(-1, channels, height, width)
+        return array.transpose(2, 3, 1, 0) if array.ndim == 4 else array.T
+
+    return find

@@ -1,0 +1,111 @@
+"""Scores side by side: ranked where they were measured alike, refused with the reason elsewhere."""
+
+import json
+
+import pytest
+
+ALIKE = {
+    "features": "squeezenet",
+    "weights_sha256": "f286bbf493e6389979ed3036",
+    "resize": "bilinear to 224",
+    "settings": {},
+    "samples": 5000,
+    "references": 4500,
+    "data": "mnist5k",
+    "split": "train",
+    "data_fingerprint": "06671f8c8a7fd00f",
+    "size": 32,
+    "ema": False,
+    "version": "0.1.0",
+}
+
+
+@pytest.fixture
+def run(tmp_path):
+    """A run folder with scores, {metric: value}, and what is particular to them."""
+
+    def make(name, values, **own):
+        (tmp_path / name).mkdir(exist_ok=True)
+        with open(tmp_path / name / "scores.jsonl", "a") as file:
+            for metric, value in values.items():
+                record = {"metric": metric, "value": value, **ALIKE, "round": 8000, "seed": 0}
+                file.write(json.dumps(record | own) + "\n")
+        return tmp_path / name
+
+    return make
+
+
+def test_the_best_has_a_star(run, jaxgen):
+    a = run("a", {"fid": 99.0})
+    a = run("a", {"fid": 12.5, "recall": 0.5}, seed=1)  # the newest counts
+    b = run("b", {"fid": 10.25, "recall": 0.4, "kid": 0.125}, round=900, deviation=0.5)
+    code, said, problem = jaxgen("compare", a, b)
+    assert (code, problem) == (0, "")
+    head, first, second, *_ = said.splitlines()
+    assert head.split() == ["run", "round", *(f"{m}-squeezenet" for m in ("fid", "recall", "kid"))]
+    assert first.split() == [str(a), "8,000", "12.5", "0.5", "*", "-"]
+    assert second.split()[:6] == [str(b), "900", "10.25", "±", "0.5", "*"]
+    assert "0.4 ± 0.5 " in second
+    assert "0.125 ± 0.5" in second
+    assert second.count("*") == 1  # a metric of one run is not ranked
+
+
+@pytest.mark.parametrize(
+    ("field", "other", "said"),
+    [
+        ("samples", 1000, "samples: 5000 / 1000"),
+        ("references", 500, "references: 4500 / 500"),
+        ("split", "test", "split: train / test"),
+        ("data_fingerprint", "0" * 16, "data_fingerprint: 06671f8c8a7fd00f / 0000000000000000"),
+        ("weights_sha256", "a" * 24, "weights_sha256: f286bbf493e6389979ed3036 / aaaa"),
+        ("resize", "bicubic to 299", "resize: bilinear to 224 / bicubic to 299"),
+        ("settings", {"k": 5}, 'settings: {} / {"k": 5}'),
+        ("ema", True, "ema: false / true"),
+        ("version", "0.2.0", "version: 0.1.0 / 0.2.0"),
+    ],
+)
+def test_scores_that_were_not_measured_alike_are_not_ranked(run, jaxgen, field, other, said):
+    a, b = run("a", {"fid": 12.5}), run("b", {"fid": 10.25}, **{field: other})
+    code, table, problem = jaxgen("compare", a, b)
+    assert code == 2
+    assert "12.5" in table
+    assert "10.25" in table
+    assert "*" not in table
+    assert problem.startswith("jaxgen: not ranked, as not measured alike: fid-squeezenet (")
+    assert said in problem
+    assert problem.count("\n") == 1
+
+
+def test_other_feature_networks_are_other_columns(run, jaxgen):
+    a = run("a", {"fid": 12.5})
+    b = run("b", {"fid": 3.5}, features="inception")
+    code, said, _ = jaxgen("compare", a, b)
+    assert code == 0
+    assert said.split()[2:4] == ["fid-squeezenet", "fid"]
+    assert "*" not in said.splitlines()[1] + said.splitlines()[2]
+
+
+def test_mistakes(run, jaxgen, tmp_path):
+    a = run("a", {"fid": 12.5})
+    (tmp_path / "none").mkdir()
+
+    def problem(*runs):
+        code, said, line = jaxgen("compare", *runs)
+        assert (code, said) == (2, "")
+        assert line.count("\n") == 1
+        return line
+
+    assert "compare takes two runs or more" in problem(a)
+    assert "named twice" in problem(a, a)
+    assert f"there is no {tmp_path / 'x'}; name run folders" in problem(a, tmp_path / "x")
+    line = problem(a, tmp_path / "none")
+    assert f"has no scores yet; make some with python -m jaxgen evaluate {tmp_path}" in line
+
+
+def test_files_of_scores_and_half_a_line(run, jaxgen):
+    a, b = run("a", {"fid": 12.5}), run("b", {"fid": 10.25})
+    with open(b / "scores.jsonl", "a") as file:
+        file.write('{"metric": "fid", "val')
+    code, said, _ = jaxgen("compare", a / "scores.jsonl", b / "scores.jsonl")
+    assert code == 0
+    assert "10.25 *" in said

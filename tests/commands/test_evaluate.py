@@ -1,0 +1,297 @@
+"""Scores: what a line tells, the cache, what a person sees, and every mistake in one line."""
+
+import json
+from types import SimpleNamespace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgen.commands import scores
+from tests.experiments.command import TINY
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "statistics"
+
+
+class Network:
+    """Random projections, for a feature network; counts the images that it has seen."""
+
+    name, dims, sha256, resize = "toy", 8, "0123456789abcdef", "none"
+
+    def __init__(self):
+        self.seen = 0
+
+    def apply(self, images):
+        self.seen += len(images)
+        flat = images.reshape(len(images), -1)
+        project = lambda n: flat @ jax.random.normal(jax.random.key(n), (flat.shape[1], n))
+        return {"features": project(8), "logits": project(5)}
+
+
+@pytest.fixture
+def network(monkeypatch):
+    made = Network()
+    monkeypatch.setattr(scores, "network_for", lambda *a: made)
+    return made
+
+
+def folder(path, n, seed=0, size=16, bright=0):
+    rng = np.random.default_rng(seed)
+    path.mkdir()
+    for i in range(n):
+        pixels = rng.integers(bright, 256, (size, size, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(path / f"{i:03d}.png")
+    return path
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """Made and real images of one kind, and brighter ones."""
+    return (
+        folder(tmp_path / "made", 30, seed=1),
+        folder(tmp_path / "real", 40, seed=2),
+        folder(tmp_path / "bright", 30, seed=3, bright=128),
+    )
+
+
+def lines(path):
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+def test_a_run_and_its_provenance(trained, jaxgen, network, cache, tmp_path):
+    flags = ["--metrics", "fid", "is", "swd", "--samples", 24, "--references", 16, "--batch", 16]
+    out = tmp_path / "some" / "scores.jsonl"
+    code, said, problem = jaxgen("evaluate", trained, *flags[:3], *flags[4:], "--out", out)
+    assert (code, problem) == (0, "")
+    fid, inception = lines(out)
+    provenance = {
+        "features": "toy",
+        "weights_sha256": "0123456789abcdef",
+        "resize": "none",
+        "settings": {},
+        "samples": 24,
+        "references": 16,
+        "data": "mnist5k",
+        "split": "train",
+        "size": 8,
+        "seed": 0,
+        "round": 4,
+        "ema": False,
+    }
+    assert provenance.items() <= fid.items()
+    assert set(fid) - set(provenance) == {
+        *("metric", "value", "data_fingerprint", "version", "date")
+    }
+    assert fid["value"] > 0
+    assert inception["deviation"] >= 0
+    assert inception["settings"] == {"splits": 10}
+    assert "fid-toy" in said  # never bare: these are not Inception's features
+    assert "24 samples, round 4, seed 0" in said
+    assert "16 real images of mnist5k (train), 8 pixels" in said
+    assert said.strip().endswith(f"written to {out}")
+    # The same again: the real images are not looked at a second time, and the value is the same.
+    seen = network.seen
+    again = tmp_path / "again.jsonl"
+    jaxgen("evaluate", trained, "--metrics", "fid", *flags[4:], "--out", again)
+    assert network.seen - seen == 32  # two batches of samples
+    assert lines(again)[0]["value"] == fid["value"]
+    # Other samples, another checkpoint, other references.
+    for name, value in (("seed", 1), ("round", 2), ("split", "test")):
+        other = [f"--{name}", value, "--out", again]
+        jaxgen("evaluate", trained, "--metrics", "fid", *flags[4:], *other)
+        other = lines(again)[-1]
+        assert other[name] == value
+        assert other["value"] != fid["value"]
+
+
+def test_two_folders(sets, jaxgen, network, cache, tmp_path):
+    made, real, bright = sets
+    every = ["--metrics", *scores.METRICS]
+    out = tmp_path / "scores.jsonl"
+    for images in (made, bright):
+        code, said, problem = jaxgen(
+            "evaluate", "--images", images, "--reference", real, *every, "--out", out
+        )
+        assert (code, problem) == (0, "")
+    found = lines(out)
+    assert len(found) == 2 * len(scores.METRICS)
+    same, other = ({r["metric"]: r for r in half} for half in (found[:8], found[8:]))
+    for name in ("fid", "kid", "swd"):
+        fell = other[name]["value"] < same[name]["value"]
+        assert fell == scores.METRICS[name].higher_is_better, name
+    assert "features" not in same["swd"]
+    assert same["swd"]["settings"] == {"images": 30}
+    assert same["fid"]["images_fingerprint"] != other["fid"]["images_fingerprint"]
+    assert "round" not in same["fid"]
+    code, said, _ = jaxgen("evaluate", "--images", made, "--reference", real, "--metrics", "swd")
+    assert code == 0
+    assert "written" not in said  # there is no run folder, and no --out
+    assert str(same["swd"]["value"])[:5] in said
+
+
+def test_a_damaged_cache_is_made_anew(sets, jaxgen, network, cache, tmp_path):
+    made, real, _ = sets
+    words = ["evaluate", "--images", made, "--reference", real, "--metrics", "fid"]
+    first = jaxgen(*words)
+    (kept,) = cache.iterdir()
+    for content in (b"", b"\x93NUMPY half"):
+        kept.write_bytes(content)
+        assert jaxgen(*words) == first
+    (real / "new.png").write_bytes((made / "000.png").read_bytes())
+    jaxgen(*words)
+    assert len(list(cache.iterdir())) == 2  # other images have another fingerprint
+
+
+def test_squeezenet_sees_that_two_sets_are_different(sets, jaxgen, cache):
+    """The true feature network, once."""
+    made, real, bright = sets
+    values = []
+    for images in (made, bright):
+        words = ["--samples", 10, "--references", 10, "--batch", 10, "--metrics", "fid"]
+        code, said, problem = jaxgen("evaluate", "--images", images, "--reference", real, *words)
+        assert code == 0, problem
+        assert said.startswith("fid-squeezenet  ")
+        assert "features of squeezenet (sha256 f286bbf493e6)" in said
+        values.append(float(said.split()[1]))
+    assert 0 < 2 * values[0] < values[1]
+
+
+def problem(made):
+    code, said, line = made
+    assert code == 2
+    assert said == ""
+    assert line.startswith("jaxgen: ")
+    assert line.count("\n") == 1
+    return line
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--metrics", "fidd"], 'there is no metric "fidd"; did you mean fid?'),
+        (["--metrics", "x"], "there are fid, kid, is, precision, recall, density, coverage and"),
+        (["--metrics"], "name a metric or more: fid"),
+        (["--samples", 5], "--samples is at least 10, not 5"),
+        (["--batch", 0], "--batch is at least 1, not 0"),
+        (["--size", 8], "--size goes with --images"),
+        (["--round", 3], "no whole checkpoint of round 3"),
+        (["--reference", "mnist6k"], 'no data "mnist6k"'),
+        (["--reference", "/no/where"], "folder:/no/where: no such folder; check the path"),
+        (["--features", "vgg"], "--features is"),
+        (["--images", "x"], "one of the two"),
+    ],
+)
+def test_mistakes(trained, jaxgen, network, flags, said):
+    assert said in problem(jaxgen("evaluate", trained, *flags))
+    assert not (trained / "scores.jsonl").exists()
+
+
+def test_folders_that_cannot_be_judged(sets, jaxgen, network, tmp_path):
+    made, real, _ = sets
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    few = folder(tmp_path / "few", 3)
+    wide = tmp_path / "wide"
+    wide.mkdir()
+    Image.new("RGB", (20, 10)).save(wide / "0.png")
+    broken = folder(tmp_path / "broken", 12)
+    (broken / "005.png").write_bytes((made / "000.png").read_bytes()[:100])
+    judge = lambda *words: problem(jaxgen("evaluate", "--images", *words))
+    assert f"no images in {empty}; put" in judge(empty, "--reference", real)
+    assert f"no images in {empty}; put" in judge(made, "--reference", empty)
+    assert f"{few} has 3 images, and 10 are needed; add" in judge(few, "--reference", real)
+    assert "has 3 images, too few to compare with; give 10" in judge(made, "--reference", few)
+    assert "005.png" in judge(broken, "--reference", real)
+    assert "005.png" in judge(made, "--reference", broken)
+    assert "are not square (20 x 10); give --size" in judge(wide, "--reference", real)
+    assert "or ask for --samples 30" in judge(made, "--reference", real, "--samples", 50)
+    assert "--images needs --reference" in judge(made)
+    assert "no such folder" in judge(tmp_path / "none", "--reference", real)
+    odd = folder(tmp_path / "odd", 12, size=12)
+    line = judge(odd, "--reference", odd, "--metrics", "swd")
+    assert "swd: images of (12, 12)" in line
+    out = ["--out", "/proc/nowhere/x.jsonl"]
+    assert "cannot be written" in judge(made, "--reference", real, *out)
+
+
+def test_missing_weights(sets, jaxgen, cache, tmp_path):
+    made, real, _ = sets
+    words = ["evaluate", "--images", made, "--reference", real, "--weights", tmp_path / "none.pth"]
+    for name in ("inception", "vgg16"):
+        assert "none.pth" in problem(jaxgen(*words, "--features", name))
+
+
+def test_scores_during_training(network, cache, tmp_path):
+    from jaxgen.commands.launch import parse, train
+    from jaxgen.experiments.wgan import Args, system
+    from jaxgen.train.checkpoints import saved_rounds
+
+    def run(name, *flags):
+        words = [*TINY, "--rounds", "4", "--save-every", "2", "--workdir", str(tmp_path / name)]
+        train("jaxgen.experiments.wgan", system, parse(Args, "wgan", [*words, *flags]))
+        records = lines(tmp_path / name / "metrics.jsonl")
+        timed = ("seconds", "images_per_second", "data_wait")
+        return [{k: v for k, v in r.items() if k not in timed} for r in records]
+
+    often = ["--evaluate-every", "2", "--evaluate-samples", "20", "--evaluate-metrics", "fid", "is"]
+    scored, plain = run("a", *often), run("b")
+    found = lines(tmp_path / "a/scores.jsonl")
+    assert [(r["metric"], r["round"]) for r in found] == [
+        *(("fid", 2), ("is", 2)),
+        *(("fid", 4), ("is", 4)),
+    ]
+    assert all(r["samples"] == 20 and r["references"] == 4500 for r in found)
+    logged = {r["round"]: r["score/fid-toy"] for r in scored if "score/fid-toy" in r}
+    assert logged == {r["round"]: pytest.approx(r["value"]) for r in found if r["metric"] == "fid"}
+    without = [{k: v for k, v in r.items() if not k.startswith("score/")} for r in scored]
+    assert without == plain  # training does not notice
+    assert not (tmp_path / "b/scores.jsonl").exists()
+    # A finished run may be trained on with other scores, as they change nothing.
+    run("a", "--rounds", "6", "--evaluate-every", "3", "--evaluate-metrics", "kid")
+    assert lines(tmp_path / "a/scores.jsonl")[-1]["metric"] == "kid"
+    assert max(saved_rounds(tmp_path / "a/checkpoints")) == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--evaluate-every", "-1"], "--evaluate-every is at least 0, not -1"),
+        (["--evaluate-samples", "3"], "--evaluate-samples is at least 10, not 3"),
+        (["--evaluate-metrics", "kidd"], 'there is no metric "kidd"; did you mean kid?'),
+    ],
+)
+def test_mistakes_of_the_training_flags(flags, said):
+    from jaxgen.commands.launch import parse
+    from jaxgen.errors import UserError
+    from jaxgen.experiments.wgan import Args
+
+    with pytest.raises(UserError, match=said.replace("?", r"\?")):
+        parse(Args, "wgan", flags)
+
+
+def test_averaged_weights_are_told_and_can_be_left_out(trained, network, cache, monkeypatch):
+    from jaxgen.commands import restore
+    from jaxgen.commands.evaluate import evaluate
+
+    opened = restore.open_run(trained)
+    zero = jax.tree.map(jnp.zeros_like, opened.states["generator"].params)
+    averages = {"params": zero, "batch_stats": opened.states["generator"].extra["batch_stats"]}
+    averaged = opened.states["generator"].replace(ema=averages)
+    states = {**opened.states, "generator": averaged}
+    other = SimpleNamespace(**{**vars(opened), "states": states})
+    monkeypatch.setattr(restore, "open_run", lambda *a: restore.Trained(**vars(other)))
+    said = []
+    for no_ema in (False, True):
+        out = trained.parent / f"ema-{no_ema}.jsonl"
+        options = {"metrics": ("fid",), "samples": 16, "references": 16, "batch": 16}
+        said.append(evaluate(trained, no_ema=no_ema, out=out, **options))
+        assert lines(out)[0]["ema"] is not no_ema
+    assert "averaged weights" in said[0]
+    assert "averaged weights" not in said[1]
+    assert said[0].split()[1] != said[1].split()[1]
