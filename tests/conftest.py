@@ -9,7 +9,8 @@ import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
-install_import_hook(["jaxgen.models", "jaxgen.losses", "jaxgen.sample"], "beartype.beartype")
+checked = ["jaxgen.models", "jaxgen.losses", "jaxgen.metrics", "jaxgen.sample"]
+install_import_hook(checked, "beartype.beartype")
 
 
 @pytest.fixture(scope="session", autouse=True)

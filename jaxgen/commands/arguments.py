@@ -10,6 +10,7 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import tyro
 
+from jaxgen.commands.scores import LEAST, check_metrics
 from jaxgen.commands.terminal import listed
 from jaxgen.commands.terminal import parse as parse_flags
 from jaxgen.errors import UserError
@@ -87,6 +88,13 @@ class Arguments(Basic):
     """What networks compute in; weights and losses stay float32."""
     keep: int = 3
     """How many checkpoints stay, the newest ones."""
+    evaluate_every: int = 0
+    """Rounds between scores of the samples against the training images (scores.jsonl); 0 never."""
+    evaluate_metrics: tuple[str, ...] = ("fid", "kid")
+    """What is scored: fid, kid, is, precision, recall, density, coverage or swd, with SqueezeNet's
+    features; `python -m jaxgen evaluate` has others."""
+    evaluate_samples: int = 1000
+    """How many samples are scored."""
     multihost: bool = False
     """Join the processes of a cluster (jax.distributed); JAX_COORDINATOR_ADDRESS does so too."""
 
@@ -95,7 +103,14 @@ class Arguments(Basic):
 
     @property
     def schedule(self) -> dict[str, Any]:
-        return super().schedule | {"precision": self.precision, "keep": self.keep}
+        names = ("precision", "keep", "evaluate_every")
+        return super().schedule | {name: getattr(self, name) for name in names}
+
+    def check(self) -> None:
+        check_metrics(self.evaluate_metrics)
+        for name, least in {"evaluate_every": 0, "evaluate_samples": LEAST}.items():
+            if (value := getattr(self, name)) < least:
+                raise UserError(f"--{_flag(name)} is at least {least}, not {value}")
 
 
 # At least 1; a seed is what NumPy and JAX both take.

@@ -1,7 +1,7 @@
 """`python -m jaxgen evaluate RUN`: scores of a trained run, or of a folder of images."""
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -126,6 +126,29 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
             lines.append(f"features of {record['features']} (sha256 {sha}), {record['resize']}")
             break
     return "\n".join(lines)
+
+
+def in_training(names: Sequence[str], samples: int, batch: int = 64) -> Callable:
+    """What `fit` calls as `evaluate`: scores against the training data, into the run's folder.
+
+    UserError where the feature network cannot be had.
+    """
+    scores.check_metrics(names)
+    network = scores.network_for(names, "squeezenet", None)
+
+    def measure(folder, system, data, states, round) -> dict[str, float]:
+        from jaxgen.commands.restore import Trained
+        from jaxgen.commands.sample import samples as draw
+
+        trained = Trained(None, system, states, round)
+        averaged = any(state.ema is not None for state in states.values())
+        made = draw(trained, samples, 0, batch)
+        records = scores.scores(names, network, made, data, batch=batch, round=round, ema=averaged)
+        with writing(folder / "scores.jsonl"):
+            scores.append(folder / "scores.jsonl", records)
+        return {f"score/{scores.label(record)}": record["value"] for record in records}
+
+    return measure
 
 
 def _open(run, split, reference, round, no_ema):

@@ -53,13 +53,18 @@ def train(name: str, system: Callable, args: Any) -> None:
     built = system(args, data)
     written = {"experiment": name, **dataclasses.asdict(args)}
     free = FREE if args.rounds_matter else FREE | {"rounds"}
+    schedule = args.schedule
+    if args.evaluate_every:
+        from jaxgen.commands.evaluate import in_training
+
+        schedule["evaluate"] = in_training(args.evaluate_metrics, args.evaluate_samples)
     lead = jax.process_index() == 0
     with Run(args.workdir, written, environment(data.fingerprint), lead, free) as run:
         if isinstance(built, list) and isinstance(built[0], Stage):
-            options = {k: v for k, v in args.schedule.items() if k != "batch_size"}
+            options = {k: v for k, v in schedule.items() if k != "batch_size"}
             fit_stages(built, run=run, **options)  # each stage has a batch size of its own
         else:
-            fit(built, data, args.rounds, run=run, **args.schedule)
+            fit(built, data, args.rounds, run=run, **schedule)
     if lead:
         from jaxgen.commands.report import report
 

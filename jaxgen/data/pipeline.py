@@ -43,6 +43,7 @@ class Data:
     sources: tuple[Source, ...]
     tokenize: Callable[[str], np.ndarray] | None = None
     arrays: tuple[dict[str, np.ndarray], ...] | None = None  # the decoded sources, when kept
+    share: float = 0.0  # of a person's own set that is held out
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -107,6 +108,15 @@ class Data:
         middle = slice(margin, margin + self.size)
         batch = stack([self[i] for i in self._spread(n)])
         return {k: x[:, middle, middle] if x.ndim == 4 else x for k, x in batch.items()}
+
+    def held_out(self, n: int) -> dict[str, np.ndarray] | None:
+        """Like `examples(n)`, but of the test split, and no more than it has; None without one."""
+        try:
+            sources = open_source(self.spec, "test", self.stored, self.share)
+        except UserError:
+            return None
+        test = dataclasses.replace(self, split="test", sources=sources, arrays=None)
+        return test.examples(min(n, len(test)))
 
     def _spread(self, n: int) -> list[int]:
         """Steps of the golden ratio through the set: the first few are far apart already."""
@@ -209,7 +219,9 @@ def load(
     stored = random_crop or size
     sources = open_source(spec, split, stored, held_out)
     data = Data(
-        spec, split, size, channels, stored, crop, resample, flip, sources, tokenize=tokenize
+        *(spec, split, size, channels, stored, crop, resample, flip, sources),
+        tokenize=tokenize,
+        share=held_out,
     )
     if resident == "no":
         return data

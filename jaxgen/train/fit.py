@@ -1,4 +1,4 @@
-"""The training loop: rounds, logs, pictures and checkpoints.  Written once, for all systems."""
+"""The training loop: rounds, logs, pictures, scores, checkpoints.  One for all systems."""
 
 import collections
 import contextlib
@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from tqdm import tqdm
 
-from jaxgen.train import devices, game
+from jaxgen.train import devices, game, health
 from jaxgen.train.checkpoints import Checkpoints
 from jaxgen.train.feed import Feed, schedule
 
@@ -43,6 +43,8 @@ def fit(
     show_every: int = 1000,
     save_every: int = 1000,
     keep: int = 3,
+    evaluate=None,
+    evaluate_every: int = 0,
 ):
     """Plays `rounds` rounds and returns the players' states.
 
@@ -57,6 +59,8 @@ def fit(
     states: of earlier stages; None starts afresh.  A checkpoint in the run's folder goes first.
     precision: "float32", or "bfloat16" to compute in it with float32 weights and losses.
     rounds_per_call: rounds that one program plays; a fast device then does not wait for the host.
+    evaluate: (run folder, system, data, states, round) -> {name: value}, in every
+      `evaluate_every`-th round and in the last; the values join that round's metrics.
 
     Raises Diverged where a loss stops being finite, Stopped where a signal has ended the run.
     """
@@ -111,8 +115,24 @@ def fit(
     def picture(round):
         run.picture(round, jax.device_get(show(game.local(states), examples)))
 
+    if measuring := run is not None and lead:
+        key_look = jax.random.fold_in(key_show, 1)
+        look = health.make_look(system, data, key_look, batch_size)
+        look_every = health.rounds_between(log_every, batch_size)
+
+    def beside(round):
+        """What is measured between rounds: health and scores."""
+        found = {}
+        if measuring and round % look_every == 0:
+            found |= look(states)
+        if measuring and evaluate_every and (round % evaluate_every == 0 or round == rounds):
+            mine = game.local(states)
+            if all(_finite({name: s.params for name, s in mine.items()}).values()):
+                found |= evaluate(run.folder, system, data, mine, round)
+        return found
+
     programs, compiled = {}, set()
-    boundaries = (log_every, show_every, save_every)
+    boundaries = (log_every, show_every, save_every, evaluate_every or rounds)
     calls = schedule(system, start, rounds, rounds_per_call, boundaries)
     with contextlib.ExitStack() as stack:
         stop = stack.enter_context(_signals()) if run else threading.Event()
@@ -146,7 +166,7 @@ def fit(
                 steps = "+".join(map(str, call.plan))
                 bar.write(f"compiled {call.rounds} x {steps} steps in {seconds:.1f} s")
             try:
-                book.add(call, metrics, batch_size)
+                book.add(call, metrics, batch_size, beside(call.last))
                 due = lambda every: call.last % every == 0 or call.last == rounds  # noqa: B023
                 if run and due(show_every):
                     book.settle()  # on every process, for all are to find what is not finite
@@ -176,6 +196,7 @@ class _Book:
         self.log_every, self.run = log_every, run
         self.latest, self.images, self.seconds = {}, 0, 0.0
         self.open_calls = collections.deque()
+        self.watch = health.Watch()
 
     def resume(self, state):
         self.latest, self.images, self.seconds = state["latest"], state["images"], state["seconds"]
@@ -192,8 +213,9 @@ class _Book:
         self.began = self.logged_at = time.perf_counter()
         self.logged_images, self.logged_wait = self.images, 0.0
 
-    def add(self, call, metrics, batch_size):
-        self.open_calls.append((call, metrics, call.rounds * call.minibatches * batch_size))
+    def add(self, call, metrics, batch_size, beside):
+        images = call.rounds * call.minibatches * batch_size
+        self.open_calls.append((call, metrics, images, beside))
         while len(self.open_calls) > 2:
             self._close_call()
 
@@ -203,8 +225,8 @@ class _Book:
             self._close_call()
 
     def _close_call(self):
-        call, metrics, images = self.open_calls.popleft()
-        metrics = jax.device_get(metrics)
+        call, metrics, images, beside = self.open_calls.popleft()
+        metrics, beside = jax.device_get((metrics, beside))
         for name, values in metrics.items():
             bad = np.flatnonzero(~np.isfinite(values))
             if bad.size:
@@ -212,13 +234,18 @@ class _Book:
                 value = values[bad[0]]
                 raise Diverged(f"round {call.first + bad[0] + 1}: {metric} of {player} is {value}")
         # The shortest decimal that is this float32, so that lines look the same after a resume.
-        self.latest |= {name: float(str(values[-1])) for name, values in metrics.items()}
+        last = lambda values: float(str(np.ravel(values)[-1]))
+        self.latest |= {name: last(values) for name, values in metrics.items()}
+        beside = {name: last(value) for name, value in beside.items() if np.isfinite(value)}
+        if beside:  # the measures of health, scores or both
+            for line in self.watch(beside):
+                self.bar.write(f"round {call.last}: {line}")
         self.images += images
         self.bar.update(call.rounds)
-        if call.last % self.log_every == 0 or call.last == self.bar.total:
-            self._log(call.last)
+        if call.last % self.log_every == 0 or call.last == self.bar.total or beside:
+            self._log(call.last, beside)
 
-    def _log(self, round):
+    def _log(self, round, beside):
         now = time.perf_counter()
         elapsed = max(now - self.logged_at, 1e-9)
         record = {
@@ -233,7 +260,7 @@ class _Book:
         losses = {k: f"{v:.3g}" for k, v in self.latest.items() if k.endswith("/loss")}
         self.bar.set_postfix(losses, refresh=False)
         if self.run:
-            self.run.log(record | self.latest)
+            self.run.log(record | self.latest | beside)
 
 
 def round_to(x: float, digits: int = 4) -> float:

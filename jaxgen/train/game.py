@@ -104,13 +104,29 @@ class Use:
 
 
 @dataclasses.dataclass(frozen=True)
+class Judge:
+    """Who tells real from made, where a system has such a player: its health can then be watched.
+
+    scores: (nets, batch, key) -> (scores of the batch's real images, scores of made ones), each
+      [b, ...], higher for what looks more real; computed as in the player's own turn.
+    log_odds: whether a score is the logarithm of the odds that an image is real, and so can be all
+      too certain; a Wasserstein critic's is not.
+    """
+
+    scores: Callable[[Any, Any, jax.Array], tuple[jax.Array, jax.Array]]
+    log_odds: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class System:
-    """Players, their turns in order, `show(nets, batch, key) -> {name: images}`, and its use."""
+    """Players, their turns in order, `show(nets, batch, key) -> {name: images}`, its use, and who
+    judges."""
 
     players: Mapping[str, Player]
     turns: tuple[Turn, ...]
     show: Callable[[Any, Any, jax.Array], dict[str, jax.Array]]
     use: Use | None = None
+    judge: Judge | None = None
 
     def __post_init__(self):
         if not self.turns[0].fresh:

@@ -33,6 +33,9 @@ FREE = frozenset(
         "rounds_per_call",
         "resident",
         "multihost",
+        "evaluate_every",
+        "evaluate_metrics",
+        "evaluate_samples",
     }
 )
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxgen.commands import scores
+from tests.experiments.command import TINY
 
 
 @pytest.fixture
@@ -224,6 +225,55 @@ def test_missing_weights(sets, jaxgen, cache, tmp_path):
     words = ["evaluate", "--images", made, "--reference", real, "--weights", tmp_path / "none.pth"]
     for name in ("inception", "vgg16"):
         assert "none.pth" in problem(jaxgen(*words, "--features", name))
+
+
+def test_scores_during_training(network, cache, tmp_path):
+    from jaxgen.commands.arguments import parse
+    from jaxgen.commands.launch import train
+    from jaxgen.experiments.wgan import Args, system
+    from jaxgen.train.checkpoints import saved_rounds
+
+    def run(name, *flags):
+        words = [*TINY, "--rounds", "4", "--save-every", "2", "--workdir", str(tmp_path / name)]
+        train("jaxgen.experiments.wgan", system, parse(Args, "wgan", [*words, *flags]))
+        records = lines(tmp_path / name / "metrics.jsonl")
+        timed = ("seconds", "images_per_second", "data_wait")
+        return [{k: v for k, v in r.items() if k not in timed} for r in records]
+
+    often = ["--evaluate-every", "2", "--evaluate-samples", "20", "--evaluate-metrics", "fid", "is"]
+    scored, plain = run("a", *often), run("b")
+    found = lines(tmp_path / "a/scores.jsonl")
+    assert [(r["metric"], r["round"]) for r in found] == [
+        *(("fid", 2), ("is", 2)),
+        *(("fid", 4), ("is", 4)),
+    ]
+    assert all(r["samples"] == 20 and r["references"] == 4500 for r in found)
+    logged = {r["round"]: r["score/fid-toy"] for r in scored if "score/fid-toy" in r}
+    assert logged == {r["round"]: pytest.approx(r["value"]) for r in found if r["metric"] == "fid"}
+    without = [{k: v for k, v in r.items() if not k.startswith("score/")} for r in scored]
+    assert without == plain  # training does not notice
+    assert not (tmp_path / "b/scores.jsonl").exists()
+    # A finished run may be trained on with other scores, as they change nothing.
+    run("a", "--rounds", "6", "--evaluate-every", "3", "--evaluate-metrics", "kid")
+    assert lines(tmp_path / "a/scores.jsonl")[-1]["metric"] == "kid"
+    assert max(saved_rounds(tmp_path / "a/checkpoints")) == 6
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--evaluate-every", "-1"], "--evaluate-every is at least 0, not -1"),
+        (["--evaluate-samples", "3"], "--evaluate-samples is at least 10, not 3"),
+        (["--evaluate-metrics", "kidd"], 'there is no metric "kidd"; did you mean kid?'),
+    ],
+)
+def test_mistakes_of_the_training_flags(flags, said):
+    from jaxgen.commands.arguments import parse
+    from jaxgen.errors import UserError
+    from jaxgen.experiments.wgan import Args
+
+    with pytest.raises(UserError, match=said.replace("?", r"\?")):
+        parse(Args, "wgan", flags)
 
 
 def test_averaged_weights_are_told_and_can_be_left_out(trained, network, cache, monkeypatch):

@@ -1,12 +1,9 @@
 """Shapes are checked; these tests compile much and compute little."""
 
 import pytest
-from jaxtyping import install_import_hook
 from threadpoolctl import threadpool_limits
 
 from tests.quick import quick_to_compile  # noqa: F401
-
-install_import_hook("jaxgen.metrics", "beartype.beartype")
 
 
 @pytest.fixture(autouse=True, scope="module")

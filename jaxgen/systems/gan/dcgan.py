@@ -18,7 +18,7 @@ from flax import linen as nn
 from jaxgen.losses.adversarial import non_saturating as game
 from jaxgen.sample.interpolation import lerp, slerp
 from jaxgen.train import draw
-from jaxgen.train.game import Player, System, Turn, Use
+from jaxgen.train.game import Judge, Player, System, Turn, Use
 
 LATENT = 100
 
@@ -43,10 +43,14 @@ def dcgan(
     noise: `normal` for the 4x4 networks of dcgan.torch, `uniform` for the paper's 5x5 ones.
     """
 
-    def discriminator_loss(nets, batch, key):
-        real = batch["image"]  # [b, H, W, C] in [-1, 1]
+    def judge(nets, batch, key):
+        """Logits of real images [b, H, W, C] in [-1, 1] and of as many samples."""
+        real = batch["image"]
         on_real = nets.discriminator(real)  # two passes: each has its own batch statistics
-        on_fake = nets.discriminator(nets.generator(noise(key, len(real))))
+        return on_real, nets.discriminator(nets.generator(noise(key, len(real))))
+
+    def discriminator_loss(nets, batch, key):
+        on_real, on_fake = judge(nets, batch, key)
         accuracy = ((on_real > 0).mean() + (on_fake < 0).mean()) / 2
         return game.tell(on_real, on_fake), {"accuracy": accuracy}
 
@@ -72,4 +76,5 @@ def dcgan(
         ),
         show=show,
         use=Use(noise, generate, slerp if noise is normal else lerp),
+        judge=Judge(judge),
     )

@@ -20,7 +20,7 @@ from flax import linen as nn
 from jaxgen.losses.adversarial import Pair, non_saturating
 from jaxgen.sample.interpolation import lerp
 from jaxgen.train import draw
-from jaxgen.train.game import Player, System, Turn, Use
+from jaxgen.train.game import Judge, Player, System, Turn, Use
 
 LATENT = 100
 SQRT3 = 3**0.5  # z ~ U(-sqrt 3, sqrt 3) has variance 1
@@ -38,6 +38,12 @@ def show(nets, batch, key):
     return {"samples": generate(nets, noise(key, len(batch["image"])))}
 
 
+def judge(nets, batch, key):
+    """Logits of real images [b, H, W, C] in [-1, 1] and of as many samples."""
+    real = batch["image"]
+    return nets.discriminator(real), nets.discriminator(nets.generator(noise(key, len(real))))
+
+
 def gan(
     generator: nn.Module,
     discriminator: nn.Module,
@@ -53,9 +59,7 @@ def gan(
     """
 
     def discriminator_loss(nets, batch, key):
-        real = batch["image"]  # [b, H, W, C] in [-1, 1]
-        on_real = nets.discriminator(real)
-        on_fake = nets.discriminator(nets.generator(noise(key, len(real))))
+        on_real, on_fake = judge(nets, batch, key)
         says_real = nn.sigmoid(on_real).mean(), nn.sigmoid(on_fake).mean()
         metrics = {"d_real": says_real[0], "d_fake": says_real[1]}
         return game.tell(on_real, on_fake) / 2, metrics  # the code's mean of the two terms
@@ -78,4 +82,5 @@ def gan(
         ),
         show=show,
         use=Use(noise, generate, lerp),
+        judge=Judge(judge),
     )

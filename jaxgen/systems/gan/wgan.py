@@ -20,7 +20,7 @@ from flax import linen as nn
 
 from jaxgen.losses.adversarial import wasserstein as game
 from jaxgen.train import draw
-from jaxgen.train.game import Player, System, Turn, Use
+from jaxgen.train.game import Judge, Player, System, Turn, Use
 from jaxgen.train.optim import clip_weights, rmsprop
 
 LATENT = 100
@@ -35,9 +35,14 @@ def noise(key, n):
     return draw.normal(key, n, (LATENT,))
 
 
+def judge(nets, batch, key):
+    """Scores of real images [b, H, W, C] in [-1, 1] and of as many samples."""
+    real = batch["image"]
+    return nets.critic(real), nets.critic(nets.generator(noise(key, len(real))))
+
+
 def critic_loss(nets, batch, key):
-    real = batch["image"]  # [b, H, W, C] in [-1, 1]
-    on_real, on_fake = nets.critic(real), nets.critic(nets.generator(noise(key, len(real))))
+    on_real, on_fake = judge(nets, batch, key)
     return game.tell(on_real, on_fake), {"distance": on_real.mean() - on_fake.mean()}
 
 
@@ -79,4 +84,5 @@ def wgan(
         ),
         show=show,
         use=Use(noise, generate),
+        judge=Judge(judge, log_odds=False),
     )

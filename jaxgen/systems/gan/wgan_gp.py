@@ -20,7 +20,7 @@ from flax import linen as nn
 from jaxgen.losses.adversarial import wasserstein as game
 from jaxgen.losses.penalties import wgan_gp as slope_penalty
 from jaxgen.train import draw
-from jaxgen.train.game import Player, System, Turn, Use
+from jaxgen.train.game import Judge, Player, System, Turn, Use
 
 LATENT = 128
 
@@ -31,6 +31,12 @@ def noise(key, n):
 
 def generate(nets, z):
     return nets.generator(z, train=False)
+
+
+def judge(nets, batch, key):
+    """Scores of real images [b, H, W, C] in [-1, 1] and of as many samples."""
+    real = batch["image"]
+    return nets.critic(real), nets.critic(nets.generator(noise(key, len(real))))
 
 
 def show(nets, batch, key):
@@ -78,4 +84,5 @@ def wgan_gp(
         ),
         show=show,
         use=Use(noise, generate),
+        judge=Judge(judge, log_odds=False),
     )
