@@ -71,13 +71,14 @@ def bare(system, data, batch_size, rounds, first, per_call=1):
 
     from jaxgen.train import devices, game
     from jaxgen.train.feed import Feed, schedule
+    from jaxgen.train.program import compile_rounds
 
     mesh = devices.make_mesh()
     states = game.place(game.init(system, jax.random.key(0)), mesh)
     batches = data.batches(batch_size, 0, indices=data.on_device)
     feed = Feed(batches, schedule(system, first, first + per_call, per_call, ()), mesh)
     ((call, arrays, _),) = list(feed)
-    program = game.compile_rounds(system, mesh, call.plan)
+    program = compile_rounds(system, mesh, call.plan)
     numbers, key = np.arange(call.first, call.last, dtype=np.int32), jax.random.key(0)
     store = data.resident and jax.device_put(data.resident, devices.sharding(mesh))
     for i in range(rounds // per_call + 5):

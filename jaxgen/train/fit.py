@@ -15,6 +15,7 @@ from tqdm import tqdm
 from jaxgen.train import devices, game, health
 from jaxgen.train.checkpoints import Checkpoints
 from jaxgen.train.feed import Feed, schedule
+from jaxgen.train.program import compile_rounds
 
 PICTURES = 64  # images in the grid that `show` is given to work with
 
@@ -154,7 +155,7 @@ def fit(
         book.open(bar, feed)
         for call, arrays, position in feed:
             if call.plan not in programs:
-                programs[call.plan] = game.compile_rounds(
+                programs[call.plan] = compile_rounds(
                     system, mesh, call.plan, precision=precision, augment=data.augment
                 )
             numbers = np.arange(call.first, call.last, dtype=np.int32)

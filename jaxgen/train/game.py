@@ -1,4 +1,4 @@
-"""Players and turns: the one training step that every system shares.
+"""Players, turns and systems: what is learned, in which order, and how it is used.
 
 A system is a small game.  Each `Player` is a Flax module with an optimizer and a `TrainState` of
 its own.  In each `Turn` some players, the learners, descend a loss while the others hold still.
@@ -8,7 +8,7 @@ One round plays every turn once, in order:
     GAN           two players,  two turns (k discriminator minibatches, then one of the generator)
     CycleGAN      four players, two turns (both generators, then both discriminators)
 
-A round, or several, is one program: jitted over `jax.shard_map`, states donated.
+`program` compiles a round, or several, into one program.
 """
 
 import dataclasses
@@ -21,7 +21,6 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 from flax.training import train_state
-from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
@@ -104,6 +103,23 @@ class Use:
 
 
 @dataclasses.dataclass(frozen=True)
+class Apply:
+    """How a trained system answers a person: from an image to an image.
+
+    apply: (nets, images [n, H, W, C], key) -> images [n, scale * H, scale * W, C'] in [-1, 1].
+    pair: batch -> (images, what they should become), by which held-out examples are scored.
+    multiple: the sides of an input are multiples of it.
+    any_size: whether inputs may be larger or smaller than the images that it was trained on.
+    """
+
+    apply: Callable[[Any, jax.Array, jax.Array], jax.Array]
+    pair: Callable[[Any], tuple[jax.Array, jax.Array]]
+    multiple: int = 1
+    scale: int = 1
+    any_size: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class Judge:
     """Who tells real from made, where a system has such a player: its health can then be watched.
 
@@ -119,13 +135,22 @@ class Judge:
 
 @dataclasses.dataclass(frozen=True)
 class System:
-    """Players, their turns in order, `show(nets, batch, key) -> {name: images}`, its use, and who
-    judges."""
+    """Players, their turns in order, and `show(nets, batch, key) -> {name: images}`.
+
+    use: from noise to images (`sample`, `interpolate`, `evaluate`).
+    apply: from images to images (`apply`, `evaluate`), by direction; the first is the usual one.
+    measures: {metric: (nets, batch, key) -> [b]}, what else `evaluate` tells of held-out examples.
+    judge: who tells real from made.
+    """
 
     players: Mapping[str, Player]
     turns: tuple[Turn, ...]
     show: Callable[[Any, Any, jax.Array], dict[str, jax.Array]]
     use: Use | None = None
+    apply: Mapping[str, Apply] = dataclasses.field(default_factory=dict)
+    measures: Mapping[str, Callable[[Any, Any, jax.Array], jax.Array]] = dataclasses.field(
+        default_factory=dict
+    )
     judge: Judge | None = None
 
     def __post_init__(self):
@@ -243,101 +268,6 @@ def init(system: System, key: jax.Array) -> dict[str, PlayerState]:
     return jax.tree.map(lambda x: jnp.array(x, copy=True), jax.jit(create)(key, given))
 
 
-def compile_rounds(
-    system: System,
-    mesh: Mesh,
-    plan: tuple[int, ...],
-    *,
-    precision: str = "float32",
-    augment: Callable | None = None,
-):
-    """The program that plays rounds of one plan: `(states, batches, rounds, key, store) ->
-    (states, metrics)`.
-
-    batches: arrays [K, M, B, ...] for K rounds of M = `system.minibatches(plan)` minibatches; with
-      a `store` (a data set that lives on the devices) they are {"index": ...} into it.
-    rounds: [K] the rounds' numbers.
-    metrics: {"turn/metric": [K]}, the mean over the turn's minibatches.
-    """
-    dtype = jnp.bfloat16 if precision == "bfloat16" else None
-
-    def prepare(batch, store, key):
-        if store is not None:
-            batch = jax.tree.map(lambda x: x[batch["index"]], store)
-        batch = to_float(batch)
-        return augment(batch, key) if augment else batch
-
-    def step(turn, states, store, batch, key):
-        key, key_nets, key_data = jax.random.split(key, 3)
-        batch = prepare(batch, store, key_data)
-
-        def objective(params):
-            nets = {
-                name: Net(state, jax.random.fold_in(key_nets, i), params.get(name), dtype)
-                for i, (name, state) in enumerate(states.items())
-            }
-            loss, metrics = turn.loss(SimpleNamespace(**nets), batch, key)
-            # The mean over devices is inside the differentiated function, so that shard_map
-            # returns the gradient of the global mean: gradients are never averaged again.
-            metrics = {k: lax.pmean(v, AXIS) for k, v in {"loss": loss, **metrics}.items()}
-            return metrics["loss"], (metrics, {name: net.extra for name, net in nets.items()})
-
-        params = {name: states[name].params for name in turn.learners}
-        (loss, (metrics, extra)), grads = jax.value_and_grad(objective, has_aux=True)(params)
-
-        new = {name: s.replace(extra=_sync(extra[name])) for name, s in states.items()}
-        for name in turn.learners:
-            alone = lambda weights, name=name: objective({**params, name: weights})[0]
-            new[name] = _descend(new[name], grads[name], loss, alone)
-        if turn.skip:
-            stay = turn.skip(metrics)
-            for name in turn.learners:
-                keep = lambda old, moved: jnp.where(stay, old, moved)
-                new[name] = jax.tree.map(keep, states[name], new[name])
-        return new, metrics
-
-    def one_round(states, store, batches, round, key):
-        key = jax.random.fold_in(key, round)
-        metrics, used = {}, 0
-        before: Any = None
-        for t, (turn, times) in enumerate(zip(system.turns, plan, strict=True)):
-            if not times:
-                continue
-            if turn.fresh:
-                mine = jax.tree.map(lambda x: x[used : used + times], batches)  # noqa: B023
-                keys = jax.vmap(jax.random.fold_in, (None, 0))(
-                    jax.random.fold_in(key, t), jnp.arange(times)
-                )
-                used += times
-                before = jax.tree.map(lambda x: x[-1:], (mine, keys))
-            else:
-                mine, keys = before
-            play = lambda states, xs, turn=turn: step(turn, states, store, *xs)
-            states, values = _scan(play, states, (mine, keys))
-            metrics |= {f"{turn.name}/{k}": v.mean(axis=0) for k, v in values.items()}
-        learned = {n for t, k in zip(system.turns, plan, strict=True) if k for n in t.learners}
-        for name, player in system.players.items():
-            if name in learned and player.ema is not None:
-                states[name] = _average(states[name], player.ema, round)
-        return states, metrics
-
-    def program(states, batches, rounds, key, store):
-        play = lambda states, xs: one_round(states, store, *xs, key)
-        return _scan(play, states, (batches, rounds))
-
-    @jax.jit(donate_argnums=0)
-    def compiled(states, batches, rounds, key, store=None):
-        lie = layout(states)
-        share = jax.tree.map(lambda _: P(None, None, AXIS), batches)
-        whole = jax.tree.map(lambda _: P(), store)
-        mapped = jax.shard_map(
-            program, mesh=mesh, in_specs=(lie, share, P(), P(), whole), out_specs=(lie, P())
-        )
-        return mapped(states, batches, rounds, key, store)
-
-    return compiled
-
-
 def look(system: System, states: Mapping[str, PlayerState], key: jax.Array) -> SimpleNamespace:
     """The players as a person uses them: averaged weights where there are any, on one device."""
 
@@ -401,35 +331,3 @@ def _cast(tree, dtype):
 
 def _as(new, old):
     return jnp.asarray(new, old.dtype)
-
-
-def _scan(f, carry, xs):
-    """`lax.scan`, without the loop where there is one step."""
-    if jax.tree.leaves(xs)[0].shape[0] > 1:
-        return lax.scan(f, carry, xs)
-    carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
-    return carry, jax.tree.map(lambda y: y[None], y)
-
-
-def _descend(state: PlayerState, grads, loss, value_fn) -> PlayerState:
-    """One optimizer step; line searches (optax.lbfgs) get the loss as a function of the weights."""
-    tx = optax.with_extra_args_support(state.tx)
-    updates, opt_state = tx.update(
-        grads, state.opt_state, state.params, value=loss, grad=grads, value_fn=value_fn
-    )
-    params = optax.apply_updates(state.params, updates)
-    return state.replace(step=state.step + 1, params=params, opt_state=opt_state)
-
-
-def _average(state: PlayerState, ema, round) -> PlayerState:
-    decay: Any = ema(round) if callable(ema) else ema
-    now = {"params": state.params, "batch_stats": state.extra.get("batch_stats", {})}
-    mix = lambda old, new: decay * old + (1 - decay) * new
-    return state.replace(ema=jax.tree.map(mix, state.ema, now))
-
-
-def _sync(extra):
-    """Running values that differ between devices become their mean; replay memory stays."""
-
-    sync = lambda x: lax.pmean(x, AXIS) if devices.varies(x) else x
-    return {k: v if k == "memory" else jax.tree.map(sync, v) for k, v in extra.items()}

@@ -12,6 +12,7 @@ from jaxgen.losses import adversarial
 from jaxgen.models import mlp
 from jaxgen.systems.gan import dcgan, gan, wgan
 from jaxgen.train import game, optim
+from jaxgen.train.program import compile_rounds
 from tests.train.toy import mesh
 
 SHAPE = (8, 8, 1)
@@ -37,7 +38,7 @@ def play(system, rounds=1, batch_size=8, plan=None):
     where = mesh(1)
     states = game.place(game.init(system, jax.random.key(0)), where)
     plan = plan or system.plan(0)
-    program = game.compile_rounds(system, where, plan)
+    program = compile_rounds(system, where, plan)
     image = Images().examples(batch_size)["image"]
     batches = {"image": np.broadcast_to(image, (1, system.minibatches(plan), *image.shape))}
     history = []
@@ -154,7 +155,7 @@ def test_wgan_gp_rate_falls_to_zero():
     system = build("wgan_gp", width=4, critic_steps=2, decay=True, rounds=3)
     states, _ = play(system, 3)
     before = jax.device_get(states["critic"].params)
-    program = game.compile_rounds(system, mesh(1), (2, 1))
+    program = compile_rounds(system, mesh(1), (2, 1))
     image = np.broadcast_to(Images().examples(8)["image"], (1, 2, 8, *SHAPE))
     states, _ = program(states, {"image": image}, np.array([3], np.int32), jax.random.key(1))
     for a, b in zip(jax.tree.leaves(states["critic"].params), jax.tree.leaves(before)):

@@ -10,6 +10,7 @@ from flax import linen as nn
 
 from jaxgen.train import devices, draw, game
 from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.program import compile_rounds
 from tests.train.toy import Dense, Points, fake_loss, gan, mesh, play, real_loss, show
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -352,7 +353,7 @@ def test_bfloat16_computes_with_float32_weights():
     states = game.place(game.init(system, jax.random.key(0)), mesh(2))
     seen.clear()
     x = jnp.ones((1, 1, 8, 2))
-    program = game.compile_rounds(system, mesh(2), (1,), precision="bfloat16")
+    program = compile_rounds(system, mesh(2), (1,), precision="bfloat16")
     new, metrics = program(states, {"x": x}, np.zeros(1, np.int32), jax.random.key(0))
     assert seen[:2] == [(jnp.bfloat16, jnp.bfloat16), jnp.float32]
     assert all(w.dtype == jnp.float32 for w in jax.tree.leaves(new["d"].params))

@@ -1,0 +1,147 @@
+"""The one program that every system shares: rounds of turns, jitted over `jax.shard_map`.
+
+States are donated.  The mean over devices is taken inside the differentiated function, so that
+gradients are never averaged again.
+"""
+
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+from jax.sharding import Mesh
+from jax.sharding import PartitionSpec as P
+
+from jaxgen.train import devices
+from jaxgen.train.devices import AXIS
+from jaxgen.train.game import Net, PlayerState, System, layout, to_float
+
+
+def compile_rounds(
+    system: System,
+    mesh: Mesh,
+    plan: tuple[int, ...],
+    *,
+    precision: str = "float32",
+    augment: Callable | None = None,
+):
+    """The program that plays rounds of one plan: `(states, batches, rounds, key, store) ->
+    (states, metrics)`.
+
+    batches: arrays [K, M, B, ...] for K rounds of M = `system.minibatches(plan)` minibatches; with
+      a `store` (a data set that lives on the devices) they are {"index": ...} into it.
+    rounds: [K] the rounds' numbers.
+    metrics: {"turn/metric": [K]}, the mean over the turn's minibatches.
+    """
+    dtype = jnp.bfloat16 if precision == "bfloat16" else None
+
+    def prepare(batch, store, key):
+        if store is not None:
+            batch = jax.tree.map(lambda x: x[batch["index"]], store)
+        batch = to_float(batch)
+        return augment(batch, key) if augment else batch
+
+    def step(turn, states, store, batch, key):
+        key, key_nets, key_data = jax.random.split(key, 3)
+        batch = prepare(batch, store, key_data)
+
+        def objective(params):
+            nets = {
+                name: Net(state, jax.random.fold_in(key_nets, i), params.get(name), dtype)
+                for i, (name, state) in enumerate(states.items())
+            }
+            loss, metrics = turn.loss(SimpleNamespace(**nets), batch, key)
+            # The mean over devices is inside the differentiated function, so that shard_map
+            # returns the gradient of the global mean: gradients are never averaged again.
+            metrics = {k: lax.pmean(v, AXIS) for k, v in {"loss": loss, **metrics}.items()}
+            return metrics["loss"], (metrics, {name: net.extra for name, net in nets.items()})
+
+        params = {name: states[name].params for name in turn.learners}
+        (loss, (metrics, extra)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+
+        new = {name: s.replace(extra=_sync(extra[name])) for name, s in states.items()}
+        for name in turn.learners:
+            alone = lambda weights, name=name: objective({**params, name: weights})[0]
+            new[name] = _descend(new[name], grads[name], loss, alone)
+        if turn.skip:
+            stay = turn.skip(metrics)
+            for name in turn.learners:
+                keep = lambda old, moved: jnp.where(stay, old, moved)
+                new[name] = jax.tree.map(keep, states[name], new[name])
+        return new, metrics
+
+    def one_round(states, store, batches, round, key):
+        key = jax.random.fold_in(key, round)
+        metrics, used = {}, 0
+        before: Any = None
+        for t, (turn, times) in enumerate(zip(system.turns, plan, strict=True)):
+            if not times:
+                continue
+            if turn.fresh:
+                mine = jax.tree.map(lambda x: x[used : used + times], batches)  # noqa: B023
+                keys = jax.vmap(jax.random.fold_in, (None, 0))(
+                    jax.random.fold_in(key, t), jnp.arange(times)
+                )
+                used += times
+                before = jax.tree.map(lambda x: x[-1:], (mine, keys))
+            else:
+                mine, keys = before
+            play = lambda states, xs, turn=turn: step(turn, states, store, *xs)
+            states, values = _scan(play, states, (mine, keys))
+            metrics |= {f"{turn.name}/{k}": v.mean(axis=0) for k, v in values.items()}
+        learned = {n for t, k in zip(system.turns, plan, strict=True) if k for n in t.learners}
+        for name, player in system.players.items():
+            if name in learned and player.ema is not None:
+                states[name] = _average(states[name], player.ema, round)
+        return states, metrics
+
+    def program(states, batches, rounds, key, store):
+        play = lambda states, xs: one_round(states, store, *xs, key)
+        return _scan(play, states, (batches, rounds))
+
+    @jax.jit(donate_argnums=0)
+    def compiled(states, batches, rounds, key, store=None):
+        lie = layout(states)
+        share = jax.tree.map(lambda _: P(None, None, AXIS), batches)
+        whole = jax.tree.map(lambda _: P(), store)
+        mapped = jax.shard_map(
+            program, mesh=mesh, in_specs=(lie, share, P(), P(), whole), out_specs=(lie, P())
+        )
+        return mapped(states, batches, rounds, key, store)
+
+    return compiled
+
+
+def _scan(f, carry, xs):
+    """`lax.scan`, without the loop where there is one step."""
+    if jax.tree.leaves(xs)[0].shape[0] > 1:
+        return lax.scan(f, carry, xs)
+    carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
+    return carry, jax.tree.map(lambda y: y[None], y)
+
+
+def _descend(state: PlayerState, grads, loss, value_fn) -> PlayerState:
+    """One optimizer step; line searches (optax.lbfgs) get the loss as a function of the weights."""
+    tx = optax.with_extra_args_support(state.tx)
+    updates, opt_state = tx.update(
+        grads, state.opt_state, state.params, value=loss, grad=grads, value_fn=value_fn
+    )
+    params = optax.apply_updates(state.params, updates)
+    return state.replace(step=state.step + 1, params=params, opt_state=opt_state)
+
+
+def _average(state: PlayerState, ema, round) -> PlayerState:
+    decay: Any = ema(round) if callable(ema) else ema
+    now = {"params": state.params, "batch_stats": state.extra.get("batch_stats", {})}
+    mix = lambda old, new: decay * old + (1 - decay) * new
+    return state.replace(ema=jax.tree.map(mix, state.ema, now))
+
+
+def _sync(extra):
+    """Running values that differ between devices become their mean; replay memory stays."""
+
+    sync = lambda x: lax.pmean(x, AXIS) if devices.varies(x) else x
+    return {k: v if k == "memory" else jax.tree.map(sync, v) for k, v in extra.items()}
