@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional
 
+from jaxgen.commands.apply import apply
 from jaxgen.commands.compare import compare
 from jaxgen.commands.evaluate import evaluate
 from jaxgen.commands.interpolate import interpolate
@@ -36,6 +37,7 @@ COMMANDS = {
     "list": catalogue,
     "sample": sample,
     "interpolate": interpolate,
+    "apply": apply,
     "report": report,
     "evaluate": evaluate,
     "compare": compare,

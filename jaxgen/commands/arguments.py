@@ -67,19 +67,22 @@ class Arguments(Basic):
     data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "mnist5k"
     """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
     folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
-    domains:DIR (trainA/ and trainB/)."""
+    domains:DIR (trainA/ and trainB/); several with a plus, such as photos+emoji."""
     size: int = 32
     """Side of the images in pixels; others are resized."""
     channels: Literal[1, 3, 4] = 3
     """1 grey, 3 RGB, 4 RGBA."""
-    crop: Literal["center", "stretch", "pad"] = "center"
-    """How an image that is not square becomes so."""
+    crop: Literal["center", "stretch", "pad", "tiles"] = "center"
+    """How an image that is not square becomes so. tiles does not resize: it cuts squares out of
+    the image, side by side, each of which is an example (of a large folder, --resident yes decodes
+    every image once)."""
     resample: Literal["lanczos", "bicubic", "bilinear", "area", "nearest"] = "lanczos"
     """The filter that resizes."""
     flip: bool = False
     """Mirror images at random, every second one on average."""
     random_crop: int = 0
-    """Resize to this many pixels and cut the size out at random; 0 does not."""
+    """Resize to this many pixels (tiles have as many) and cut the size out at random; 0 does
+    not."""
     held_out: float = 0.0
     """Share, from 0 to 1, of a folder without test/ or val/ that is kept from training."""
     resident: Literal["auto", "yes", "no"] = "auto"
@@ -118,6 +121,7 @@ COUNTS = (
     *("size", "rounds", "batch_size", "rounds_per_call"),
     *("log_every", "show_every", "save_every", "keep"),
     *("width", "units", "steps", "critic_steps", "critic_boost"),
+    *("latent", "layers", "importance_samples"),
 )
 RATES = ("lr", "generator_lr", "critic_lr", "hasty_lr", "clip")
 SEEDS = 2**31

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands import scores
+from jaxgen.commands import pairs, scores
 from jaxgen.errors import UserError
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -69,9 +69,9 @@ def table(columns: Mapping[str, Records], refused: Mapping[str, Sequence[str]]) 
     best = {}
     for name in names:
         own = {run: column[name] for run, column in columns.items() if name in column}
-        metric = scores.METRICS.get(next(iter(own.values()))["metric"])
-        if metric and name not in refused and len(own) > 1:
-            pick = max if metric.higher_is_better else min
+        up = _higher_is_better(next(iter(own.values()))["metric"])
+        if up is not None and name not in refused and len(own) > 1:
+            pick = max if up else min
             best[name] = pick(record["value"] for record in own.values())
     rows = [["run", "round", *names]]
     for run, column in columns.items():
@@ -87,6 +87,13 @@ def table(columns: Mapping[str, Records], refused: Mapping[str, Sequence[str]]) 
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
     pad = lambda cell, i: f"{cell:{widths[i]}}" if i == 0 else f"{cell:>{widths[i]}}"
     return "\n".join("  ".join(pad(cell, i) for i, cell in enumerate(row)).rstrip() for row in rows)
+
+
+def _higher_is_better(metric: str) -> bool | None:
+    """None for a system's own, of which that is not known."""
+    if metric in scores.METRICS:
+        return scores.METRICS[metric].higher_is_better
+    return False if metric == "ppl" else pairs.METRICS.get(metric)
 
 
 def _labels(columns: Mapping[str, Records]) -> list[str]:

@@ -20,6 +20,7 @@ from jaxgen.errors import UserError
 if TYPE_CHECKING:
     import numpy as np
 
+    from jaxgen.commands.restore import Trained
     from jaxgen.data.pipeline import Data
 
 LEAST = 10  # images of either set; a score of fewer says nothing
@@ -28,7 +29,7 @@ SWD_IMAGES = 2048  # at most; 128 patches each
 # How a score was measured.  Scores are compared where all of this is the same.
 CONDITIONS = (
     *("features", "weights_sha256", "resize", "settings", "samples", "references"),
-    *("data", "split", "data_fingerprint", "size", "ema", "version"),
+    *("data", "split", "data_fingerprint", "size", "direction", "ema", "version"),
 )
 # What was measured.
 SUBJECT = ("images", "images_fingerprint", "seed", "round", "date")
@@ -127,13 +128,25 @@ def check_metrics(names: Sequence[str]) -> None:
     """UserError for a metric that there is not."""
     for name in names:
         if name not in METRICS:
-            near = difflib.get_close_matches(name, METRICS, 1)
-            hint = (
-                f"did you mean {near[0]}?" if near else f"there are {listed(list(METRICS), 'and')}"
-            )
-            raise UserError(f'there is no metric "{name}"; {hint}')
+            raise UserError(unknown(name, METRICS))
     if not names:
         raise UserError(f"name a metric or more: {listed(list(METRICS))}")
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What to say of a metric that is none of `known`."""
+    near = difflib.get_close_matches(name, known := list(known), 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {listed(known, 'and')}"
+    return f'there is no metric "{name}"; {hint}'
+
+
+def record(metric: str, **about: Any) -> dict[str, Any]:
+    """The line of one score: all that is not None, the version and the date."""
+    import jaxgen
+
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    whole = {"metric": metric, **about, "version": jaxgen.__version__, "date": date}
+    return {k: v for k, v in whole.items() if v is not None}
 
 
 def label(record: Mapping[str, Any]) -> str:
@@ -168,8 +181,6 @@ def scores(
     network: of `network_for`.  references: how many images of the data count, all by default.
     about: what else the records tell.
     """
-    import jaxgen
-
     check_metrics(names)
     count = min(references or len(data), len(data))
     if count < LEAST:
@@ -190,8 +201,7 @@ def scores(
         values, settings = seen[metric.compute]
         value, deviation = values[name]
         by_network = metric.made != "pixels"
-        record = {
-            "metric": name,
+        one = {
             "value": value,
             "deviation": deviation,
             "features": network.name if by_network else None,
@@ -205,12 +215,39 @@ def scores(
             "data_fingerprint": data.fingerprint,
             "size": data.size,
             "seed": seed,
-            **about,
-            "version": jaxgen.__version__,
-            "date": datetime.now(UTC).isoformat(timespec="seconds"),
         }
-        records.append({k: v for k, v in record.items() if v is not None})
+        records.append(record(name, **one, **about))
     return records
+
+
+def measured(
+    trained: "Trained", names: Sequence[str], data: "Data", count: int, batch: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """`{name: {"value", "deviation"}}` of the system's own measures, over `count` examples."""
+    import jax
+    import numpy as np
+    from tqdm import tqdm
+
+    from jaxgen.train.game import look, to_float
+
+    @jax.jit
+    def run(states, batch, key):
+        nets, batch = look(trained.system, states, key), to_float(batch)
+        return {name: trained.system.measures[name](nets, batch, key) for name in names}
+
+    found: dict[str, list] = {name: [] for name in names}
+    bar = tqdm(desc=data.spec, total=count, unit="image", leave=False, disable=None)
+    with bar:
+        for first in range(0, count, batch):
+            # Every chunk is whole, so that one program serves.
+            chosen = [i * len(data) // count for i in range(first, min(first + batch, count))]
+            whole = [chosen[i % len(chosen)] for i in range(batch)]
+            key = jax.random.fold_in(jax.random.key(seed), first)
+            for name, values in run(trained.states, data.take(whole), key).items():
+                found[name].append(np.asarray(values, np.float64)[: len(chosen)])
+            bar.update(len(chosen))
+    every = {name: np.concatenate(values) for name, values in found.items()}
+    return {k: {"value": float(x.mean()), "deviation": float(x.std())} for k, x in every.items()}
 
 
 def describe(

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -29,6 +29,11 @@ class Checked:
     digest: str
     height: int
     width: int
+
+    @property
+    def origin(self) -> tuple[str, int, int]:
+        """See `Source.origin`."""
+        return str(self.file), self.height, self.width
 
 
 def images_in(folder: Path) -> list[Path]:
@@ -150,7 +155,8 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0) -> Source:
 
     words = [captions[image.file] for image in checked] if captions else []
     content = fingerprint(base, checked, extra=(*label_names, *words))
-    return Source(len(keep), read, content, tuple(label_names if labels[base] else ()))
+    names = tuple(label_names if labels[base] else ())
+    return Source(len(keep), read, content, names, lambda i: checked[i].origin)
 
 
 def _labels(base: Path, files: list[Path]) -> list[str]:
@@ -218,16 +224,28 @@ def pairs(root: Path, split: str = "train", held_out: float = 0.0) -> Source:
         raise UserError(f"{spec}: {base / there} has no {absent}/ beside it; pairs need both")
     if not (base / "A").is_dir():
         return _side_by_side(base, split, share, spec)
-    a, b = (_by_stem(base / side, spec) for side in "AB")
+    return matched(base / "A", base / "B", spec, lambda stems: _kept(stems, split, share, spec))
+
+
+def matched(
+    first: Path, second: Path, spec: str, keep: Callable[[list[str]], list[int]] | None = None
+) -> Source:
+    """a and b: the images of two folders that have one name, but for their suffixes.
+
+    keep: the names' indices that count, all by default.  UserError for one without a partner, or
+    of other proportions.
+    """
+    a, b = (_by_stem(folder, spec) for folder in (first, second))
     alone = sorted(set(a) ^ set(b))
     if alone:
-        there, absent = ("A", "B") if alone[0] in a else ("B", "A")
+        there, absent = (first, second) if alone[0] in a else (second, first)
         more = f" (and {len(alone) - 1} more such)" if len(alone) > 1 else ""
         raise UserError(
-            f"{spec}: {there}/{alone[0]} has no partner in {absent}/{more}; give both one name"
+            f"{spec}: {there.name}/{alone[0]} has no partner in {absent.name}/{more}; give both "
+            "one name"
         )
     stems = sorted(a)
-    stems = [stems[i] for i in _kept(stems, split, share, spec)]
+    stems = [stems[i] for i in keep(stems)] if keep else stems
     checked = check([side[stem] for side in (a, b) for stem in stems])
     one, two = checked[: len(stems)], checked[len(stems) :]
     for x, y in zip(one, two, strict=True):
@@ -236,10 +254,20 @@ def pairs(root: Path, split: str = "train", held_out: float = 0.0) -> Source:
                 f"{x.file} ({x.width}x{x.height}) and {y.file} ({y.width}x{y.height}) differ in "
                 "proportions; cut both alike"
             )
+
+    def measure(i: int) -> tuple[str, int, int]:
+        if one[i].origin[1:] != two[i].origin[1:]:
+            raise UserError(
+                f"{one[i].file} and {two[i].file} differ in size; make them equal, or use another "
+                "--crop"
+            )
+        return one[i].origin
+
     return Source(
         length=len(stems),
         read=lambda i: {"a": decode(one[i].file), "b": decode(two[i].file)},
-        fingerprint=fingerprint(base, one, two),
+        fingerprint=digest(fingerprint(first, one), fingerprint(second, two)),
+        measure=measure,
     )
 
 
@@ -270,7 +298,12 @@ def _side_by_side(base: Path, split: str, share: float | None, spec: str) -> Sou
         middle = image.shape[1] // 2
         return {"a": image[:, :middle], "b": image[:, middle:]}
 
-    return Source(len(keep), read, fingerprint(base, checked))
+    return Source(
+        length=len(keep),
+        read=read,
+        fingerprint=fingerprint(base, checked),
+        measure=lambda i: (str(checked[i].file), checked[i].height, checked[i].width // 2),
+    )
 
 
 def domains(root: Path, split: str = "train", held_out: float = 0.0) -> tuple[Source, Source]:
@@ -298,4 +331,5 @@ def _domain(name: str, folder: Path, checked: list[Checked]) -> Source:
         length=len(checked),
         read=lambda i: {name: decode(checked[i].file)},
         fingerprint=fingerprint(folder, checked),
+        measure=lambda i: checked[i].origin,
     )

@@ -7,7 +7,7 @@ attributes int32 [B].  The training program turns uint8 into x / 127.5 - 1 and t
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -17,6 +17,7 @@ from tqdm import tqdm
 from jaxgen.data.batches import Batches, stack
 from jaxgen.data.images import CROPS, RESAMPLE, to_square
 from jaxgen.data.sources import Source, digest, open_source
+from jaxgen.data.tiles import tiles
 from jaxgen.errors import UserError
 
 RESIDENT_BYTES = 256 * 2**20
@@ -101,18 +102,22 @@ class Data:
         return [example["caption"] for example in chosen] if "caption" in chosen[0] else None
 
     def examples(self, n: int) -> dict[str, np.ndarray]:
-        """The same `n` examples every time, from all over the set (over again when it has fewer),
-        stacked; images [n, size, size, channels], cut out of the middle where `stored` is larger.
-        """
+        """The same `n` examples every time, from all over the set (over again when it has fewer);
+        see `take`."""
+        return self.take(self._spread(n))
+
+    def take(self, chosen: Sequence[int]) -> dict[str, np.ndarray]:
+        """These examples stacked; images [n, size, size, channels], cut out of the middle where
+        `stored` is larger."""
         margin = (self.stored - self.size) // 2
         middle = slice(margin, margin + self.size)
-        batch = stack([self[i] for i in self._spread(n)])
+        batch = stack([self[i] for i in chosen])
         return {k: x[:, middle, middle] if x.ndim == 4 else x for k, x in batch.items()}
 
     def held_out(self, n: int) -> dict[str, np.ndarray] | None:
         """Like `examples(n)`, but of the test split, and no more than it has; None without one."""
         try:
-            sources = open_source(self.spec, "test", self.stored, self.share)
+            sources = _open(self.spec, "test", self.stored, self.share, self.crop)
         except UserError:
             return None
         test = dataclasses.replace(self, split="test", sources=sources, arrays=None)
@@ -195,12 +200,13 @@ def load(
 ) -> Data:
     """The data that `spec` names (see `jaxgen.data.sources`), as squares of `size` pixels.
 
-    `channels`: 1 grey, 3 RGB (transparency lies on white), 4 RGBA.  `crop`: "center", "stretch"
-    or "pad".  `resample`: "lanczos", "bicubic", "bilinear", "area" or "nearest".  `flip` mirrors
-    at random; `random_crop` > size stores images at that size and cuts `size` out at random: both
-    in training (`Data.augment`).  `held_out` is the share of a person's own set that "test" gets
-    when it has no test/ folder.  `resident`: keep the decoded set in memory, "auto" up to
-    256 MiB, "yes" or "no".  `tokenize` turns a caption into integers [L], which batches then hold
+    `channels`: 1 grey, 3 RGB (transparency lies on white), 4 RGBA.  `crop`: "center", "stretch" or
+    "pad"; or "tiles", squares cut out of images that are not resized, an example each.  `resample`:
+    "lanczos", "bicubic", "bilinear", "area" or "nearest".  `flip` mirrors at random; `random_crop`
+    > size stores images (or tiles) at that size and cuts `size` out at random: both in training
+    (`Data.augment`).  `held_out` is the share of a person's own set that "test" gets when it has no
+    test/ folder.  `resident`: keep the decoded set in memory, "auto" up to 256 MiB, "yes" or "no".
+    `tokenize` turns a caption into integers [L], which batches then hold
     as `text`.  Raises UserError.
     """
     if size < 1:
@@ -208,7 +214,7 @@ def load(
     if channels not in CHANNELS:
         raise UserError(f"channels is 1 (grey), 3 (RGB) or 4 (RGBA), not {channels}")
     for name, value, known in (
-        ("crop", crop, CROPS),
+        ("crop", crop, (*CROPS, "tiles")),
         ("resample", resample, RESAMPLE),
         ("resident", resident, ("auto", "yes", "no")),
     ):
@@ -217,7 +223,7 @@ def load(
     if random_crop and random_crop < size:
         raise UserError(f"random_crop {random_crop} is below size {size}; use 0 or a larger number")
     stored = random_crop or size
-    sources = open_source(spec, split, stored, held_out)
+    sources = _open(spec, split, stored, held_out, crop)
     data = Data(
         *(spec, split, size, channels, stored, crop, resample, flip, sources),
         tokenize=tokenize,
@@ -229,6 +235,11 @@ def load(
     if resident == "auto" and images * stored**2 * channels > RESIDENT_BYTES:
         return data
     return dataclasses.replace(data, arrays=tuple(_decode_all(data, s) for s in sources))
+
+
+def _open(spec, split, stored, held_out, crop) -> tuple[Source, ...]:
+    sources = open_source(spec, split, stored, held_out)
+    return tuple(tiles(source, stored) for source in sources) if crop == "tiles" else sources
 
 
 def _decode_all(data: Data, source: Source) -> dict[str, np.ndarray]:

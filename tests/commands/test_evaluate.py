@@ -175,8 +175,7 @@ def problem(made):
     ("flags", "said"),
     [
         (["--metrics", "fidd"], 'there is no metric "fidd"; did you mean fid?'),
-        (["--metrics", "x"], "there are fid, kid, is, precision, recall, density, coverage and"),
-        (["--metrics"], "name a metric or more: fid"),
+        (["--metrics", "x"], "there are fid, kid, is, precision, recall, density, coverage, swd a"),
         (["--samples", 5], "--samples is at least 10, not 5"),
         (["--batch", 0], "--batch is at least 1, not 0"),
         (["--size", 8], "--size goes with --images"),
@@ -257,6 +256,20 @@ def test_scores_during_training(network, cache, tmp_path):
     run("a", "--rounds", "6", "--evaluate-every", "3", "--evaluate-metrics", "kid")
     assert lines(tmp_path / "a/scores.jsonl")[-1]["metric"] == "kid"
     assert max(saved_rounds(tmp_path / "a/checkpoints")) == 6
+
+
+def test_the_path_length(trained, jaxgen, monkeypatch, tmp_path):
+    """A distance of 2e-8 over steps of 1e-4 is a length of 2."""
+    from jaxgen.weights import distances
+
+    made = SimpleNamespace(sha256="ab", apply=lambda a, b: jnp.full(len(a), 2e-8))
+    monkeypatch.setattr(distances, "distance", lambda name, weights: made)
+    words = ["--metrics", "ppl", "--samples", 20, "--batch", 10, "--out", tmp_path / "s.jsonl"]
+    code, said, _ = jaxgen("evaluate", trained, *words)
+    assert (code, said.startswith("ppl-squeezenet-distance")) == (0, True)
+    (record,) = lines(tmp_path / "s.jsonl")
+    assert record["value"] == pytest.approx(2, rel=2e-3)
+    assert record["settings"] == {"eps": 1e-4, "percentiles": [1, 99], "between": "slerp"}
 
 
 @pytest.mark.parametrize(
