@@ -13,8 +13,9 @@ from pathlib import Path
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
-from jaxgen.commands.launch import train
+from jaxgen.commands.launch import load_data, train
 from jaxgen.commands.restore import open_run
 from jaxgen.train import devices, game
 from tests.experiments.command import metrics
@@ -58,16 +59,38 @@ def play(experiment, workdir, rounds, **flags):
     return module
 
 
+@pytest.fixture(scope="session")
+def sets(tmp_path_factory):
+    """Folders of small images: pairs and two domains."""
+    root = tmp_path_factory.mktemp("sets")
+    rng = np.random.default_rng(0)
+    for split in ("train", "test"):
+        for side in "AB":
+            for folder in (root / "pairs" / split / side, root / "domains" / f"{split}{side}"):
+                folder.mkdir(parents=True)
+                for i in range(12):
+                    pixels = rng.integers(0, 256, (32, 32, 3), dtype=np.uint8)
+                    Image.fromarray(pixels).save(folder / f"{i}.png")
+    return root
+
+
+def stages(workdir):
+    """The folders that hold metrics and checkpoints: the run's own, or those of its stages."""
+    return sorted(workdir.glob("[0-9]-*")) or [workdir]
+
+
 @pytest.mark.parametrize("row", ROWS)
-def test_contract(row, on, tmp_path, capsys):
+def test_contract(row, on, sets, tmp_path, capsys):
     experiment, flags = ROWS[row]
+    flags = {k: x.format(sets=sets) if isinstance(x, str) else x for k, x in flags.items()}
     on(4)
     play(experiment, tmp_path / "a", 4, **flags)
-    lines = metrics(tmp_path / "a")
-    assert [line["round"] for line in lines] == [1, 2, 3, 4]
-    assert all(math.isfinite(x) for line in lines for x in line.values())
-    (picture,) = (tmp_path / "a/samples").iterdir()
-    assert picture.name == "round_00000004.png"
+    lines = {folder.name: metrics(folder) for folder in stages(tmp_path / "a")}
+    for folder in stages(tmp_path / "a"):
+        name = folder.name
+        assert [line["round"] for line in lines[name]] == [1, 2, 3, 4]
+        assert all(math.isfinite(x) for line in lines[name] for x in line.values())
+        assert sorted(folder.glob("samples/*"))[-1].name.startswith("round_00000004")
     assert (tmp_path / "a/report.html").is_file()
 
     trained, before = open_run(tmp_path / "a"), open_run(tmp_path / "a", round=2)
@@ -77,19 +100,15 @@ def test_contract(row, on, tmp_path, capsys):
         pairs = zip(jax.tree.leaves(state.params), jax.tree.leaves(before.states[name].params))
         moved = [not np.array_equal(a, b) for a, b in pairs]
         assert sum(moved) > 0.7 * len(moved) if name in learners else not any(moved)
-
-    use = trained.system.use
-    nets = game.look(trained.system, trained.states, jax.random.key(0))
-    images = use.generate(nets, use.latent(jax.random.key(1), 5))
-    assert images.shape == (5, *_shape(trained.args))
-    assert np.isfinite(images).all()
+    _is_used(trained)
 
     # Exact resume: as if killed after the checkpoint of round 2.
     shutil.copytree(tmp_path / "a", tmp_path / "b")
-    shutil.rmtree(tmp_path / "b/checkpoints/4")
+    last = stages(tmp_path / "b")[-1]
+    shutil.rmtree(last / "checkpoints/4")
     play(experiment, tmp_path / "b", 4, **flags)
     assert "going on from round 2" in capsys.readouterr().out
-    assert metrics(tmp_path / "b") == lines
+    assert metrics(last) == lines[stages(tmp_path / "a")[-1].name]
     again = open_run(tmp_path / "b").states
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(trained.states), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -97,14 +116,37 @@ def test_contract(row, on, tmp_path, capsys):
     # One device is four devices.
     on(1)
     play(experiment, tmp_path / "c", 4, **flags)
-    for four, one in zip(lines, metrics(tmp_path / "c"), strict=True):
-        for name in four:
-            near = math.isclose(four[name], one[name], rel_tol=1e-4, abs_tol=1e-6)
-            assert near, (name, four, one)
+    for folder in stages(tmp_path / "c"):
+        for four, one in zip(lines.get(folder.name, lines.get("a")), metrics(folder), strict=True):
+            for name in four:
+                near = math.isclose(four[name], one[name], rel_tol=1e-4, abs_tol=1e-6)
+                assert near, (name, four, one)
 
 
-def _shape(args):
-    return (args.size, args.size, args.channels)
+def _is_used(trained):
+    """From noise, from images, and by its own measures, whichever it has."""
+    system, args, key = trained.system, trained.args, jax.random.key(1)
+    nets = game.look(system, trained.states, jax.random.key(0))
+    assert system.use or system.apply or system.measures
+    if system.use:
+        images = system.use.generate(nets, system.use.latent(key, 5))
+        assert images.shape == (5, args.size, args.size, args.channels)
+        assert np.isfinite(images).all()
+    batch = game.to_float(load_data(args, "test").take(range(4)))
+    for way in system.apply.values():
+        inputs, wanted = way.pair(batch)
+        made = way.apply(nets, inputs, key)
+        assert made.shape == wanted.shape
+        assert abs(made).max() <= 1 + 1e-5 or way.scale > 1  # SRResNet's output is linear
+        height, width = inputs.shape[1:3]
+        assert wanted.shape[1:3] == (way.scale * height, way.scale * width)
+        if way.any_size:
+            large = np.tile(inputs[:1], (1, 2, 1, 1))
+            assert way.apply(nets, large, key).shape == (1, 2 * wanted.shape[1], *wanted.shape[2:])
+    for measure in system.measures.values():
+        values = measure(nets, batch, key)
+        assert values.shape == (4,)
+        assert np.isfinite(values).all()
 
 
 def test_every_experiment_of_a_system_has_a_row():

@@ -1,4 +1,4 @@
-"""Normalisation layers: batch (over the global batch), layer.
+"""Normalisation layers: batch (over the global batch), layer, instance.
 
 In the training program a device holds a share of the batch; batch statistics are those of the
 whole, so that the number of devices does not matter.
@@ -80,6 +80,27 @@ class LayerNorm(nn.Module):
         wide -= wide.mean(axes, keepdims=True)
         var = (wide * wide).mean(axes, keepdims=True)
         return (wide * lax.rsqrt(var + self.epsilon) * scale + bias).astype(x.dtype)
+
+
+class InstanceNorm(nn.Module):
+    """(x - mean) / sqrt(var + epsilon), moments over space of each channel of each example; with
+    `affine` times a gain plus a bias by channel. The defaults are torch's (Flax has both learned,
+    and 1e-6). The same in training and in use."""
+
+    epsilon: float = 1e-5
+    affine: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
+        space = tuple(range(1, x.ndim - 1))
+        wide = x.astype(jnp.float32)
+        wide -= wide.mean(space, keepdims=True)
+        var = (wide * wide).mean(space, keepdims=True)
+        y = wide * lax.rsqrt(var + self.epsilon)
+        if self.affine:
+            y *= self.param("scale", nn.initializers.ones, x.shape[-1:])
+            y += self.param("bias", nn.initializers.zeros, x.shape[-1:])
+        return y.astype(x.dtype)
 
 
 class ClassBatchNorm(nn.Module):

@@ -24,6 +24,22 @@ def rmsprop(learning_rate) -> optax.GradientTransformation:
     return optax.rmsprop(learning_rate, decay=0.99, eps=1e-8, eps_in_sqrt=False)
 
 
+def linear_decay(lr: float, constant: int, decay: int, steps_per_epoch: int = 1) -> optax.Schedule:
+    """`lr` for `constant` epochs, then down to 0 in `decay` epochs (pix2pix, CycleGAN).
+
+    As their PyTorch code does it, by the epoch e = 1, 2, ...: lr (1 - max(0, e - constant + 1) /
+    (decay + 1)). So the last epoch of the constant ones is lower already, and the last one of all
+    learns nothing. (The Torch code subtracts lr / decay after each of the last `decay` epochs.)
+    """
+
+    def schedule(step):
+        epoch = step // steps_per_epoch + 1
+        share = jnp.clip((epoch - constant + 1) / (decay + 1), 0, 1)
+        return lr * (1 - share)
+
+    return schedule
+
+
 def sgd_goodfellow(learning_rate: float, rounds: int) -> optax.GradientTransformation:
     """SGD of GAN (2014): rate / 1.000004 after every minibatch, momentum from 0.5 to 0.7.
 

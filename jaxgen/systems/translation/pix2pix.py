@@ -1,0 +1,110 @@
+"""Image-to-image translation with conditional adversarial networks, "pix2pix" (Isola, Zhu, Zhou &
+Efros, 2017), https://arxiv.org/abs/1611.07004.
+
+G paints b from a; D sees both and judges every patch,
+
+    min_G max_D  E log D(a, b) + E log(1 - D(a, G(a, z))) + lambda E ||b - G(a, z)||_1      (Eq. 4)
+
+with lambda = 100 and the norm a mean.  The noise z is dropout alone.  `objective` leaves out the
+L1 term, D, or what D sees of a (Table 1).
+
+Deviations.  As in the released codes G descends -log D (Sec. 3.3), and D's loss is halved.  As in
+the PyTorch code G learns from the D that has just moved; the Lua code reuses D's answers from
+before, and zeroes the biases of convolutions after every step.
+"""
+
+from typing import Literal
+
+import jax.numpy as jnp
+import optax
+from flax import linen as nn
+
+from jaxgen.losses.adversarial import non_saturating as game
+from jaxgen.models.pix2pix import UNet
+from jaxgen.train.game import Apply, Judge, Player, System, Turn
+
+Objective = Literal["cgan+l1", "cgan", "gan+l1", "gan", "l1"]
+Direction = Literal["a-to-b", "b-to-a"]
+
+
+def pix2pix(
+    generator: UNet,
+    discriminator: nn.Module,
+    shape: tuple[int, int, int],
+    *,
+    direction: Direction = "a-to-b",
+    objective: Objective = "cgan+l1",
+    l1_weight: float = 100.0,
+    lr: float | optax.Schedule = 2e-4,
+    statistics: Literal["batch", "running"] = "batch",
+    noise: bool = True,
+) -> System:
+    """A U-Net and a discriminator of `models.patchgan`, for pairs a and b of `shape` [H, W, C].
+
+    statistics, noise: what G is used with once it is trained; in the paper it goes on with the
+      statistics of the batch that it is given, and with dropout.
+    """
+    adversarial, conditional = objective != "l1", "cgan" in objective
+
+    def pair(batch):
+        names = ("a", "b") if direction == "a-to-b" else ("b", "a")
+        return batch[names[0]], batch[names[1]]
+
+    def seen(a, b):
+        return jnp.concatenate([a, b], axis=-1) if conditional else b
+
+    def judge(nets, batch, key):
+        """Maps of logits of real pairs and of made ones."""
+        a, b = pair(batch)
+        fake = nets.generator.still(a)  # its running statistics are kept by its own turn
+        on_fake = nets.discriminator(seen(a, fake))
+        return nets.discriminator(seen(a, b)), on_fake
+
+    def discriminator_loss(nets, batch, key):
+        on_real, on_fake = judge(nets, batch, key)
+        accuracy = ((on_real > 0).mean() + (on_fake < 0).mean()) / 2
+        return game.tell(on_real, on_fake) / 2, {"accuracy": accuracy}
+
+    def generator_loss(nets, batch, key):
+        a, b = pair(batch)
+        fake = nets.generator(a)
+        l1 = jnp.abs(b - fake).mean()
+        loss = l1_weight * l1 if "l1" in objective else 0.0
+        if not adversarial:
+            return loss, {"l1": l1}
+        fool = game.fool(nets.discriminator(seen(a, fake)))
+        return loss + fool, {"l1": l1, "fool": fool}
+
+    def translate(nets, a, key=None):
+        return nets.generator(a, train=statistics == "batch", noise=noise)
+
+    def show(nets, batch, key):
+        """Input, output and target beside each other."""
+        a, b = pair(batch)
+        return {"translations": jnp.concatenate([a, translate(nets, a), b], axis=2)}
+
+    def spread(nets, batch, key):
+        """Mean absolute difference of two outputs for one input: how much the noise does."""
+        a, _ = pair(batch)
+        return jnp.abs(translate(nets, a) - translate(nets, a)).mean(axis=(1, 2, 3))
+
+    size, _, channels = shape
+    # Where the innermost level is one pixel, its kernels' rims see padding alone in training.
+    smallest = 2**generator.depth
+    how = Apply(translate, pair, multiple=smallest, any_size=size > smallest)
+
+    adam = optax.adam(lr, b1=0.5, b2=0.999)
+    players = {"generator": Player(generator, [(2, *shape)], adam)}
+    turns = (Turn(("generator",), generator_loss, fresh=not adversarial),)
+    if adversarial:
+        sees = (2, size, size, channels * (2 if conditional else 1))
+        players["discriminator"] = Player(discriminator, [sees], adam)
+        turns = (Turn(("discriminator",), discriminator_loss), *turns)
+    return System(
+        players,
+        turns,
+        show,
+        apply={direction: how},
+        measures={"spread": spread},
+        judge=Judge(judge) if adversarial else None,
+    )
