@@ -45,10 +45,18 @@ class Basic:
     save_every: int = 1000
     """Rounds between checkpoints."""
 
+    may_be_zero: ClassVar[tuple[str, ...]] = ()
+    """Which of `COUNTS` may be 0, too."""
+
     @property
     def rounds_matter(self) -> bool:
         """Whether a schedule depends on `rounds`, which then may not change when a run goes on."""
         return False
+
+    @property
+    def fingerprint(self) -> str | None:
+        """Of what is in the files that the flags name, where a run is about them. UserError."""
+        return None
 
     def check(self) -> None:
         """Raises UserError for values that do not fit each other."""
@@ -58,6 +66,26 @@ class Basic:
         """What `fit` takes of these by name."""
         names = ("batch_size", "seed", "rounds_per_call", "log_every", "show_every", "save_every")
         return {name: getattr(self, name) for name in names}
+
+
+@dataclasses.dataclass(frozen=True)
+class OnePicture(Basic):
+    """The flags of experiments that make one picture, by a training on it alone."""
+
+    batch_size: ClassVar[int] = 1
+    out: Annotated[
+        Path | None,
+        tyro.conf.arg(metavar="FILE.png", help_behavior_hint="(default: picture.png in --workdir)"),
+    ] = None
+    """Where the finished picture goes; a .jpg, .webp or .tif will do, too."""
+
+    def check(self) -> None:
+        from jaxgen.data.images import SUFFIXES
+
+        if self.out and self.out.suffix.lower() not in SUFFIXES:
+            raise UserError(f"--out {self.out} ends in none of {', '.join(sorted(SUFFIXES))}")
+        if self.out and not self.out.parent.is_dir():
+            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}; make it")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -122,8 +150,9 @@ COUNTS = (
     *("log_every", "show_every", "save_every", "keep"),
     *("width", "units", "steps", "critic_steps", "critic_boost"),
     *("latent", "layers", "importance_samples"),
+    *("pretrain_rounds", "blocks", "discriminator_width"),
 )
-RATES = ("lr", "generator_lr", "critic_lr", "hasty_lr", "clip")
+RATES = ("lr", "generator_lr", "critic_lr", "hasty_lr", "clip", "pretrain_lr")
 SEEDS = 2**31
 
 
@@ -135,8 +164,9 @@ def parse(kind: type, name: str, argv: list[str]) -> Any:
     if args.workdir is None:
         args = dataclasses.replace(args, workdir=Path("runs") / name.rpartition(".")[2])
     for field in COUNTS:
-        if (value := getattr(args, field, 1)) < 1:
-            raise UserError(f"--{_flag(field)} is at least 1, not {value}")
+        least = 0 if field in kind.may_be_zero else 1
+        if (value := getattr(args, field, 1)) < least:
+            raise UserError(f"--{_flag(field)} is at least {least}, not {value}")
     if not 0 <= args.seed < SEEDS:
         raise UserError(f"--seed is from 0 to {SEEDS - 1}, not {args.seed}")
     for field in RATES:

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.data.one import Same
 from jaxgen.data.sources import digest
 from jaxgen.train import draw
 
@@ -63,21 +64,4 @@ class Endless:
         return {"x": np.asarray(self.sample(jax.random.key(0), n))}
 
     def batches(self, batch_size, seed, *, process=0, processes=1, indices=False):
-        return _Places(batch_size // processes)
-
-
-class _Places:
-    def __init__(self, share):
-        self._batch = {"place": np.zeros(share, np.int32)}
-
-    def __next__(self):
-        return self._batch
-
-    def get_state(self):
-        return {}
-
-    def set_state(self, state):
-        pass
-
-    def close(self):
-        pass
+        return Same({"place": np.zeros(batch_size // processes, np.int32)})

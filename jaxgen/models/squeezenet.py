@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgen.nn.conv import Conv
-from jaxgen.nn.pool import max_pool
+from jaxgen.nn.pool import average_pool, max_pool
 
 TAPS = ("conv1", "fire3", "fire5", "fire6", "fire7", "fire8", "fire9")  # those of LPIPS
 SMALLEST = 17  # pixels a side that leave the last pool two to choose from
@@ -35,7 +35,8 @@ class SqueezeNet(nn.Module):
     `TAPS` are maps after the ReLU, at sizes 111, 55, 27, 13, 13, 13, 13 for 224 pixels, with 64,
     128, 256, 384, 384, 512, 512 channels; `logits` [b, classes] is the average over the map of
     relu(conv10). For use only: the dropout before conv10 is left out. `fires`: squeeze and expand
-    widths of fire2 to fire9.
+    widths of fire2 to fire9. `average` pools by the mean, as Gatys et al. do with VGG; then sizes
+    are rounded down.
     """
 
     classes: int = 1000
@@ -44,6 +45,7 @@ class SqueezeNet(nn.Module):
         *((16, 64), (16, 64), (32, 128), (32, 128)),
         *((48, 192), (48, 192), (64, 256), (64, 256)),
     )
+    average: bool = False
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w 3"]) -> dict[str, Array]:
@@ -51,7 +53,7 @@ class SqueezeNet(nn.Module):
         x = taps["conv1"] = nn.relu(Conv(self.stem, 3, stride=2, padding=0, name="conv1")(x))
         for number, (squeeze, expand) in enumerate(self.fires, start=2):
             if number in (2, 4, 6):
-                x = max_pool(x, 3, 2, ceil=True)
+                x = average_pool(x, 3, 2) if self.average else max_pool(x, 3, 2, ceil=True)
             x = Fire(squeeze, expand, name=f"fire{number}")(x)
             if f"fire{number}" in TAPS:
                 taps[f"fire{number}"] = x

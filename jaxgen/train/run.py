@@ -25,6 +25,7 @@ from jaxgen.train.checkpoints import DIGESTS, cannot_write, saved_rounds
 FREE = frozenset(
     {
         "workdir",
+        "out",
         "recipe",
         "log_every",
         "show_every",
@@ -193,7 +194,12 @@ class Run:
         # Before its first checkpoint a run has nothing to lose: a mistake is mended in place.
         if any(self.folder.rglob(DIGESTS)):
             sessions = _read(self.folder / "environment.json") or []
-            self._session |= self._agree(_read(self.folder / "args.json"), sessions)
+            if (args := _read(self.folder / "args.json")) is None:
+                raise UserError(
+                    f"{self.folder} has checkpoints but no args.json, which says what they are of; "
+                    "bring it back, or use another --workdir"
+                )
+            self._session |= self._agree(args, sessions)
         self._number = len(sessions)
         with self._writing("args.json and environment.json"):
             for name, content in (

@@ -87,6 +87,15 @@ def test_arguments_compare_as_json_does(tmp_path):
         pass
 
 
+def test_checkpoints_without_arguments_are_refused(tmp_path):
+    saved(tmp_path)
+    with (
+        pytest.raises(UserError, match=r"has checkpoints but no args.json, which says what"),
+        Run(tmp_path, ARGS, HERE),
+    ):
+        pass
+
+
 def test_other_data_are_refused(tmp_path):
     with Run(tmp_path, ARGS, HERE):
         pass

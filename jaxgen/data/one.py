@@ -1,0 +1,48 @@
+"""One example, as data for `fit`: all that a picture, a prior or an inversion is made after."""
+
+from typing import Any
+
+import jax
+import numpy as np
+
+
+class One:
+    """Every minibatch is the example `arrays`, {name: [1, ...]}, which lives on the device.
+
+    Arrays that are uint8 are images, as in every batch; a value may be a dict of arrays in turn.
+    For a batch size of 1, on one device.
+    """
+
+    augment = None
+
+    def __init__(self, arrays: dict[str, Any]):
+        self.resident = arrays
+
+    def __len__(self) -> int:
+        return 1
+
+    def examples(self, n: int) -> dict[str, Any]:
+        """The example, once, whatever n is."""
+        return jax.device_get(self.resident)
+
+    def batches(self, batch_size, seed, *, process=0, processes=1, indices=False):
+        return Same({"index": np.zeros(1, np.int32)})
+
+
+class Same:
+    """The same batch again and again, with nothing to remember."""
+
+    def __init__(self, batch: dict[str, np.ndarray]):
+        self._batch = batch
+
+    def __next__(self):
+        return self._batch
+
+    def get_state(self):
+        return {}
+
+    def set_state(self, state):
+        pass
+
+    def close(self):
+        pass
