@@ -20,7 +20,9 @@ from jaxgen.commands.restore import open_run
 from jaxgen.train import devices, game
 from tests.experiments.command import metrics
 
-SMALL = {"size": 8, "width": 4, "batch_size": 8}
+BATCH = {"size": 8, "batch_size": 8}
+SMALL = {**BATCH, "width": 4}
+PAIRS = {"data": "pairs:{sets}/pairs"}
 ROWS = {
     "gan": ("gan", {**SMALL, "width": 16, "units": 8, "steps": 2}),
     "gan-minimax": ("gan", {**SMALL, "width": 16, "units": 8, "loss": "minimax"}),
@@ -36,6 +38,23 @@ ROWS = {
     "wgan_gp-mnist": ("wgan_gp", {**SMALL, "size": 7, "critic_steps": 1, "net": "mnist"}),
     "wgan_gp-cifar": ("wgan_gp", {**SMALL, "critic_steps": 1, "net": "cifar-resnet"}),
     "wgan_gp-good": ("wgan_gp", {**SMALL, "critic_steps": 1, "net": "good-resnet"}),
+    "vae": ("vae", {**BATCH, "units": 16, "latent": 2, "importance_samples": 3}),
+    "vae-gaussian": (
+        "vae",
+        {
+            **{**BATCH, "units": 16, "pixels": "gaussian", "importance_samples": 3},
+            **{"optimizer": "adagrad", "start": "paper", "weight_decay": 0.1},
+        },
+    ),
+    "pix2pix": ("pix2pix", {**SMALL, **PAIRS, "layers": 1, "variant": "torch"}),
+    "pix2pix-l1": ("pix2pix", {**SMALL, **PAIRS, "layers": 1, "objective": "l1"}),
+    "pix2pix-pixel": (
+        "pix2pix",
+        {
+            **{**SMALL, **PAIRS, "norm": "instance", "discriminator": "pixel"},
+            **{"objective": "gan+l1", "direction": "b-to-a", "flip": True, "random_crop": 10},
+        },
+    ),
 }
 OFTEN = {"log_every": 1, "show_every": 4, "save_every": 2}
 
@@ -152,7 +171,7 @@ def _is_used(trained):
 def test_every_experiment_of_a_system_has_a_row():
     import jaxgen.experiments
 
-    studies = {"parallel_lines", "equilibrium"}
+    studies = {"parallel_lines", "equilibrium", "gatys"}  # these have tests of their own
     (folder,) = jaxgen.experiments.__path__
     names = {p.stem for p in Path(folder).glob("*.py")} - {"__init__"} - studies
     assert names == {experiment for experiment, _ in ROWS.values()}

@@ -39,6 +39,7 @@ class _Blank:
 def open_run(workdir: Path, round: int | None = None) -> Trained:
     """Builds the system that a run folder's arguments say and restores its newest checkpoint.
 
+    workdir: of a run in stages, the last one that has begun; or the folder of one of them.
     round: restores that checkpoint.  UserError where there is no run, or no checkpoint yet.
     """
     from jaxgen.commands.launch import start_jax
@@ -46,7 +47,8 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
     from jaxgen.train.run import read_run
 
     folder = Path(workdir)
-    module, args = arguments(read_run(folder).args, folder)
+    written = read_run(folder).args
+    module, args = arguments(written, folder)
     if not hasattr(module, "system"):
         raise UserError(f"{folder} is a run of {module.__name__}, a study: it has no single system")
     # Where there is nothing to restore, the answer need not wait for JAX.
@@ -58,7 +60,9 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
     from jaxgen.train import devices, game
 
     system = module.system(args, _Blank((args.size, args.size, args.channels)))
-    if isinstance(system, list):
+    if "stage" in written:  # the folder is that of a stage
+        system = next(s.system for i, s in enumerate(system) if written["stage"] == f"{i}-{s.name}")
+    elif isinstance(system, list):
         stages = [(folder / f"{i}-{stage.name}", stage.system) for i, stage in enumerate(system)]
         done = [stage for stage in stages if saved_rounds(stage[0] / "checkpoints")]
         folder, system = done[-1] if done else stages[0]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from jaxgen.data.images import decode
+from jaxgen.data.images import decode, sides
 from jaxgen.data.sources import Source, digest, package_digest, package_folder, unit_hash
 from jaxgen.errors import UserError
 from jaxgen.files import cache_folder, replacing
@@ -247,6 +247,7 @@ def _side(name: str, files: list[Path]) -> Source:
         length=len(files),
         read=lambda i: {name: decode(files[i])},
         fingerprint=package_digest(len(files), *packages),
+        measure=lambda i: (files[i].name, *sides(files[i])),
     )
 
 
@@ -258,4 +259,5 @@ def _single(files: dict[Key, Path], packages: tuple[str, ...]) -> Source:
         read=lambda i: {"image": decode(paths[i]), **described[i]},
         fingerprint=package_digest(len(paths), *packages),
         label_names=_groups()[1],
+        measure=lambda i: (paths[i].name, *sides(paths[i])),
     )

@@ -2,10 +2,11 @@
 
 import io
 import re
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
 from jaxgen.errors import UserError
 
@@ -28,11 +29,24 @@ def decode(file: Path | str | bytes, name: str = "") -> np.ndarray:
     16-bit grey is scaled by 1/257, CMYK becomes RGB, of an animation the first frame counts.
     Raises UserError, which names the file, when it cannot be read.
     """
+    with _opened(file, name) as image:
+        image.load()
+        return from_pil(ImageOps.exif_transpose(image))
+
+
+def sides(file: Path | str | bytes, name: str = "") -> tuple[int, int]:
+    """Height and width of the image that `decode` would give, from the file's header alone."""
+    with _opened(file, name) as image:
+        turned = image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
+        return (image.width, image.height) if turned else (image.height, image.width)
+
+
+@contextmanager
+def _opened(file, name):
     name = name or str(file)
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file) as image:
-            image.load()
-            return from_pil(ImageOps.exif_transpose(image))
+            yield image
     except UserError as error:
         raise UserError(f"{name}: {error}") from None
     except FileNotFoundError:
@@ -110,7 +124,7 @@ def to_square(
         picture = square
     else:
         box = (0.0, 0.0, float(width), float(height))
-        if crop == "center":
+        if crop != "stretch":
             side = min(width, height)
             left, top = (width - side) // 2, (height - side) // 2
             box = (left, top, left + side, top + side)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from jaxgen.data.images import decode
+from jaxgen.data.images import decode, sides
 from jaxgen.data.sources import Source, package_digest, package_folder
 from jaxgen.errors import UserError
 
@@ -63,4 +63,5 @@ def photos(split: str) -> Source:
         length=len(names),
         read=lambda i: {"image": decode(folder / names[i]), "caption": PHOTOS[names[i]]},
         fingerprint=package_digest(len(names), "scikit-image"),
+        measure=lambda i: (names[i], *sides(folder / names[i])),
     )

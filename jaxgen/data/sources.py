@@ -3,6 +3,7 @@
     mnist5k | emoji | openmoji | emoji-lines | emoji-domains | photos      shipped by pip packages
     tfds:NAME[/CONFIG]                                                     tensorflow-datasets
     folder:DIR | pairs:DIR | domains:DIR                                   a person's own images
+    photos+emoji, folder:ONE+folder:TWO, ...                               several sets as one
 
 A raw example is a dict: `image` (or `a` and `b`) uint8 [H, W, 1|3|4] of any size, `label` and
 other attributes int, `caption` str.
@@ -12,6 +13,9 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import importlib.util
+import itertools
+import re
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,6 +24,8 @@ from jaxgen.errors import UserError
 
 SHIPPED = ("mnist5k", "emoji", "openmoji", "emoji-lines", "emoji-domains", "photos")
 OWN = ("tfds:NAME", "folder:DIR", "pairs:DIR", "domains:DIR")
+# A plus is a part of a path, unless a set's name follows.
+PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains):|(?:{'|'.join(SHIPPED)})(?:\+|$))")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,13 +33,24 @@ class Source:
     """`source[i]` is a raw example, i in 0 .. len(source) - 1; every read returns the same.
 
     `fingerprint`: a short digest of the content (for shipped sets: of the packages' versions).
-    `label_names[k]` is the name of label k; empty without labels.
+    `label_names[k]` is the name of label k; empty without labels.  `measure(i)` is what `origin`
+    gives, where it can be had without decoding the image.
     """
 
     length: int
     read: Callable[[int], dict[str, Any]]
     fingerprint: str
     label_names: tuple[str, ...] = ()
+    measure: Callable[[int], tuple[str, int, int]] | None = None
+
+    def origin(self, i: int) -> tuple[str, int, int]:
+        """The name of example i, and its image's height and width in pixels (of a pair, those of
+        both)."""
+        if self.measure:
+            return self.measure(i)
+        example = self[i]
+        height, width, _ = example.get("image", example.get("a", example.get("b"))).shape
+        return f"image {i}", height, width
 
     def __len__(self) -> int:
         return self.length
@@ -57,6 +74,8 @@ def open_source(
         raise UserError(f'no split "{split}"; there are "train" and "test"')
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is a share from 0 up to 1, not {held_out:g}")
+    if len(specs := PLUS.split(spec)) > 1:
+        return (_joined(specs, [open_source(part, split, size, held_out) for part in specs]),)
     from jaxgen.data import emoji, folders, samples, tfds
 
     kind, _, rest = spec.partition(":")
@@ -82,6 +101,47 @@ def open_source(
         case "domains", path if path:
             return folders.domains(Path(path).expanduser(), split, held_out)
     raise UserError(f'no data "{spec}"; --data takes {", ".join((*SHIPPED, *OWN))}')
+
+
+def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Source:
+    """The sets one after the other, with what the examples of all of them have.  Labels of one
+    name become one label."""
+    for spec, sources in zip(specs, opened, strict=True):
+        if len(sources) > 1:
+            raise UserError(f"{spec} is two sets, shuffled apart, which others cannot join")
+    sources = [source for (source,) in opened]
+    first = [source[0] for source in sources]
+    images = [" and ".join(k for k in ("image", "a", "b") if k in example) for example in first]
+    for spec, its in zip(specs, images, strict=True):
+        if its != images[0]:
+            raise UserError(
+                f"{specs[0]} has {images[0]}, but {spec} has {its}; join sets that have the same"
+            )
+    kept = set.intersection(*map(set, first))
+    names: tuple[str, ...] = ()
+    if "label" in kept and all(source.label_names for source in sources):
+        names = tuple(dict.fromkeys(n for source in sources for n in source.label_names))
+    else:
+        kept.discard("label")
+    number = {name: k for k, name in enumerate(names)}
+    ends = list(itertools.accumulate(map(len, sources)))
+
+    def find(i: int) -> tuple[Source, int]:
+        part = bisect_right(ends, i)
+        return sources[part], i - ends[part] + len(sources[part])
+
+    def read(i: int) -> dict[str, Any]:
+        source, k = find(i)
+        example = {name: value for name, value in source[k].items() if name in kept}
+        if names:
+            example["label"] = number[source.label_names[example["label"]]]
+        return example
+
+    def measure(i: int) -> tuple[str, int, int]:
+        source, k = find(i)
+        return source.origin(k)
+
+    return Source(ends[-1], read, digest(*(s.fingerprint for s in sources)), names, measure)
 
 
 def digest(*parts: str | bytes) -> str:

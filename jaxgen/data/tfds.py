@@ -3,6 +3,7 @@
 import functools
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -132,16 +133,21 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
     records = builder.as_data_source(split, decoders=dict.fromkeys(images, as_bytes))
     label_names = tuple(features[label].names or ()) if label else ()
 
-    def read(i: int) -> dict[str, Any]:
+    def get(i: int, look: Callable) -> tuple[dict[str, Any], Any]:
+        """The record and what `look` (decode, sides) sees of its image."""
         try:
             record = records[keep[i]]
-            example = {key: decode(record[image], f"{name}/{split}/{keep[i]}")}
+            return record, look(record[image], f"{name}/{split}/{keep[i]}")
         except Exception as error:  # a truncated shard or image
             raise UserError(
                 f"tfds:{name}: example {keep[i]} of {split} in {builder.data_dir} cannot be read "
                 f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
                 "prepare the set again"
             ) from None
+
+    def read(i: int) -> dict[str, Any]:
+        record, pixels = get(i, decode)
+        example = {key: pixels}
         if label:
             example["label"] = int(record[label])
         if text:
@@ -154,6 +160,7 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
         read=read,
         fingerprint=_digest(str(builder.data_dir), split),
         label_names=label_names,
+        measure=lambda i: (f"tfds:{name}, example {keep[i]} of {split}", *get(i, sides)[1]),
     )
 
 

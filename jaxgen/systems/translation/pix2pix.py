@@ -62,8 +62,9 @@ def pix2pix(
 
     def discriminator_loss(nets, batch, key):
         on_real, on_fake = judge(nets, batch, key)
-        accuracy = ((on_real > 0).mean() + (on_fake < 0).mean()) / 2
-        return game.tell(on_real, on_fake) / 2, {"accuracy": accuracy}
+        says_real = nn.sigmoid(on_real).mean(), nn.sigmoid(on_fake).mean()
+        metrics = {"d_real": says_real[0], "d_fake": says_real[1]}
+        return game.tell(on_real, on_fake) / 2, metrics
 
     def generator_loss(nets, batch, key):
         a, b = pair(batch)
