@@ -19,6 +19,7 @@ from jaxgen.commands.launch import load_data, train
 from jaxgen.commands.restore import open_run
 from jaxgen.train import devices, game
 from tests.experiments.command import metrics
+from tests.quick import quick_to_compile  # noqa: F401
 
 BATCH = {"size": 8, "batch_size": 8}
 SMALL = {**BATCH, "width": 4}
