@@ -11,6 +11,7 @@ import shutil
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,6 +55,20 @@ ROWS = {
         {
             **{**SMALL, **PAIRS, "norm": "instance", "discriminator": "pixel"},
             **{"objective": "gan+l1", "direction": "b-to-a", "flip": True, "random_crop": 10},
+        },
+    ),
+    "cyclegan": (
+        "cyclegan",
+        {
+            **{**BATCH, "data": "domains:{sets}/domains", "width": 2, "discriminator_width": 2},
+            **{"blocks": 1, "layers": 1, "pool": 16},
+        },
+    ),
+    "srgan": (
+        "srgan",
+        {
+            **{**SMALL, "size": 20, "data": "folder:{sets}/pairs", "random_crop": 24},
+            **{"blocks": 1, "discriminator_width": 2, "pretrain_rounds": 4},
         },
     ),
 }
@@ -149,22 +164,23 @@ def _is_used(trained):
     nets = game.look(system, trained.states, jax.random.key(0))
     assert system.use or system.apply or system.measures
     if system.use:
-        images = system.use.generate(nets, system.use.latent(key, 5))
+        images = jax.jit(lambda key: system.use.generate(nets, system.use.latent(key, 5)))(key)
         assert images.shape == (5, args.size, args.size, args.channels)
         assert np.isfinite(images).all()
     batch = game.to_float(load_data(args, "test").take(range(4)))
     for way in system.apply.values():
         inputs, wanted = way.pair(batch)
-        made = way.apply(nets, inputs, key)
+        apply = jax.jit(lambda images, way=way: way.apply(nets, images, key))
+        made = apply(inputs)
         assert made.shape == wanted.shape
         assert abs(made).max() <= 1 + 1e-5 or way.scale > 1  # SRResNet's output is linear
         height, width = inputs.shape[1:3]
         assert wanted.shape[1:3] == (way.scale * height, way.scale * width)
         if way.any_size:
-            large = np.tile(inputs[:1], (1, 2, 1, 1))
-            assert way.apply(nets, large, key).shape == (1, 2 * wanted.shape[1], *wanted.shape[2:])
+            large = jnp.tile(inputs[:1], (1, 2, 1, 1))
+            assert apply(large).shape == (1, 2 * wanted.shape[1], *wanted.shape[2:])
     for measure in system.measures.values():
-        values = measure(nets, batch, key)
+        values = jax.jit(lambda batch, measure=measure: measure(nets, batch, key))(batch)
         assert values.shape == (4,)
         assert np.isfinite(values).all()
 

@@ -25,6 +25,7 @@ METRICS = {
     "lpips-vgg": False,
     "lpips-squeeze": False,
 }
+EQUAL = 100.0  # dB, for PSNR of images that are equal, so that means stay finite
 MEAN_OF = 1000  # targets of the training set, whose mean image is a baseline
 
 Arrays = Mapping[
@@ -91,7 +92,7 @@ def _score(name, made, true, distances, border):
         name = name.removesuffix("-y")
     compute = {"psnr": pixels.psnr, "ssim": pixels.ssim, "ms-ssim": pixels.ms_ssim}[name]
     try:
-        return compute(made, true)
+        return compute(made, true).clip(max=EQUAL)
     except ValueError as error:
         raise UserError(f"{name}: {error}; leave it out, or use larger images") from None
 

@@ -48,8 +48,8 @@ def make_look(
 ) -> Callable[[Any], dict[str, jax.Array]]:
     """`states -> {measure: scalar}`, on this process's first device; does not wait for it.
 
-    Nothing is read or compiled before the first look, which a short run never takes.  Players that
-    keep a memory have lanes on every device: of them only norms of weights are told.
+    Nothing is read or compiled before the first look, which a short run never takes.  Where
+    players keep a memory, whose lanes lie on every device, losses have no gradient norms here.
     """
     learners = sorted({name for turn in system.turns for name in turn.learners})
 
@@ -66,11 +66,10 @@ def make_look(
     @functools.partial(jax.jit, static_argnums=0)
     def look(whole, states, real, held, own):
         found = {f"{name}/weight_norm": optax.tree.norm(states[name].params) for name in learners}
-        if not whole:
-            return found
         key_latent, key_judge, key_loss = jax.random.split(key, 3)
-        few = jax.tree.map(lambda x: x[: min(FEW, batch_size)], real)
-        found |= _gradient_norms(system, states, game.to_float(few), key_loss)
+        if whole:
+            few = jax.tree.map(lambda x: x[: min(FEW, batch_size)], real)
+            found |= _gradient_norms(system, states, game.to_float(few), key_loss)
         if own is not None:
             nets = game.look(system, states, key_latent)
             made = system.use.generate(nets, system.use.latent(key_latent, len(real["image"])))

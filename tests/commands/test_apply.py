@@ -125,6 +125,10 @@ def test_scores_of_pairs_beside_their_baselines(translator, root, jaxgen, tmp_pa
     one = found["psnr"]
     told = [one[k] for k in ("samples", "split", "direction", "round", "settings")]
     assert told == [12, "test", "a-to-b", 1, {"border": 0}]
+    # Where a and b are equal, as in the training half, PSNR is 100 by convention.
+    jaxgen("evaluate", translator, "--metrics", "psnr", "l1", "--split", "train")
+    last = [json.loads(x) for x in (translator / "scores.jsonl").read_text().splitlines()[-2:]]
+    assert [record["value"] for record in last] == [100, 0]
     # Of super-resolution the border is left out.
     jaxgen("evaluate", translator, "--metrics", "psnr", "--direction", "double")
     last = json.loads((translator / "scores.jsonl").read_text().splitlines()[-1])
