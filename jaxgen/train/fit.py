@@ -126,7 +126,8 @@ def fit(
         found = {}
         if measuring and round % look_every == 0:
             found |= look(states)
-        if measuring and evaluate_every and (round % evaluate_every == 0 or round == rounds):
+        due = evaluate_every and (round % evaluate_every == 0 or round == rounds)
+        if measuring and evaluate and due:
             mine = game.local(states)
             if all(_finite({name: s.params for name, s in mine.items()}).values()):
                 found |= evaluate(run.folder, system, data, mine, round)

@@ -80,7 +80,7 @@ def contents(folder):
         (["--size"], "--size needs a value"),
         (["--lr", "fast"], "--lr is a number, not 'fast'"),
         (["--rounds", "1e3"], "--rounds is a whole number, not '1e3'"),
-        (["--crop", "middle"], "--crop is 'center', 'stretch' or 'pad', not 'middle'"),
+        (["--crop", "middle"], "--crop is 'center', 'stretch', 'pad' or 'tiles', not 'middle'"),
         (["--channels", 2], "--channels is '1', '3' or '4', not '2'"),
         (["--keep", 0], "--keep is at least 1, not 0"),
         (["--seed", -1], "--seed is from 0 to 2147483647, not -1"),
