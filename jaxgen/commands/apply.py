@@ -121,7 +121,7 @@ def one(trained: "Trained", way: str, program, image: "np.ndarray", size: int | 
     import jax
     import numpy as np
 
-    from jaxgen.data.images import to_pil, to_square, with_channels
+    from jaxgen.data.images import RESAMPLE, to_pil, to_square, with_channels
     from jaxgen.train.game import to_float
     from jaxgen.train.pictures import as_uint8
 
@@ -131,7 +131,7 @@ def one(trained: "Trained", way: str, program, image: "np.ndarray", size: int | 
         if size:
             scale = size / max(picture.size)
             sides = [max(1, round(side * scale)) for side in picture.size]
-            picture = picture.resize(sides, resample=3)  # bicubic
+            picture = picture.resize(sides, RESAMPLE["bicubic"])
         image = np.asarray(picture).reshape(picture.height, picture.width, -1)
     else:
         image = to_square(image, args.size, args.channels, args.crop, args.resample)
