@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import tomllib
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
@@ -132,6 +133,14 @@ class Arguments(Basic):
     needs: ClassVar[tuple[str, ...]] = ("image",)
     """What a batch must hold; "a" and "b" are a pair."""
 
+    def tokenizer(self, captions: Callable[[], Iterable[str]]) -> Any | None:
+        """From a caption to `text` int32 [L], where the system reads: `jaxgen.data.tokens.Tokens`.
+
+        captions: gives those of the training data; a run that has begun has its vocabulary in its
+          folder.  UserError.
+        """
+        return None
+
     @property
     def schedule(self) -> dict[str, Any]:
         names = ("precision", "keep", "evaluate_every")
@@ -151,6 +160,8 @@ COUNTS = (
     *("width", "units", "steps", "critic_steps", "critic_boost"),
     *("latent", "layers", "importance_samples"),
     *("pretrain_rounds", "blocks", "discriminator_width"),
+    *("patch", "embedding", "heads", "text_width", "text_layers", "text_heads", "merges"),
+    *("first_rounds", "stage_rounds", "fade_rounds", "base", "group"),
 )
 RATES = ("lr", "generator_lr", "critic_lr", "hasty_lr", "clip", "pretrain_lr")
 SEEDS = 2**31

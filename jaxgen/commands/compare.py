@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands import pairs, scores
+from jaxgen.commands import embeddings, pairs, scores
 from jaxgen.errors import UserError
 
 Records = Mapping[str, Mapping[str, Any]]
@@ -93,7 +93,7 @@ def _higher_is_better(metric: str) -> bool | None:
     """None for a system's own, of which that is not known."""
     if metric in scores.METRICS:
         return scores.METRICS[metric].higher_is_better
-    return False if metric == "ppl" else pairs.METRICS.get(metric)
+    return False if metric == "ppl" else (pairs.METRICS | embeddings.METRICS).get(metric)
 
 
 def _labels(columns: Mapping[str, Records]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands import pairs, scores
+from jaxgen.commands import embeddings, pairs, scores
 from jaxgen.commands.sample import Round, at_least, writing
 from jaxgen.errors import UserError
 
@@ -63,8 +63,9 @@ def evaluate(
         run: A run folder, such as runs/wgan; it may be at work.
         metrics: Of samples: fid, kid, is, precision, recall, density, coverage, swd, ppl. Of images
             that have a right answer (from image to image, or two folders with equal names): l1,
-            psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg, lpips-squeeze. A
-            system may have others of its own. Several, with spaces.
+            psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg, lpips-squeeze. Of
+            systems that compare examples: image-to-text, text-to-image, with -5 too, zero-shot,
+            linear-probe. A system may have others of its own. Several, with spaces.
         samples: How many images are judged.
         references: How many real images they are compared with.
         features: The network that looks at them. With squeezenet the scores are no published ones;
@@ -108,7 +109,7 @@ def evaluate(
         trained = _open(run, round, no_ema)
         averaged = any(state.ema is not None for state in trained.states.values())
         about = {"round": trained.round, "ema": averaged}
-        sets, paired, own, paths = _kinds(metrics, trained)
+        sets, paired, own, paths, seen = _kinds(metrics, trained)
         real = lambda usual: _data(trained, reference, split or usual)
         records = []
         if sets:
@@ -138,6 +139,15 @@ def evaluate(
             count = _count(samples, data)
             found = scores.measured(trained, own, data, count, batch, seed)
             records += _records(found, {}, count, data, {}, about | {"seed": seed})
+        if seen:
+            data, train = real("test"), _data(trained, reference, "train")
+            count = _count(samples, data)
+            if not metrics:
+                seen = [name for name in seen if embeddings.possible(name, data)]
+                if not seen:
+                    raise UserError(f"{data.spec} has neither captions nor labels; name other data")
+            found = embeddings.score(trained, seen, data, train, count, batch)
+            records += _records(found, {}, count, data, {}, about)
         out = out or Path(run) / "scores.jsonl"
     if out:
         with writing(out):
@@ -147,21 +157,25 @@ def evaluate(
 
 
 def _kinds(metrics: Sequence[str], trained: "Trained") -> tuple[list[str], ...]:
-    """Metrics of sets, of pairs, the system's own, and of paths, all that suit by default."""
+    """Metrics of sets, of pairs, the system's own, of paths and of embeddings; those that suit by
+    default."""
     system = trained.system
     suits = {
         "sets": list(scores.METRICS) if system.use else [],
         "pairs": list(pairs.METRICS) if system.apply else [],
         "own": list(system.measures),
         "paths": [PATHS] if system.use else [],
+        "seen": embeddings.suits(system),
     }
     usual = (["fid", "kid"] if system.use else []) + list(system.measures)
     usual += ["l1", "squeezenet-distance"] if system.apply else []
+    usual += embeddings.suits(system)
     names = metrics or usual
     known = [name for kind in suits.values() for name in kind]
     for name in names:
         if name not in known:
-            if name in scores.METRICS or name in pairs.METRICS or name == PATHS:
+            others = scores.METRICS.keys() | pairs.METRICS.keys() | embeddings.METRICS.keys()
+            if name in others or name == PATHS:
                 what = type(trained.args).__module__.rpartition(".")[2]
                 raise UserError(f"{what} has no {name}; its metrics are {scores.listed(known)}")
             raise UserError(scores.unknown(name, known))
@@ -322,7 +336,7 @@ def _open(run, round, no_ema) -> "Trained":
 
     trained = open_run(run, round)
     system = trained.system
-    if not (system.use or system.apply or system.measures):
+    if not (system.use or system.apply or system.measures or system.embed):
         name = type(trained.args).__module__.rpartition(".")[2]
         raise UserError(f"{name} has nothing to score; its pictures are in samples/ of the run")
     if no_ema:

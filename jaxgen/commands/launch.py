@@ -17,6 +17,9 @@ from jaxgen.commands.arguments import parse
 from jaxgen.commands.terminal import one_line
 from jaxgen.errors import UserError
 
+CAPTIONS = 50_000  # of which a vocabulary is learned, at most
+VOCABULARY = "merges.txt"  # in the folder of a run that reads captions
+
 
 def launch(system: Callable[[Any, Any], Any]) -> None:
     """Runs the experiment whose module defines `system`, as a command: ends the process."""
@@ -60,6 +63,8 @@ def train(name: str, system: Callable, args: Any) -> None:
         schedule["evaluate"] = in_training(args.evaluate_metrics, args.evaluate_samples)
     lead = jax.process_index() == 0
     with Run(args.workdir, written, environment(data.fingerprint), lead, free) as run:
+        if lead and data.tokenize:
+            data.tokenize.save(args.workdir / VOCABULARY)
         if isinstance(built, list) and isinstance(built[0], Stage):
             options = {k: v for k, v in schedule.items() if k != "batch_size"}
             fit_stages(built, run=run, **options)  # each stage has a batch size of its own
@@ -79,18 +84,21 @@ def load_data(args, split: str = "train"):
     """The data that the arguments name."""
     from jaxgen.data.pipeline import load
 
-    return load(
-        args.data,
-        size=args.size,
-        channels=args.channels,
-        split=split,
-        crop=args.crop,
-        resample=args.resample,
-        flip=args.flip,
-        random_crop=args.random_crop,
-        held_out=args.held_out,
-        resident=args.resident,
-    )
+    options = {
+        "size": args.size,
+        "channels": args.channels,
+        "crop": args.crop,
+        "resample": args.resample,
+        "flip": args.flip,
+        "random_crop": args.random_crop,
+        "held_out": args.held_out,
+    }
+
+    def captions():
+        return load(args.data, split="train", resident="no", **options).all_captions(CAPTIONS)
+
+    tokenize = args.tokenizer(captions)
+    return load(args.data, split=split, resident=args.resident, tokenize=tokenize, **options)
 
 
 def start_jax(multihost: bool = False) -> None:

@@ -29,6 +29,7 @@ class _Blank:
     """Stands for the data where a trained system is built again: its shape, and no images."""
 
     shape: tuple[int, int, int]
+    tokenize: Any
 
     def examples(self, n):
         import numpy as np
@@ -42,13 +43,15 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
     workdir: of a run in stages, the last one that has begun; or the folder of one of them.
     round: restores that checkpoint.  UserError where there is no run, or no checkpoint yet.
     """
-    from jaxgen.commands.launch import start_jax
+    from jaxgen.commands.launch import VOCABULARY, start_jax
     from jaxgen.train.checkpoints import Checkpoints, saved_rounds
     from jaxgen.train.run import read_run
 
     folder = Path(workdir)
     written = read_run(folder).args
     module, args = arguments(written, folder)
+    # where the run is now, which holds its vocabulary; a stage's is in the folder above
+    args = dataclasses.replace(args, workdir=folder.parent if "stage" in written else folder)
     if not hasattr(module, "system"):
         raise UserError(f"{folder} is a run of {module.__name__}, a study: it has no single system")
     # Where there is nothing to restore, the answer need not wait for JAX.
@@ -59,7 +62,12 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
 
     from jaxgen.train import devices, game
 
-    system = module.system(args, _Blank((args.size, args.size, args.channels)))
+    shape = (args.size, args.size, args.channels)
+
+    def lost():
+        raise UserError(f"{args.workdir} has lost its {VOCABULARY}; train anew to learn it again")
+
+    system = module.system(args, _Blank(shape, args.tokenizer(lost)))
     if "stage" in written:  # the folder is that of a stage
         system = next(s.system for i, s in enumerate(system) if written["stage"] == f"{i}-{s.name}")
     elif isinstance(system, list):

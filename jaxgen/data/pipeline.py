@@ -101,6 +101,17 @@ class Data:
         chosen = [self[i] for i in self._spread(n)]
         return [example["caption"] for example in chosen] if "caption" in chosen[0] else None
 
+    def all_captions(self, most: int) -> list[str]:
+        """Captions of the whole set, or of `most` examples from all over it; none when the set has
+        none."""
+        (source, *others), chosen = self.sources, range(len(self))
+        if others or "caption" not in source[0]:
+            return []
+        if len(self) > most:
+            chosen = [i * len(self) // most for i in range(most)]
+        with ThreadPoolExecutor() as threads:
+            return list(threads.map(lambda i: source[i]["caption"], chosen))
+
     def examples(self, n: int) -> dict[str, np.ndarray]:
         """The same `n` examples every time, from all over the set (over again when it has fewer);
         see `take`."""

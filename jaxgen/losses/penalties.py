@@ -1,17 +1,18 @@
-"""Penalties on the slope and the size of a critic.
+"""Penalties on the slope and the size of a critic, and on the slope of a generator.
 
-`f` maps a batch to logits and leaves no trace (`nets.critic.still`). The slope of an example is the
-gradient of the summed logits with respect to it: exact where `f` treats examples apart, which batch
-normalisation does not.
+A critic `f` maps a batch to logits and leaves no trace (`nets.critic.still`). The slope of an
+example is the gradient of the summed logits with respect to it: exact where `f` treats examples
+apart, which batch normalisation does not.
 """
 
+import math
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgen.train import draw
+from jaxgen.train import devices, draw
 
 Batch = Float[Array, "b *shape"]
 Scalar = Float[Array, ""]
@@ -26,7 +27,10 @@ def squared_slopes(f: Critic, x: Batch) -> Float[Array, "b"]:
 
 def slopes(f: Critic, x: Batch) -> Float[Array, "b"]:
     """||grad f|| at each example; its own gradient is 0, not NaN, where the slope is 0."""
-    square = squared_slopes(f, x)
+    return _root(squared_slopes(f, x))
+
+
+def _root(square):
     flat = square == 0
     return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, square)))
 
@@ -59,3 +63,36 @@ def drift(real_logits: Float[Array, "..."]) -> Scalar:
     """E f(x)^2 on data, without its weight 0.001: keeps a critic near zero (Karras et al., 2018,
     https://arxiv.org/abs/1710.10196, Appendix A.1)."""
     return (real_logits**2).mean()
+
+
+def path_lengths(
+    g: Callable[[Float[Array, "b n k"]], Float[Array, "b h w c"]],
+    ws: Float[Array, "b n k"],
+    key: jax.Array,
+) -> Float[Array, "b"]:
+    """||J^T y|| at each example's styles: how far its image moves with them, for a random image
+    y ~ N(0, I / pixels). The square is averaged over the n layers and summed over a style."""
+    images, back = jax.vjp(g, ws)
+    y = draw.normal(key, len(images), images.shape[1:])
+    y /= math.sqrt(images.shape[1] * images.shape[2])
+    (slope,) = back(y.astype(images.dtype))
+    return _root((slope.astype(jnp.float32) ** 2).sum(-1).mean(-1))
+
+
+def path_length(
+    g: Callable[[Float[Array, "b n k"]], Float[Array, "b h w c"]],
+    ws: Float[Array, "b n k"],
+    key: jax.Array,
+    mean: Scalar | float,
+    decay: float = 0.01,
+) -> tuple[Scalar, Scalar]:
+    """(E (||J^T y|| - a)^2 without its weight, a): image steps as long as style steps, everywhere
+    (Karras et al., 2020, https://arxiv.org/abs/1912.04958, Eq. 4). Keep a for the next call.
+
+    g: styles to images, without a trace. mean: the running mean of the lengths so far, 0 at first;
+    `a` is moved by `decay` towards this global batch's before it is used, and the penalty's
+    gradient goes through this move, as in the authors' code. Their weight is 2, with y as here.
+    """
+    lengths = path_lengths(g, ws, key)
+    a = mean + decay * (devices.mean(lengths.mean()) - mean)
+    return ((lengths - a) ** 2).mean(), a

@@ -1,4 +1,4 @@
-"""Normalisation layers: batch (over the global batch), layer, instance.
+"""Normalisation layers: batch (over the global batch), layer, instance, pixel.
 
 In the training program a device holds a share of the batch; batch statistics are those of the
 whole, so that the number of devices does not matter.
@@ -120,3 +120,17 @@ class ClassBatchNorm(nn.Module):
         wide = (len(x), *(1,) * (x.ndim - 2), x.shape[-1])
         x = BatchNorm(self.momentum, self.epsilon, affine=False)(x, train=train)
         return x * scale.reshape(wide).astype(x.dtype) + bias.reshape(wide).astype(x.dtype)
+
+
+class PixelNorm(nn.Module):
+    """x / sqrt(mean(x^2) + epsilon), the mean over the last axis: the features of every pixel, or
+    every latent, get root mean square 1 (Karras et al., 2018, https://arxiv.org/abs/1710.10196,
+    Sec. 4.2)."""
+
+    epsilon: float = 1e-8
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b *rest c"]) -> Float[Array, "b *rest c"]:
+        wide = x.astype(jnp.float32)
+        square = (wide * wide).mean(-1, keepdims=True)
+        return (wide * lax.rsqrt(square + self.epsilon)).astype(x.dtype)

@@ -54,3 +54,14 @@ def _cubic_weights(n: int, scale: float) -> np.ndarray:
     weights = np.zeros((out, n))
     np.add.at(weights, (np.arange(out)[:, None], mirrored), kernel)
     return weights
+
+
+def enlarge(x: Float[Array, "b h w c"], times: int = 2) -> Float[Array, "b h2 w2 c"]:
+    """Sides `times` as long, by the nearest pixel: each becomes a square of equal ones."""
+    return x.repeat(times, 1).repeat(times, 2)
+
+
+def shrink(x: Float[Array, "b h w c"], times: int = 2) -> Float[Array, "b h2 w2 c"]:
+    """Sides that are `times` shorter: each pixel is the mean of a square of them."""
+    b, h, w, c = x.shape
+    return x.reshape(b, h // times, times, w // times, times, c).mean((2, 4))

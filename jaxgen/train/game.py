@@ -120,6 +120,21 @@ class Apply:
 
 
 @dataclasses.dataclass(frozen=True)
+class Embed:
+    """What a trained system makes of examples, by which they are compared.
+
+    features: (nets, batch) -> [b, d], what a linear probe reads.
+    image, text: (nets, batch) -> [b, k], in one space, where cosines tell what belongs together.
+    prompts: texts with {} for the name of a class, which then is their mean.
+    """
+
+    features: Callable[[Any, Any], jax.Array]
+    image: Callable[[Any, Any], jax.Array] | None = None
+    text: Callable[[Any, Any], jax.Array] | None = None
+    prompts: tuple[str, ...] = ("{}",)
+
+
+@dataclasses.dataclass(frozen=True)
 class Judge:
     """Who tells real from made, where a system has such a player: its health can then be watched.
 
@@ -141,6 +156,7 @@ class System:
     apply: from images to images (`apply`, `evaluate`), by direction; the first is the usual one.
     measures: {metric: (nets, batch, key) -> [b]}, what else `evaluate` tells of held-out examples.
     judge: who tells real from made.
+    embed: by what examples are compared, over all held-out ones (`evaluate`).
     """
 
     players: Mapping[str, Player]
@@ -152,6 +168,7 @@ class System:
         default_factory=dict
     )
     judge: Judge | None = None
+    embed: Embed | None = None
 
     def __post_init__(self):
         if not self.turns[0].fresh:

@@ -39,10 +39,20 @@ def assemble(
     So every weight is there and has its shape, and the number of parameters is the module's own.
     Raises UserError, which names `source`, where one is missing or has another shape.
     """
-    images = jax.ShapeDtypeStruct((1, size, size, 3), jnp.float32)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), images)
+    return fill(module, (1, size, size, 3), source, find)
 
-    def fill(path, leaf):
+
+def fill(
+    module: nn.Module,
+    shape: tuple[int, ...],
+    source: str,
+    find: Callable[[Path, tuple[int, ...]], np.ndarray],
+) -> dict[str, Any]:
+    """`assemble` for a module of which the input has any `shape`."""
+    example = jax.ShapeDtypeStruct(shape, jnp.float32)
+    shapes = jax.eval_shape(module.init, jax.random.key(0), example)
+
+    def leaf_of(path, leaf):
         names = tuple(part.key for part in path)
         try:
             array = np.asarray(find(names, leaf.shape), np.float32)
@@ -53,7 +63,7 @@ def assemble(
             raise UserError(f"{source}: {name} is {array.shape}, not {leaf.shape}")
         return jnp.asarray(array)
 
-    return jax.tree_util.tree_map_with_path(fill, shapes)
+    return jax.tree_util.tree_map_with_path(leaf_of, shapes)
 
 
 def from_torch(

@@ -23,10 +23,11 @@ def test_recipe_is_read(recipe):
     name, kind = experiment(recipe)
     args = parse(kind, name, ["--recipe", str(recipe), "--seed", "7"])
     values = tomllib.loads(recipe.read_text())
-    assert {key: getattr(args, key) for key in values} == values
+    plain = lambda x: list(x) if isinstance(x, tuple) else x
+    assert {key: plain(getattr(args, key)) for key in values} == values
     assert args.seed == 7
     if recipe.stem == "quick":
-        defaults = {f.name: getattr(kind(), f.name) for f in dataclasses.fields(kind)}
+        defaults = {f.name: plain(getattr(kind(), f.name)) for f in dataclasses.fields(kind)}
         assert {key: defaults[key] for key in values} == values
 
 
