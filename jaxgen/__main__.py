@@ -15,6 +15,9 @@ from jaxgen.commands.compare import compare
 from jaxgen.commands.evaluate import evaluate
 from jaxgen.commands.interpolate import interpolate
 from jaxgen.commands.list import catalogue
+from jaxgen.commands.match import match
+from jaxgen.commands.mix import mix
+from jaxgen.commands.project import project
 from jaxgen.commands.sample import sample
 from jaxgen.commands.terminal import listed, one_line, parse
 from jaxgen.errors import UserError
@@ -37,7 +40,10 @@ COMMANDS = {
     "list": catalogue,
     "sample": sample,
     "interpolate": interpolate,
+    "mix": mix,
+    "project": project,
     "apply": apply,
+    "match": match,
     "report": report,
     "evaluate": evaluate,
     "compare": compare,

@@ -25,6 +25,7 @@ from tests.quick import quick_to_compile  # noqa: F401
 BATCH = {"size": 8, "batch_size": 8}
 SMALL = {**BATCH, "width": 4}
 PAIRS = {"data": "pairs:{sets}/pairs"}
+STYLE = {**SMALL, "data": "mnist5k", "base": 32, "latent": 4, "ada_images": 64}
 ROWS = {
     "gan": ("gan", {**SMALL, "width": 16, "units": 8, "steps": 2}),
     "gan-minimax": ("gan", {**SMALL, "width": 16, "units": 8, "loss": "minimax"}),
@@ -69,6 +70,26 @@ ROWS = {
         {
             **{**SMALL, "size": 20, "data": "folder:{sets}/pairs", "random_crop": 24},
             **{"blocks": 1, "discriminator_width": 2, "pretrain_rounds": 4},
+        },
+    ),
+    "progan": (
+        "progan",
+        {
+            **{**SMALL, "data": "mnist5k", "base": 16, "latent": 4},
+            **{"first_rounds": 4, "stage_rounds": 4, "fade_rounds": 3},
+        },
+    ),
+    "stylegan2": ("stylegan2", STYLE),
+    "stylegan2-diffaugment": (
+        "stylegan2",
+        {**STYLE, "augment": "diffaugment", "residual": False, "path_weight": 0.0, "mixing": 0.0},
+    ),
+    "clip": (
+        "clip",
+        {
+            **{**BATCH, "data": "photos", "random_crop": 10, "patch": 4, "context": 8},
+            **{"width": 8, "layers": 1, "heads": 2, "text_width": 8, "text_layers": 1},
+            **{"text_heads": 2, "embedding": 4, "merges": 20, "warm_up": 1},
         },
     ),
 }
@@ -162,12 +183,14 @@ def _is_used(trained):
     """From noise, from images, and by its own measures, whichever it has."""
     system, args, key = trained.system, trained.args, jax.random.key(1)
     nets = game.look(system, trained.states, jax.random.key(0))
-    assert system.use or system.apply or system.measures
+    assert system.use or system.apply or system.measures or system.embed
     if system.use:
         images = jax.jit(lambda key: system.use.generate(nets, system.use.latent(key, 5)))(key)
         assert images.shape == (5, args.size, args.size, args.channels)
         assert np.isfinite(images).all()
-    batch = game.to_float(load_data(args, "test").take(range(4)))
+    data = load_data(args, "test")
+    n = min(4, len(data))
+    batch = game.to_float(data.take(range(n)))
     for way in system.apply.values():
         inputs, wanted = way.pair(batch)
         apply = jax.jit(lambda images, way=way: way.apply(nets, images, key))
@@ -181,8 +204,14 @@ def _is_used(trained):
             assert apply(large).shape == (1, 2 * wanted.shape[1], *wanted.shape[2:])
     for measure in system.measures.values():
         values = jax.jit(lambda batch, measure=measure: measure(nets, batch, key))(batch)
-        assert values.shape == (4,)
+        assert values.shape == (n,)
         assert np.isfinite(values).all()
+    if system.embed:
+        for part in (system.embed.features, system.embed.image, system.embed.text):
+            vectors = jax.jit(lambda batch, part=part: part(nets, batch))(batch)
+            assert vectors.shape[0] == n
+            assert vectors.ndim == 2
+            assert np.isfinite(vectors).all()
 
 
 def test_every_experiment_of_a_system_has_a_row():

@@ -1,5 +1,6 @@
 """`python -m jaxgen apply RUN INPUT ...`: a trained system on a person's own images."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -46,7 +47,7 @@ def apply(
     at_least(0, seed=seed)
     if size is not None:
         at_least(1, size=size)
-    files = _files(inputs)
+    files = image_files(inputs)
     from jaxgen.commands.restore import open_run
 
     trained = open_run(run, round)
@@ -69,7 +70,7 @@ def apply(
     return made
 
 
-def _files(inputs) -> dict[Path, str]:
+def image_files(inputs: Iterable[Path]) -> dict[Path, str]:
     """The image files and their results' names; UserError for what is none."""
     from jaxgen.data.folders import images_in
 

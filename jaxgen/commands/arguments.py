@@ -162,6 +162,7 @@ COUNTS = (
     *("pretrain_rounds", "blocks", "discriminator_width"),
     *("patch", "embedding", "heads", "text_width", "text_layers", "text_heads", "merges"),
     *("first_rounds", "stage_rounds", "fade_rounds", "base", "group"),
+    *("ada_images", "ema_images"),
 )
 RATES = ("lr", "generator_lr", "critic_lr", "hasty_lr", "clip", "pretrain_lr")
 SEEDS = 2**31

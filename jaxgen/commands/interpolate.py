@@ -3,7 +3,19 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from jaxgen.commands.sample import Out, Round, RunFolder, at_least, images, usable, writing
+from jaxgen.commands.sample import (
+    Out,
+    Round,
+    RunFolder,
+    Truncation,
+    at_least,
+    by,
+    finite,
+    images,
+    maker,
+    usable,
+    writing,
+)
 from jaxgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -21,6 +33,7 @@ def interpolate(
     steps: int = 16,
     rows: bool = False,
     seed: int = 0,
+    truncation: Truncation = None,
     round: Round = None,
     out: Out = None,
     fps: float = 24,
@@ -34,6 +47,7 @@ def interpolate(
         steps: Frames from one latent to the next.
         rows: Lay the strip out in rows, one from each latent to the next.
         seed: Of the latents; they are those of `sample` with the same seed.
+        truncation: Any number: 0 is the mean style, 1 the sample's own, 0.7 usual, -1 the opposite.
         round: The checkpoint's round.
         out: A .gif or .mp4 file, with the strip in a .png beside it; or a .png for the strip alone.
         fps: Frames a second of the film.
@@ -42,6 +56,7 @@ def interpolate(
     at_least(1, steps=steps, batch=batch)
     at_least(2, n=n)
     at_least(0, seed=seed)
+    finite(truncation=truncation)
     if not fps > 0:
         raise UserError(f"--fps is above 0, not {fps:g}")
     if out and out.suffix not in (*FILMS, ".png"):
@@ -53,8 +68,9 @@ def interpolate(
 
     from jaxgen.train.pictures import grid, save_film, save_png
 
-    path = out or Path(run) / "use" / f"walk_round_{trained.round:08d}_seed_{seed}.gif"
-    frames = np.concatenate(list(walk(trained, n, steps, seed, batch)))
+    name = f"walk_round_{trained.round:08d}_seed_{seed}{by(truncation)}.gif"
+    path = out or Path(run) / "use" / name
+    frames = np.concatenate(list(walk(trained, n, steps, seed, batch, truncation)))
     strip = path.with_suffix(".png")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -65,17 +81,24 @@ def interpolate(
     return [path, strip]
 
 
-def walk(trained: "Trained", n: int, steps: int, seed: int = 0, batch: int = 64):
+def walk(
+    trained: "Trained",
+    n: int,
+    steps: int,
+    seed: int = 0,
+    batch: int = 64,
+    psi: float | None = None,
+):
     """The frames of a closed walk through `n` latents, `steps` from each to the next.
 
     Yields uint8 [b, H, W, C], b <= batch at a time, n * steps in all; frame i * steps is the image
     of latent i, and the last frame is a step away from the first. The path between two latents is
-    the system's own (`Use.between`).
+    the system's own (`Use.between`). `psi` truncates.
     """
     import jax
     import jax.numpy as jnp
 
-    use = usable(trained)
+    use, make = usable(trained), maker(trained, psi)
     key, key_latent = jax.random.split(jax.random.key(seed))
 
     def between(a, b, t):  # of single latents, as batches of one
@@ -89,4 +112,4 @@ def walk(trained: "Trained", n: int, steps: int, seed: int = 0, batch: int = 64)
         return jax.vmap(between)(take(here), take((here + 1) % n), t)
 
     latents = path(jax.jit(use.latent, static_argnums=1)(key_latent, n))
-    return images(trained, latents, n * steps, key, batch)
+    return images(trained, make, latents, n * steps, key, batch)

@@ -51,7 +51,7 @@ def train(name: str, system: Callable, args: Any) -> None:
 
     from jaxgen.train.fit import fit
     from jaxgen.train.run import FREE, Run, environment
-    from jaxgen.train.stages import Stage, fit_stages
+    from jaxgen.train.stages import Stage, fit_stages, folders
 
     built = system(args, data)
     written = {"experiment": name, **dataclasses.asdict(args)}
@@ -68,15 +68,17 @@ def train(name: str, system: Callable, args: Any) -> None:
         if isinstance(built, list) and isinstance(built[0], Stage):
             options = {k: v for k, v in schedule.items() if k != "batch_size"}
             fit_stages(built, run=run, **options)  # each stage has a batch size of its own
+            last = args.workdir / folders(built)[-1]
         else:
             fit(built, data, args.rounds, run=run, **schedule)
+            last = args.workdir
     if lead:
         from jaxgen.commands.report import report
 
         page = report(args.workdir)
-        print(f"pictures     {args.workdir / 'samples'}")
-        print(f"metrics      {args.workdir / 'metrics.jsonl'}")
-        print(f"checkpoints  {args.workdir / 'checkpoints'}")
+        print(f"pictures     {last / 'samples'}")
+        print(f"metrics      {last / 'metrics.jsonl'}")
+        print(f"checkpoints  {last / 'checkpoints'}")
         print(f"report       {page}")
 
 

@@ -61,6 +61,7 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
     import jax
 
     from jaxgen.train import devices, game
+    from jaxgen.train.stages import folders
 
     shape = (args.size, args.size, args.channels)
 
@@ -69,9 +70,11 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
 
     system = module.system(args, _Blank(shape, args.tokenizer(lost)))
     if "stage" in written:  # the folder is that of a stage
-        system = next(s.system for i, s in enumerate(system) if written["stage"] == f"{i}-{s.name}")
+        system = system[folders(system).index(written["stage"])].system
     elif isinstance(system, list):
-        stages = [(folder / f"{i}-{stage.name}", stage.system) for i, stage in enumerate(system)]
+        stages = [
+            (folder / name, s.system) for name, s in zip(folders(system), system, strict=True)
+        ]
         done = [stage for stage in stages if saved_rounds(stage[0] / "checkpoints")]
         folder, system = done[-1] if done else stages[0]
     mesh = devices.make_mesh(jax.local_devices()[:1])

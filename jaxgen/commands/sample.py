@@ -1,7 +1,8 @@
 """`python -m jaxgen sample RUN`: images from a trained system's noise."""
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
 RunFolder = Annotated[Positional[Path], arg(metavar="RUN")]
 Round = Annotated[int | None, arg(metavar="R", help_behavior_hint="(default: the newest)")]
+Truncation = Annotated[float | None, arg(metavar="PSI", help_behavior_hint="(default: none)")]
 Out = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: in RUN/use/)")]
 
 
@@ -24,6 +26,7 @@ def sample(
     *,
     n: int = 64,
     seed: int = 0,
+    truncation: Truncation = None,
     round: Round = None,
     single: bool = False,
     out: Out = None,
@@ -35,6 +38,7 @@ def sample(
         run: A run folder, such as runs/wgan; it may be at work.
         n: How many. The first samples of a seed are the same however many follow.
         seed: Of the latents.
+        truncation: Any number: 0 is the mean style, 1 the sample's own, 0.7 usual, -1 the opposite.
         round: The checkpoint's round.
         single: Write numbered files 00000.png, 00001.png, ... into a folder.
         out: The PNG file, or with --single the folder.
@@ -44,6 +48,7 @@ def sample(
 
     at_least(1, n=n, batch=batch)
     at_least(0, seed=seed)
+    finite(truncation=truncation)
     if out and not single and out.suffix.lower() != ".png":
         raise UserError(f"--out {out} is no .png file; name one, or ask for a folder with --single")
     trained = open_run(run, round)
@@ -52,9 +57,9 @@ def sample(
     from jaxgen.data.images import to_pil
     from jaxgen.train.pictures import grid, save_png
 
-    name = f"samples_round_{trained.round:08d}_seed_{seed}{'' if single else '.png'}"
-    path = out or Path(run) / "use" / name
-    chunks = samples(trained, n, seed, batch)
+    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(truncation)}"
+    path = out or Path(run) / "use" / (name if single else f"{name}.png")
+    chunks = samples(trained, n, seed, batch, truncation)
     with writing(path):
         if not single:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,26 +74,41 @@ def sample(
     return path
 
 
-def samples(trained: "Trained", n: int, seed: int = 0, batch: int = 64) -> Iterator["np.ndarray"]:
+def samples(
+    trained: "Trained", n: int, seed: int = 0, batch: int = 64, psi: float | None = None
+) -> Iterator["np.ndarray"]:
     """`n` images of a system that makes them from noise, uint8 [b, H, W, C], b <= batch at a time.
 
     Sample i depends on the seed and i: neither on n nor, but for float rounding, on `batch`, unless
-    its network looks at the whole batch or draws noise of its own. UserError where the system makes
-    no images from noise.
+    its network looks at the whole batch or draws noise of its own. `psi` truncates. UserError where
+    the system makes no images from noise, or cannot be truncated.
     """
     import jax
 
-    use = usable(trained)
+    use, make = usable(trained), maker(trained, psi)
     key, key_latent = jax.random.split(jax.random.key(seed))
     whole = -(-n // batch) * batch  # so that the last chunk, too, has the company it would have
     latents = jax.jit(use.latent, static_argnums=1)(key_latent, whole)
-    return images(trained, latents, n, key, batch)
+    return images(trained, make, latents, n, key, batch)
+
+
+def maker(trained: "Trained", psi: float | None) -> Callable[[Any, Any], Any]:
+    """(nets, latent) -> images, truncated where there is a `psi`; UserError where none can be."""
+    use = usable(trained)
+    if psi is None:
+        return use.generate
+    if use.truncated is None:
+        raise UserError(f"{called(trained)} has no mean style to go to; leave --truncation out")
+    return lambda nets, latent: use.truncated(nets, latent, psi)
 
 
 def images(
-    trained: "Trained", latents: Any, n: int, key: Any, batch: int
+    trained: "Trained", make: Callable, latents: Any, n: int, key: Any, batch: int
 ) -> Iterator["np.ndarray"]:
-    """What the latents' first `n` rows become, uint8 [b, H, W, C], b <= batch at a time."""
+    """What `make` gives for the latents' first `n` rows, uint8 [b, H, W, C], b <= batch at a time.
+
+    make: (nets, latents) -> images; see `maker`.
+    """
     import jax
     import numpy as np
     from tqdm import tqdm
@@ -96,11 +116,9 @@ def images(
     from jaxgen.train.game import look
     from jaxgen.train.pictures import as_uint8
 
-    use = usable(trained)
-
     @jax.jit
     def generate(states, latents, key):
-        return use.generate(look(trained.system, states, key), latents)
+        return make(look(trained.system, states, key), latents)
 
     latents = jax.device_get(latents)
     rows = len(jax.tree.leaves(latents)[0])
@@ -120,11 +138,20 @@ def usable(trained: "Trained") -> Any:
     from jaxgen.train.game import Use
 
     if not isinstance(trained.system.use, Use):
-        name = type(trained.args).__module__.rpartition(".")[2]
         raise UserError(
-            f"{name} makes no images from noise; its pictures are in samples/ of the run"
+            f"{called(trained)} makes no images from noise; its pictures are in samples/ of the run"
         )
     return trained.system.use
+
+
+def called(trained: "Trained") -> str:
+    """The experiment's name."""
+    return type(trained.args).__module__.rpartition(".")[2]
+
+
+def by(psi: float | None) -> str:
+    """What the truncation adds to a file's name."""
+    return "" if psi is None else f"_psi_{psi:g}"
 
 
 def at_least(least: int, **flags: int) -> None:
@@ -132,6 +159,13 @@ def at_least(least: int, **flags: int) -> None:
     for name, value in flags.items():
         if value < least:
             raise UserError(f"--{name} is at least {least}, not {value}")
+
+
+def finite(**flags: float | None) -> None:
+    """UserError that names the flag which is infinite or no number; None passes."""
+    for name, value in flags.items():
+        if value is not None and not math.isfinite(value):
+            raise UserError(f"--{name} is a finite number, not {value:g}")
 
 
 @contextlib.contextmanager

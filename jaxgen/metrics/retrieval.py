@@ -10,7 +10,7 @@ Right = Bool[Array | np.ndarray, "q n"]
 
 def unit(x: Float[Array | np.ndarray, "*b d"]) -> Float[Array, "*b d"]:
     """x / |x|."""
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return jnp.asarray(x) / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def recalled(scores: Scores, right: Right, k: int = 1) -> Bool[Array, "q"]:

@@ -89,17 +89,40 @@ class Turn:
 
 
 @dataclasses.dataclass(frozen=True)
+class Space:
+    """Where a person's image is searched for (`project`), if not among the latents.
+
+    points: (nets, key, n) -> [n, ...]; the search starts from their mean.
+    generate: (nets, points, maps) -> images [n, H, W, C] in [-1, 1].
+    maps: nets -> maps of noise [h, w], a tree of them; they are searched for as well.
+    """
+
+    points: Callable[[Any, jax.Array, int], jax.Array]
+    generate: Callable[[Any, jax.Array, Any], jax.Array]
+    maps: Callable[[Any], Any]
+
+
+@dataclasses.dataclass(frozen=True)
 class Use:
     """How a trained system answers a person: from noise to images.
 
     latent: (key, n) -> what `generate` starts from, n of them.
     generate: (nets, latent) -> images [n, H, W, C] in [-1, 1].
     between: (a, b, t) -> the latent at t in [0, 1] on the path from a to b.
+    truncated: (nets, latent, psi) -> images nearer to the mean, psi 1 being `generate`'s.
+    mixed: (nets, a, b, layer, psi) -> images with the styles of b from that layer on, before it
+      those of a; truncated by psi.
+    layers: how many layers there are to mix.
+    space: where images are searched for.
     """
 
     latent: Callable[[jax.Array, int], jax.Array]
     generate: Callable[[Any, jax.Array], jax.Array]
     between: Callable[[jax.Array, jax.Array, Any], jax.Array] = slerp
+    truncated: Callable[[Any, jax.Array, Any], jax.Array] | None = None
+    mixed: Callable[[Any, jax.Array, jax.Array, Any, Any], jax.Array] | None = None
+    layers: int = 0
+    space: Space | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,12 +148,14 @@ class Embed:
 
     features: (nets, batch) -> [b, d], what a linear probe reads.
     image, text: (nets, batch) -> [b, k], in one space, where cosines tell what belongs together.
+    scale: nets -> what a cosine is multiplied by to be the logarithm of a chance, up to a constant.
     prompts: texts with {} for the name of a class, which then is their mean.
     """
 
     features: Callable[[Any, Any], jax.Array]
     image: Callable[[Any, Any], jax.Array] | None = None
     text: Callable[[Any, Any], jax.Array] | None = None
+    scale: Callable[[Any], jax.Array] = lambda nets: jnp.float32(1)
     prompts: tuple[str, ...] = ("{}",)
 
 
@@ -233,13 +258,14 @@ class Net:
         self.extra.update({k: jax.tree.map(_as, v, self.extra[k]) for k, v in changed.items() if v})
         return _cast(out, self._dtype and jnp.float32)
 
-    def still(self, *args, params=None, **kwargs):
+    def still(self, *args, params=None, extra=None, **kwargs):
         """A call that leaves no trace: for use inside `jax.grad`, `vmap` or `scan`.
 
-        Its dropout is that of the next call.
+        Its dropout is that of the next call.  `params` and `extra` stand in for its own weights and
+        for some of its other collections.
         """
         probe = Net.__new__(Net)
-        probe.__dict__.update(self.__dict__, extra=dict(self.extra))
+        probe.__dict__.update(self.__dict__, extra={**self.extra, **(extra or {})})
         if params is not None:
             probe.params = params
         return probe(*args, **kwargs)

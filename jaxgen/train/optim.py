@@ -1,5 +1,8 @@
 """Optimizer pieces that optax lacks."""
 
+from collections.abc import Callable
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -58,3 +61,26 @@ def sgd_goodfellow(learning_rate: float, rounds: int) -> optax.GradientTransform
         return velocity, (optax.TraceState(velocity), count + 1)
 
     return optax.GradientTransformation(init, update)
+
+
+def lazy_adam(
+    lr: float, every: int, b1: float = 0.0, b2: float = 0.99
+) -> optax.GradientTransformation:
+    """Adam for a player of which a regulariser is played in every so many rounds, as a step of its
+    own (Karras et al., 2020, https://arxiv.org/abs/1912.04958, App. B): its constants suit
+    `every` + 1 steps where there were `every`. 0: there is none, and it is plain Adam."""
+    c = every / (every + 1) if every else 1.0
+    return optax.adam(lr * c, b1=b1**c, b2=b2**c)
+
+
+def half_life(images: float, batch_size: int, ramp_up: float = 0.0) -> Callable[[jax.Array], Any]:
+    """The decay by round (`Player.ema`) of weights averaged with a half-life of so many images;
+    with `ramp_up` it is that share of the images seen so far, as long as that is less (the code of
+    ADA, https://arxiv.org/abs/2006.06676)."""
+
+    def decay(round):
+        seen = (round + 1.0) * batch_size
+        life = jnp.minimum(images, seen * ramp_up) if ramp_up else images
+        return 0.5 ** (batch_size / life)
+
+    return decay

@@ -53,14 +53,19 @@ class Stage:
     carry: Callable[[States, States], States] = inherit
 
 
+def folders(stages: list[Stage]) -> list[str]:
+    """Their folders in the run's, in order."""
+    return [f"{i}-{stage.name}" for i, stage in enumerate(stages)]
+
+
 def fit_stages(stages: list[Stage], *, seed: int = 0, run=None, **options) -> States:
     """Plays the stages in order and returns the last one's states.
 
-    Stage i trains in the run's folder `<i>-<name>`, with a seed of its own; a stage that is done is
-    not trained again.  `options` are those of `fit`.
+    Each trains in its folder, with a seed of its own; one that is done is not trained again.
+    `options` are those of `fit`.
     """
     states: States = {}
-    for i, stage in enumerate(stages):
+    for i, (stage, folder) in enumerate(zip(stages, folders(stages), strict=True)):
         fresh = init(stage.system, jax.random.fold_in(jax.random.key(seed), i))
         states = fit(
             stage.system,
@@ -68,7 +73,7 @@ def fit_stages(stages: list[Stage], *, seed: int = 0, run=None, **options) -> St
             stage.rounds,
             batch_size=stage.batch_size,
             seed=seed + i,
-            run=run and run.stage(f"{i}-{stage.name}"),
+            run=run and run.stage(folder),
             states=stage.carry(states, fresh),
             **options,
         )

@@ -40,6 +40,20 @@ def test_film_and_strip(trained, jaxgen, tmp_path):
     assert strip == rows
 
 
+def test_truncated_walks(styled, jaxgen):
+    opened = open_run(styled)
+    frames = np.concatenate(list(walk(opened, n=2, steps=2, seed=1, psi=0.5)))
+    [latents] = samples(opened, 2, seed=1, psi=0.5)
+    np.testing.assert_array_equal(frames[::2], latents)
+    words = ("--n", 2, "--steps", 2, "--truncation", 0)
+    code, said, _ = jaxgen("interpolate", styled, *words)
+    assert code == 0
+    assert said.split()[0] == str(styled / "use/walk_round_00000001_seed_0_psi_0.gif")
+    with Image.open(said.split()[1]) as strip:  # at psi 0 all frames are the mean
+        still = np.asarray(strip)
+    np.testing.assert_array_equal(still[:, :16], still[:, 18:34])
+
+
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [

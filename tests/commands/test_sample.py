@@ -21,8 +21,8 @@ def pixels(path):
         return np.asarray(image)
 
 
-def drawn(opened, n, seed=0, batch=8):
-    chunks = list(samples(opened, n, seed, batch))
+def drawn(opened, n, seed=0, batch=8, psi=None):
+    chunks = list(samples(opened, n, seed, batch, psi))
     assert all(len(chunk) <= batch for chunk in chunks)
     return np.concatenate(chunks)
 
@@ -59,6 +59,33 @@ def test_a_checkpoint_by_its_round(trained, jaxgen):
     code, _, problem = jaxgen("sample", trained, "--round", 3)
     assert code == 2
     assert "no whole checkpoint of round 3; it has 2, 4" in problem
+
+
+def test_truncation(styled, jaxgen):
+    """The toy is linear, so that psi goes along a line through the mean."""
+    by = lambda psi: drawn(open_run(styled), 5, psi=psi).astype(float)
+    whole, mean = by(None), by(0.0)
+    np.testing.assert_array_equal(by(1.0), whole)
+    np.testing.assert_array_equal(mean, mean[:1].repeat(5, 0))
+    for psi in (0.5, -0.7):
+        made, line = by(psi), mean + psi * (whole - mean)
+        inside = (whole > 0) & (whole < 255) & (made > 0) & (made < 255)
+        assert inside.mean() > 0.9
+        assert abs(made - line)[inside].max() <= 2  # of 255, for rounding
+    for psi, name in (("-0.5", "psi_-0.5"), ("1e0", "psi_1")):
+        code, said, _ = jaxgen("sample", styled, "--n", 2, "--truncation", psi)
+        assert code == 0
+        assert said.strip() == str(styled / f"use/samples_round_00000001_seed_0_{name}.png")
+
+
+def test_truncation_where_there_is_none(trained, jaxgen):
+    for command in "sample", "interpolate":
+        code, _, line = jaxgen(command, trained, "--truncation", 0.7)
+        assert (code, line.count("\n")) == (2, 1)
+        assert "wgan has no mean style to go to; leave --truncation out" in line
+    for psi in "nan", "-inf":
+        line = jaxgen("sample", trained, "--truncation", psi)[2]
+        assert f"--truncation is a finite number, not {psi}" in line
 
 
 @pytest.mark.parametrize(

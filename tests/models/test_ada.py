@@ -10,12 +10,12 @@ import pytest
 from jax.scipy.special import erfinv
 from jax.sharding import PartitionSpec as P
 
-from jaxgen.nn import ada, diffaugment
+from jaxgen.nn import ada, changes, diffaugment
 from jaxgen.train import devices
 
 GOLDEN = Path(__file__).parents[1] / "golden/a"
-change = jax.jit(ada.change)
-augment = jax.jit(ada.augment, static_argnames=ada.Changes._fields)
+change = jax.jit(changes.change)
+augment = jax.jit(ada.augment, static_argnames=changes.Changes._fields)
 ALL = {"filter": True, "noise": True, "cutout": True}
 KINDS = ("blit", "geom", "color", "filter", "cutout")
 
@@ -36,16 +36,16 @@ def smooth(n=8, side=16):
 
 
 def at_percentile(q, n=2):
-    """Every change at percentile q as the reference's test mode has it: `ada.Changes`."""
+    """Every change at percentile q as the reference's test mode has it: `changes.Changes`."""
     normal = float(erfinv(2 * q - 1))
     each = lambda x: jnp.full((n,), x, jnp.float32)
     two = lambda x: jnp.full((n, 2), x, jnp.float32)
     flip, turns, angle = np.floor(2 * q), np.floor(4 * q), (2 * q - 1) * np.pi
     scale = each(2 ** (0.2 * normal))
-    return ada.Changes(
-        blit=ada.Blit(each(flip), each(turns), two((2 * q - 1) / 8)),
-        geom=ada.Geom(scale, each(angle), scale, each(0), two(normal / 8)),
-        color=ada.Color(
+    return changes.Changes(
+        blit=changes.Blit(each(flip), each(turns), two((2 * q - 1) / 8)),
+        geom=changes.Geom(scale, each(angle), scale, each(0), two(normal / 8)),
+        color=changes.Color(
             each(0.2 * normal),
             each(2 ** (0.5 * normal)),
             each(flip),
@@ -53,22 +53,22 @@ def at_percentile(q, n=2):
             each(2**normal),
         ),
         filter=jnp.full((n, 4), 2**normal, jnp.float32),
-        cutout=ada.Cutout(each(0.5), two(q)),
+        cutout=changes.Cutout(each(0.5), two(q)),
     )
 
 
 def test_filters_are_those_of_the_reference():
     g = golden("ada_augment")
-    np.testing.assert_allclose(ada.SYM6 / ada.SYM6.sum(), g["param_Hz_geom"], atol=1e-7)
-    np.testing.assert_allclose(ada.filter_bank(), g["param_Hz_fbank"], atol=1e-7)
+    np.testing.assert_allclose(changes.SYM6 / changes.SYM6.sum(), g["param_Hz_geom"], atol=1e-7)
+    np.testing.assert_allclose(changes.filter_bank(), g["param_Hz_fbank"], atol=1e-7)
 
 
 @pytest.mark.parametrize("q", [0.2, 0.5, 0.8])
 def test_ada_as_in_the_reference(q):
-    g, changes = golden("ada_augment"), at_percentile(q)
+    g, all_of_them = golden("ada_augment"), at_percentile(q)
     for name in (*KINDS, "bgc"):
         kinds = ("blit", "geom", "color") if name == "bgc" else (name,)
-        some = ada.Changes(**{kind: getattr(changes, kind) for kind in kinds})
+        some = changes.Changes(**{kind: getattr(all_of_them, kind) for kind in kinds})
         y, expected = change(nhwc(g["in_x"]), some), nhwc(g[f"out_{name}_pct{q}"])
         scale = float(jnp.abs(expected).max())
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4 * scale, err_msg=name)
@@ -125,7 +125,7 @@ def test_each_change_fires_with_probability_p_and_is_drawn_as_in_the_paper():
 
 def test_a_shift_mirrors_the_image_at_its_rim():
     x = smooth(1)
-    shift = ada.Changes(ada.Blit(jnp.zeros(1), jnp.zeros(1), jnp.array([[2 / 16, 0.0]])))
+    shift = changes.Changes(changes.Blit(jnp.zeros(1), jnp.zeros(1), jnp.array([[2 / 16, 0.0]])))
     padded = jnp.pad(x, ((0, 0), (0, 0), (2, 0), (0, 0)), mode="reflect")
     np.testing.assert_allclose(change(x, shift), padded[:, :, :16], atol=1e-5)
 

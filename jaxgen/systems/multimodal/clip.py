@@ -85,6 +85,7 @@ def clip(
             features=lambda nets, batch: see(nets, batch, features=True),
             image=see,
             text=read,
+            scale=lambda nets: nets.temperature(),
             prompts=prompts,
         ),
     )

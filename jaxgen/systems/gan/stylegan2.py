@@ -1,0 +1,154 @@
+"""StyleGAN2 (Karras et al., 2020), https://arxiv.org/abs/1912.04958, with adaptive discriminator
+augmentation (ADA; Karras et al., 2020), https://arxiv.org/abs/2006.06676.
+
+A mapping f turns latents z into styles w, a synthesis g turns styles, one a layer, into an image.
+G = g(f(z)) and D play the non-saturating logistic game,
+
+    D:  E softplus(-D(T x)) + E softplus(D(T G(z))) + gamma/2 E ||grad_x D(T x)||^2       (R1)
+    G:  E softplus(-D(T G(z)))                      + 2 E (||J_w^T y|| - a)^2      (Eq. 4)
+
+with y random images and a the running mean of the lengths. The R1 penalty is evaluated in every
+16th round and the path lengths in every 4th, on half a batch, with weights as much larger and
+Adam's constants changed to suit (App. B). For 9/10 of the minibatches two latents' styles are mixed
+(StyleGAN, Sec. 3.1). T are changes of the image that fire with probability p, which grows where D
+overfits: where it is right about too many real images.
+
+Deviations, of the authors' code: the real images of the R1 rounds move p once, not twice; a trained
+generator is used with its fixed maps of noise, and judged so.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+
+from jaxgen.losses.adversarial import non_saturating as game
+from jaxgen.losses.penalties import path_length, r1
+from jaxgen.models.stylegan2 import crossover
+from jaxgen.nn.kept import Kept
+from jaxgen.train import draw
+from jaxgen.train.game import Judge, Player, Space, System, Turn, Use
+from jaxgen.train.optim import lazy_adam
+
+R1_EVERY, PATH_EVERY = 16, 4
+
+
+def stylegan2(
+    generator: nn.Module,
+    discriminator: nn.Module,
+    shape: tuple[int, int, int],
+    latent: int = 512,
+    lr: float = 2e-3,
+    gamma: float = 10.0,
+    path_weight: float = 2.0,
+    mixing: float = 0.9,
+    ema: float | Callable = 0.999,
+    augment: Callable[[jax.Array, Any, jax.Array], jax.Array] = lambda x, p, key: x,
+    ada: nn.Module | None = None,
+) -> System:
+    """Networks of `models.stylegan2` on images of `shape` [H, W, C].
+
+    gamma, path_weight: of the regularisers; 0 leaves one out.  mixing: the share of minibatches.
+    augment: (images, p, key) -> T(images).  ada: an `nn.ada.Controller`, which keeps p; without it
+      p is 1.
+    """
+
+    def noise(key, n):
+        return draw.normal(key, n, (latent,))
+
+    def styles(nets, key, n):
+        key_z, key_other, key_at = jax.random.split(key, 3)
+        at = crossover(key_at, generator.layers, mixing)
+        mixed = (noise(key_other, n), at) if mixing else ()
+        return nets.generator(noise(key_z, n), *mixed, method="styles")
+
+    def fake_images(nets, key, n):
+        return nets.generator(styles(nets, key, n), method="synthesise")
+
+    def changed(nets, images, key):
+        return augment(images, nets.ada() if ada else 1.0, key)
+
+    def generator_loss(nets, batch, key):
+        key_w, key_t = jax.random.split(key)
+        fake = fake_images(nets, key_w, len(batch["image"]))
+        return game.fool(nets.discriminator(changed(nets, fake, key_t))), {}
+
+    def path_loss(nets, batch, key):
+        key_w, key_y = jax.random.split(jax.random.fold_in(key, 1))
+        ws = styles(nets, key_w, max(len(batch["image"]) // 2, 1))
+        g = lambda ws: nets.generator.still(ws, method="synthesise")
+        penalty, mean = path_length(g, ws, key_y, nets.path())
+        nets.path(mean)
+        return PATH_EVERY * path_weight * penalty, {"length": mean}
+
+    def judge(nets, batch, key):
+        """Logits of real images and of as many samples, all changed."""
+        key_w, key_real, key_fake = jax.random.split(jax.random.fold_in(key, 2), 3)
+        real = batch["image"]
+        fake = fake_images(nets, key_w, len(real))
+        seen = changed(nets, real, key_real), changed(nets, fake, key_fake)
+        return tuple(map(nets.discriminator, seen))
+
+    def discriminator_loss(nets, batch, key):
+        on_real, on_fake = judge(nets, batch, key)
+        metrics = {"sign": jnp.sign(on_real).mean()}
+        if ada:
+            metrics["p"] = nets.ada(on_real)
+        return game.tell(on_real, on_fake), metrics
+
+    def r1_loss(nets, batch, key):
+        key_t = jax.random.fold_in(key, 3)
+        f = lambda x: nets.discriminator.still(changed(nets, x, key_t))
+        penalty = r1(f, batch["image"], gamma)
+        return R1_EVERY * penalty, {}
+
+    def generate(nets, z, psi=None):
+        made = nets.generator(z, psi=psi, noise="fixed", train=False)
+        return made.clip(-1, 1)
+
+    def mixed(nets, a, b, layer, psi):
+        made = nets.generator(a, b, layer, psi=psi, noise="fixed", train=False)
+        return made.clip(-1, 1)
+
+    def points(nets, key, n):
+        return nets.generator(noise(key, n), method="styles", train=False)[:, 0]
+
+    def at_points(nets, w, maps):
+        ws = jnp.broadcast_to(w[:, None], (len(w), generator.layers, w.shape[-1]))
+        here = {"method": "synthesise", "noise": "fixed", "extra": {"noise": maps}}
+        return nets.generator.still(ws, **here)
+
+    def show(nets, batch, key):
+        return {"samples": generate(nets, noise(key, len(batch["image"])))}
+
+    players = {
+        "generator": Player(
+            generator, [(2, latent)], lazy_adam(lr, path_weight and PATH_EVERY), ema
+        ),
+        "discriminator": Player(discriminator, [(4, *shape)], lazy_adam(lr, gamma and R1_EVERY)),
+    }
+    turns = [Turn(("generator",), generator_loss)]
+    if path_weight:
+        players["path"] = Player(Kept(), [])
+        turns.append(Turn(("generator",), path_loss, every=PATH_EVERY, fresh=False, name="path"))
+    turns.append(Turn(("discriminator",), discriminator_loss, fresh=False))
+    if gamma:
+        turns.append(Turn(("discriminator",), r1_loss, every=R1_EVERY, fresh=False, name="r1"))
+    if ada:
+        players["ada"] = Player(ada, [])
+    return System(
+        players=players,
+        turns=tuple(turns),
+        show=show,
+        use=Use(
+            noise,
+            generate,
+            truncated=generate,
+            mixed=mixed,
+            layers=generator.layers,
+            space=Space(points, at_points, lambda nets: nets.generator.extra["noise"]),
+        ),
+        judge=Judge(judge),
+    )
