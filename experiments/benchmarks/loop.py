@@ -5,12 +5,21 @@ The loop is `fit` with its run folder: data loaded, metrics checked and logged, 
 pictures made at the experiment's own intervals.  Both play the same system on synthetic images, in
 turns, in one process; printed are the medians of their rounds per second and of the ratio, and the
 process's peak memory.
+
+With `--folder N` the loop reads N JPEGs of 256 pixels from a folder instead. Printed too are the
+images per second that the pipeline gives alone and those that the bare program takes, the share of
+waiting for data that follows where the two do not slow each other, and the loop's own `data_wait`.
+That is the host's: it also counts time in which the devices still play what they were given, so it
+is 0 while the pipeline is the faster of the two and large as soon as it is the slower.
 """
 
 import dataclasses
 import importlib
+import itertools
 import json
+import os
 import resource
+import shlex
 import statistics
 import sys
 import tempfile
@@ -91,7 +100,8 @@ def bare(system, data, batch_size, rounds, first, per_call=1):
 
 
 def loop(system, data, args, rounds, first):
-    """Rounds per second of `fit` between its first and its last line of metrics."""
+    """Rounds per second of `fit` between its first and its last line of metrics, and the share of
+    that time in which it waited for data."""
     from jaxgen.train.fit import fit
     from jaxgen.train.run import Run
 
@@ -102,8 +112,33 @@ def loop(system, data, args, rounds, first):
         fit(system, data, warm + rounds, batch_size=args.batch_size, run=run, **options)
         lines = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text().splitlines()]
     lines = [line for line in lines if line["round"] >= warm]
-    seconds = lines[-1]["seconds"] - lines[0]["seconds"]
-    return (lines[-1]["round"] - lines[0]["round"]) / seconds
+    spans = [b["seconds"] - a["seconds"] for a, b in itertools.pairwise(lines)]
+    waited = sum(line["data_wait"] * span for line, span in zip(lines[1:], spans, strict=True))
+    return (lines[-1]["round"] - lines[0]["round"]) / sum(spans), waited / sum(spans)
+
+
+def photographs(folder: Path, n: int, side: int = 256):
+    """Writes n JPEGs as large as photographs: soft shapes under a little noise."""
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    for i in range(n):
+        shapes = Image.fromarray(rng.integers(0, 256, (12, 12, 3), dtype=np.uint8))
+        pixels = np.asarray(shapes.resize((side, side), Image.Resampling.BICUBIC), np.float32)
+        pixels = (pixels + rng.normal(0, 8, pixels.shape)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:06d}.jpg", quality=90)
+
+
+def pipeline(data, batch_size, seconds=5.0):
+    """Images per second that the data's batches come at when nothing else runs."""
+    batches, images = data.batches(batch_size, 0), 0
+    next(batches)  # starts the reading threads
+    start = time.perf_counter()
+    while (took := time.perf_counter() - start) < seconds:
+        next(batches)
+        images += batch_size
+    batches.close()
+    return images / took
 
 
 def main(
@@ -111,7 +146,8 @@ def main(
     rounds: int = 400,
     repeats: int = 5,
     resident: bool = True,
-    flags: tuple[str, ...] = (),
+    folder: int = 0,
+    flags: str = "",
 ):
     """Compares the loop with the bare program.
 
@@ -120,25 +156,41 @@ def main(
         rounds: timed in each repeat.
         repeats: of both, in turns.
         resident: keep the images on the devices.
-        flags: of the experiment, such as --flags --width 32.
+        folder: read this many JPEGs from a temporary folder, through the whole pipeline.
+        flags: of the experiment, such as --flags="--width 32".
     """
     from jaxgen.commands.arguments import parse
 
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")
-    args = parse(module.Args, f"jaxgen.experiments.{experiment}", list(flags))
+    args = parse(module.Args, f"jaxgen.experiments.{experiment}", shlex.split(flags))
     args = dataclasses.replace(args, **({"critic_boost": 5} if experiment == "wgan" else {}))
-    data = Synthetic((args.size, args.size, args.channels), resident)
-    system = module.system(args, data)
-    pairs = []
-    for _ in range(repeats):
-        alone = bare(system, data, args.batch_size, rounds, 1, args.rounds_per_call)
-        pairs.append((alone, loop(system, data, args, rounds, 1)))
-        print(f"bare {pairs[-1][0]:.1f}, loop {pairs[-1][1]:.1f} rounds/s", file=sys.stderr)
-    alone, whole = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(b / a for a, b in pairs)
+    synthetic = Synthetic((args.size, args.size, args.channels), resident)
+    system, per_call = module.system(args, synthetic), args.rounds_per_call
+    with tempfile.TemporaryDirectory() as place:
+        data = synthetic
+        if folder:
+            from jaxgen.data.pipeline import load
+
+            photographs(Path(place), folder)
+            options = {"size": args.size, "channels": args.channels, "resident": "no"}
+            data = load(f"folder:{place}", **options)
+        pairs = []
+        for _ in range(repeats):
+            alone = bare(system, synthetic, args.batch_size, rounds, 1, per_call)
+            given = pipeline(data, args.batch_size) if folder else 0.0
+            pairs.append((alone, *loop(system, data, args, rounds, 1), given))
+            print(f"bare {alone:.1f}, loop {pairs[-1][1]:.1f} rounds/s", file=sys.stderr)
+    alone, whole, waited, given = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratio = statistics.median(row[1] / row[0] for row in pairs)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     print(f"{experiment}: bare {alone:.1f}, loop {whole:.1f} rounds/s, ratio {ratio:.3f}", end="")
     print(f" (medians of {repeats}); peak memory {peak:.2f} GiB")
+    if folder:
+        taken = alone * system.minibatches(system.plan(1)) * args.batch_size
+        share = max(0.0, 1 - given / taken)
+        print(f"{folder} JPEGs of 256 px to {args.size} px, {os.cpu_count()} cores: the pipeline")
+        print(f"alone gives {given:.0f} images/s, the bare program takes {taken:.0f}: data wait")
+        print(f"{share:.3f} of the time; logged by the loop {waited:.3f}")
 
 
 if __name__ == "__main__":

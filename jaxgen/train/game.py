@@ -235,18 +235,21 @@ class Net:
     """A player during one turn: call it like a function.
 
     What its calls change (batch statistics, replay memory) is in `extra` afterwards.
+    copies: `params` once more, as each device's own: what calls compute with, if given.
     """
 
-    def __init__(self, state: PlayerState, key, params=None, dtype=None):
+    def __init__(self, state: PlayerState, key, params=None, dtype=None, copies=None):
         self.step = state.step
         self.params = state.params if params is None else params
         self.extra = dict(state.extra)
         self._apply, self._key, self._calls, self._dtype = state.apply_fn, key, 0, dtype
+        self._copies = copies
 
     def __call__(self, *args, **kwargs):
         self._calls += 1
         key = jax.random.fold_in(self._key, self._calls)
-        params, args = _cast((self.params, args), self._dtype)
+        params = self.params if self._copies is None else self._copies
+        params, args = _cast((params, args), self._dtype)
         out, changed = self._apply(
             {"params": params, **self.extra},
             *args,
@@ -267,7 +270,7 @@ class Net:
         probe = Net.__new__(Net)
         probe.__dict__.update(self.__dict__, extra={**self.extra, **(extra or {})})
         if params is not None:
-            probe.params = params
+            probe.params, probe._copies = params, None
         return probe(*args, **kwargs)
 
 

@@ -1,7 +1,8 @@
 """The one program that every system shares: rounds of turns, jitted over `jax.shard_map`.
 
 States are donated.  The mean over devices is taken inside the differentiated function, so that
-gradients are never averaged again.
+gradients are never averaged again; they are summed over devices once a minibatch, however often a
+loss calls its networks.
 """
 
 from collections.abc import Callable
@@ -49,10 +50,13 @@ def compile_rounds(
         batch = prepare(batch, store, key_data)
 
         def objective(params):
-            nets = {
-                name: Net(state, jax.random.fold_in(key_nets, i), params.get(name), dtype)
-                for i, (name, state) in enumerate(states.items())
-            }
+            # The transpose of this cast is the sum of the gradients over devices. Without it each
+            # call of a network would cast, and exchange, for itself, in the type it computes in.
+            copies = lax.pcast(params, AXIS, to="varying")
+            nets = {}
+            for i, (name, state) in enumerate(states.items()):
+                key_net = jax.random.fold_in(key_nets, i)
+                nets[name] = Net(state, key_net, params.get(name), dtype, copies.get(name))
             loss, metrics = turn.loss(SimpleNamespace(**nets), batch, key)
             # The mean over devices is inside the differentiated function, so that shard_map
             # returns the gradient of the global mean: gradients are never averaged again.

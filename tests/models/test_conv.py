@@ -91,12 +91,23 @@ def test_like_jax_to_the_second_derivative(side, k, stride, padding, ours, jaxs)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), want, got)
 
 
-@pytest.mark.parametrize("f", [conv, conv_transpose])
-def test_weight_gradient_is_summed_over_devices_once(f):
+@pytest.mark.parametrize(("k", "padding"), [(3, "SAME"), (4, 1), (5, 0)])
+def test_few_channels_out_to_the_second_derivative(k, padding):
     keys = jax.random.split(jax.random.key(0))
-    x = jax.random.normal(keys[0], (8, 4, 4, 2))
-    kernel = jax.random.normal(keys[1], (4, 4, 2, 2))
-    loss = lambda kernel, x: devices.mean(jnp.tanh(f(x, kernel, 2, 1)).mean())
+    x = jax.random.normal(keys[0], (2, 7, 6, 9))
+    kernel = 0.1 * jax.random.normal(keys[1], (k, k, 9, 3))
+    want = slope_loss(lambda x, kernel: jax_conv(x, kernel, 1, padding))(x, kernel)
+    got = slope_loss(lambda x, kernel: conv(x, kernel, 1, padding))(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), want, got)
+
+
+@pytest.mark.parametrize("channels", [2, 9])
+@pytest.mark.parametrize(("f", "stride"), [(conv, 2), (conv_transpose, 2), (conv, 1)])
+def test_weight_gradient_is_summed_over_devices_once(f, stride, channels):
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (8, 4, 4, channels))
+    kernel = jax.random.normal(keys[1], (4, 4, channels, 2))
+    loss = lambda kernel, x: devices.mean(jnp.tanh(f(x, kernel, stride, 1)).mean())
     many = jax.shard_map(
         jax.grad(loss),
         mesh=devices.make_mesh(),
