@@ -8,9 +8,8 @@ process's peak memory.
 
 With `--folder N` the loop reads N JPEGs of 256 pixels from a folder instead. Printed too are the
 images per second that the pipeline gives alone and those that the bare program takes, the share of
-waiting for data that follows where the two do not slow each other, and the loop's own `data_wait`.
-That is the host's: it also counts time in which the devices still play what they were given, so it
-is 0 while the pipeline is the faster of the two and large as soon as it is the slower.
+waiting for data that follows where the two do not slow each other, and the loop's own `data_wait`,
+the share of time in which the devices had nothing to play.
 """
 
 import dataclasses

@@ -7,6 +7,7 @@ classification too, by the captions of all; `zero-shot` is that by the names of 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from jaxgen.commands.scores import chunks, spread
 from jaxgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -55,7 +56,7 @@ def score(
 
     from jaxgen.metrics import probe, retrieval
 
-    chosen = [i * len(data) // count for i in range(count)]
+    chosen = spread(data, count)
     wanted = {side for n in names if n in RETRIEVAL for side in RETRIEVAL[n][:2]}
     wanted |= {"image"} if ZERO_SHOT in names else set()
     wanted |= {"features"} if PROBE in names else set()
@@ -95,7 +96,6 @@ def _embedded(trained, wanted, data, chosen, batch) -> dict[str, Any]:
     """Each of `wanted` for the chosen examples, [n, d], and what their "batch" has of numbers."""
     import jax
     import numpy as np
-    from tqdm import tqdm
 
     from jaxgen.train.game import look, to_float
 
@@ -108,17 +108,11 @@ def _embedded(trained, wanted, data, chosen, batch) -> dict[str, Any]:
 
     parts: dict[str, list] = {name: [] for name in wanted}
     others: dict[str, list] = {"text": [], "label": []}
-    bar = tqdm(desc=data.spec, total=len(chosen), unit="image", leave=False, disable=None)
-    with bar:
-        for first in range(0, len(chosen), batch):
-            part = chosen[first : first + batch]
-            # Every chunk is whole, so that one program serves.
-            taken = data.take([part[i % len(part)] for i in range(batch)])
-            for name, values in run(trained.states, taken).items():
-                parts[name].append(np.asarray(values, np.float32)[: len(part)])
-            for name in others.keys() & taken.keys():
-                others[name].append(taken[name][: len(part)])
-            bar.update(len(part))
+    for _, n, taken in chunks(data, chosen, batch):
+        for name, values in run(trained.states, taken).items():
+            parts[name].append(np.asarray(values, np.float32)[:n])
+        for name in others.keys() & taken.keys():
+            others[name].append(taken[name][:n])
     numbers = {name: np.concatenate(x) for name, x in others.items() if x}
     return {**{name: np.concatenate(x) for name, x in parts.items()}, "batch": numbers}
 

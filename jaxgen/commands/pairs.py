@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from jaxgen.commands.scores import chunks, spread
 from jaxgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -116,7 +117,6 @@ def of_run(
     itself (enlarged bicubically where the output is larger), and the mean target of `train`."""
     import jax
     import numpy as np
-    from tqdm import tqdm
 
     from jaxgen.train.game import look, to_float
     from jaxgen.train.pictures import as_uint8
@@ -134,21 +134,13 @@ def of_run(
     targets = jax.jit(lambda batch: apply.pair(to_float(batch))[1])
     mean = as_uint8(np.mean(targets(train.examples(min(MEAN_OF, len(train)))), 0))
     key = jax.random.key(seed)
-    bar = tqdm(desc=data.spec, total=count, unit="image", leave=False, disable=None)
-    with bar:
-        for first in range(0, count, batch):
-            # Every chunk is whole, so that one program serves.
-            chosen = [i * len(data) // count for i in range(first, min(first + batch, count))]
-            n = len(chosen)
-            whole = [chosen[i % n] for i in range(batch)]
-            key_chunk = jax.random.fold_in(key, first)
-            made, true, inputs = run(trained.states, data.take(whole), key_chunk)
-            bar.update(n)
-            found = {"made": made, "true": true, "input": inputs}
-            found = {name: as_uint8(x)[:n] for name, x in found.items()}
-            if found["input"].shape[-1] not in (1, 3, 4):
-                del found["input"]
-            yield found | {"mean": np.broadcast_to(mean, found["true"].shape)}
+    for first, n, examples in chunks(data, spread(data, count), batch):
+        made, true, inputs = run(trained.states, examples, jax.random.fold_in(key, first))
+        found = {"made": made, "true": true, "input": inputs}
+        found = {name: as_uint8(x)[:n] for name, x in found.items()}
+        if found["input"].shape[-1] not in (1, 3, 4):
+            del found["input"]
+        yield found | {"mean": np.broadcast_to(mean, found["true"].shape)}
 
 
 def of_folders(images: Path, reference: Path) -> Iterator[Arrays]:

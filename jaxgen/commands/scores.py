@@ -220,13 +220,32 @@ def scores(
     return records
 
 
+def spread(data: "Data", count: int) -> list[int]:
+    """`count` examples from all over the set."""
+    return [i * len(data) // count for i in range(count)]
+
+
+def chunks(
+    data: "Data", chosen: Sequence[int], batch: int
+) -> Iterator[tuple[int, int, dict[str, "np.ndarray"]]]:
+    """The chosen examples, with a progress line: (place of the chunk's first one, how many are in
+    it, `batch` examples). The last chunk repeats its own, so that one program serves for all."""
+    from tqdm import tqdm
+
+    bar = tqdm(desc=data.spec, total=len(chosen), unit="image", leave=False, disable=None)
+    with bar:
+        for first in range(0, len(chosen), batch):
+            part = chosen[first : first + batch]
+            yield first, len(part), data.take([part[i % len(part)] for i in range(batch)])
+            bar.update(len(part))
+
+
 def measured(
     trained: "Trained", names: Sequence[str], data: "Data", count: int, batch: int, seed: int
 ) -> dict[str, dict[str, float]]:
     """`{name: {"value", "deviation"}}` of the system's own measures, over `count` examples."""
     import jax
     import numpy as np
-    from tqdm import tqdm
 
     from jaxgen.train.game import look, to_float
 
@@ -236,16 +255,10 @@ def measured(
         return {name: trained.system.measures[name](nets, batch, key) for name in names}
 
     found: dict[str, list] = {name: [] for name in names}
-    bar = tqdm(desc=data.spec, total=count, unit="image", leave=False, disable=None)
-    with bar:
-        for first in range(0, count, batch):
-            # Every chunk is whole, so that one program serves.
-            chosen = [i * len(data) // count for i in range(first, min(first + batch, count))]
-            whole = [chosen[i % len(chosen)] for i in range(batch)]
-            key = jax.random.fold_in(jax.random.key(seed), first)
-            for name, values in run(trained.states, data.take(whole), key).items():
-                found[name].append(np.asarray(values, np.float64)[: len(chosen)])
-            bar.update(len(chosen))
+    for first, n, examples in chunks(data, spread(data, count), batch):
+        key = jax.random.fold_in(jax.random.key(seed), first)
+        for name, values in run(trained.states, examples, key).items():
+            found[name].append(np.asarray(values, np.float64)[:n])
     every = {name: np.concatenate(values) for name, values in found.items()}
     return {k: {"value": float(x.mean()), "deviation": float(x.std())} for k, x in every.items()}
 

@@ -56,11 +56,14 @@ class Feed:
         self._queue: queue.Queue = queue.Queue(maxsize=ahead)
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._work, daemon=True)
-        self.waited = 0.0  # seconds that the game has waited for data
+        self.playing = None  # what the devices are at work on, as far as the game tells
+        self.waited = 0.0  # seconds that the devices have waited for data
         self._thread.start()
 
     def __iter__(self):
         while True:
+            if self._queue.empty():
+                jax.block_until_ready(self.playing)
             start = time.perf_counter()
             item = self._queue.get()
             self.waited += time.perf_counter() - start

@@ -162,6 +162,7 @@ def fit(
             numbers = np.arange(call.first, call.last, dtype=np.int32)
             began = time.perf_counter()
             states, metrics = programs[call.plan](states, arrays, numbers, key_play, store)
+            feed.playing = metrics
             if lead and (call.plan, call.rounds) not in compiled:
                 compiled.add((call.plan, call.rounds))
                 seconds = time.perf_counter() - began
