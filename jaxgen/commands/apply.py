@@ -122,7 +122,7 @@ def one(trained: "Trained", way: str, program, image: "np.ndarray", size: int | 
     import jax
     import numpy as np
 
-    from jaxgen.data.images import RESAMPLE, to_pil, to_square, with_channels
+    from jaxgen.data.images import RESAMPLE, to_input, to_pil, with_channels
     from jaxgen.train.game import to_float
     from jaxgen.train.pictures import as_uint8
 
@@ -135,7 +135,7 @@ def one(trained: "Trained", way: str, program, image: "np.ndarray", size: int | 
             picture = picture.resize(sides, RESAMPLE["bicubic"])
         image = np.asarray(picture).reshape(picture.height, picture.width, -1)
     else:
-        image = to_square(image, args.size, args.channels, args.crop, args.resample)
+        image = to_input(image, args)
     height, width, _ = image.shape
     more = [(0, -side % how.multiple) for side in (height, width)]
     padded = np.pad(image, (*more, (0, 0)), "symmetric")

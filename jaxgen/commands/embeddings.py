@@ -54,6 +54,7 @@ def score(
     """
     import numpy as np
 
+    from jaxgen.losses.contrastive import unit
     from jaxgen.metrics import probe, retrieval
 
     chosen = spread(data, count)
@@ -73,13 +74,13 @@ def score(
             asks, answers, k = RETRIEVAL[name]
             text = held["batch"]["text"]
             right = (text[:, None] == text[None]).all(axis=-1)  # one caption may have two images
-            scores = retrieval.unit(held[asks]) @ retrieval.unit(held[answers]).T
+            scores = unit(held[asks]) @ unit(held[answers]).T
             value = retrieval.recalled(scores, right, k)
             baselines = {"chance": retrieval.chance(right, k)}
         else:
             labels, classes = held["batch"]["label"], len(data.label_names)
             if name == ZERO_SHOT:
-                guess = _zero_shot(trained, data, held["image"])
+                guess = _zero_shot(trained, data, held["image"], batch)
                 baselines = {"chance": 1 / classes}
             else:
                 taught = _embedded(trained, {"features"}, train, range(len(train)), batch)
@@ -117,22 +118,40 @@ def _embedded(trained, wanted, data, chosen, batch) -> dict[str, Any]:
     return {**{name: np.concatenate(x) for name, x in parts.items()}, "batch": numbers}
 
 
-def _zero_shot(trained, data, images) -> "np.ndarray":
-    """The class whose name, in all prompts, is nearest to each image."""
+def embedded(trained: "Trained", side: str, examples: Sequence, prepare, batch: int) -> Any:
+    """Unit vectors [n, d] of a person's images or texts, `batch` at a time.
+
+    side: "image", of uint8 [H, W, C], or "text", of int32 [L], which is what `prepare` makes of an
+      example.
+    """
     import jax
-    import jax.numpy as jnp
     import numpy as np
 
-    from jaxgen.metrics import retrieval
-    from jaxgen.train.game import look
+    from jaxgen.losses.contrastive import unit
+    from jaxgen.train.game import look, to_float
 
-    embed = trained.system.embed
-    texts = [
-        data.tokenize(prompt.replace("{}", name))
-        for name in data.label_names
-        for prompt in embed.prompts
-    ]
-    nets = look(trained.system, trained.states, jax.random.key(0))
-    vectors = embed.text(nets, {"text": jnp.asarray(np.stack(texts))})
-    classes = retrieval.prototypes(vectors.reshape(len(data.label_names), len(embed.prompts), -1))
-    return np.asarray((retrieval.unit(images) @ classes.T).argmax(axis=1))
+    @jax.jit
+    def run(states, x):
+        nets = look(trained.system, states, jax.random.key(0))
+        return unit(getattr(trained.system.embed, side)(nets, to_float({side: x})))
+
+    parts = []
+    for first in range(0, len(examples), batch):
+        part = [prepare(x) for x in examples[first : first + batch]]
+        whole = np.stack([part[i % len(part)] for i in range(batch)])  # so that one program serves
+        parts.append(np.asarray(run(trained.states, whole))[: len(part)])
+    return np.concatenate(parts)
+
+
+def _zero_shot(trained, data, images, batch) -> "np.ndarray":
+    """The class whose name, in all prompts, is nearest to each image."""
+    import numpy as np
+
+    from jaxgen.losses.contrastive import unit
+    from jaxgen.metrics import retrieval
+
+    prompts, names = trained.system.embed.prompts, data.label_names
+    texts = [prompt.replace("{}", name) for name in names for prompt in prompts]
+    vectors = embedded(trained, "text", texts, trained.tokenize, batch)
+    classes = retrieval.prototypes(vectors.reshape(len(names), len(prompts), -1))
+    return np.asarray((unit(images) @ classes.T).argmax(axis=1))

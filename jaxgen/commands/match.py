@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 from tyro.conf import arg
 
 from jaxgen.commands.apply import Inputs, image_files
+from jaxgen.commands.embeddings import embedded
 from jaxgen.commands.sample import Round, RunFolder, at_least, called
 from jaxgen.errors import UserError
 
@@ -19,7 +20,6 @@ Texts = Annotated[
     tuple[str, ...],
     arg(metavar="TEXT ...", help_behavior_hint="(default: the captions of the training data)"),
 ]
-CAPTIONS = 50_000  # of the training data, at most
 
 
 def match(
@@ -50,11 +50,11 @@ def match(
     trained = open_run(run, round)
     if trained.system.embed is None or trained.system.embed.text is None:
         raise UserError(f"{called(trained)} does not read; match takes a run of clip")
-    from jaxgen.commands.launch import load_data
+    if not texts:
+        from jaxgen.commands.launch import CAPTIONS, load_data
 
-    data = load_data(trained.args)
-    texts = texts or tuple(dict.fromkeys(data.all_captions(CAPTIONS)))
-    chances = likelihoods(trained, list(files), texts, data.tokenize, by, batch)
+        texts = tuple(dict.fromkeys(load_data(trained.args).all_captions(CAPTIONS)))
+    chances = likelihoods(trained, list(files), texts, by, batch)
     names = [str(file) for file in files]
     asked, answers = (names, texts) if by == "image" else (texts, names)
     return "\n".join(_lines(asked, answers, chances, top))
@@ -64,7 +64,6 @@ def likelihoods(
     trained: "Trained",
     files: Sequence[Path],
     texts: Sequence[str],
-    tokenize,
     by: str = "image",
     batch: int = 64,
 ) -> "np.ndarray":
@@ -73,30 +72,15 @@ def likelihoods(
     import jax
     import numpy as np
 
-    from jaxgen.data.images import decode, to_square
-    from jaxgen.metrics.retrieval import unit
-    from jaxgen.train.game import look, to_float
+    from jaxgen.data.images import decode, to_input
+    from jaxgen.train.game import look
 
-    args, embed = trained.args, trained.system.embed
-    nets = lambda states: look(trained.system, states, jax.random.key(0))
-    see = jax.jit(lambda states, x: embed.image(nets(states), {"image": to_float(x)}))
-    read = jax.jit(lambda states, x: embed.text(nets(states), {"text": x}))
-    square = lambda file: to_square(
-        decode(file), args.size, args.channels, args.crop, args.resample
-    )
-
-    def vectors(run, examples, prepare):
-        parts = []
-        for first in range(0, len(examples), batch):
-            part = [prepare(x) for x in examples[first : first + batch]]
-            whole = np.stack([part[i % len(part)] for i in range(batch)])  # one program serves
-            parts.append(np.asarray(run(trained.states, whole))[: len(part)])
-        return unit(np.concatenate(parts))
-
-    scores = embed.scale(nets(trained.states)) * (
-        vectors(see, files, square) @ vectors(read, texts, tokenize).T
-    )
-    return np.asarray(jax.nn.softmax(scores if by == "image" else scores.T, axis=1))
+    load = lambda file: to_input(decode(file), trained.args)
+    x = embedded(trained, "image", files, load, batch)
+    y = embedded(trained, "text", texts, trained.tokenize, batch)
+    scale = trained.system.embed.scale(look(trained.system, trained.states, jax.random.key(0)))
+    scores = scale * (x @ y.T if by == "image" else y @ x.T)
+    return np.asarray(jax.nn.softmax(scores, axis=1))
 
 
 def _lines(asked, answers, chances, top):

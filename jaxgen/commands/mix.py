@@ -48,7 +48,7 @@ def mix(
         run: A run folder, such as runs/stylegan2; it may be at work.
         rows: Samples at the left.
         columns: Samples above.
-        layer: The first layer with the fine styles, from 1: the higher, the less is theirs.
+        layer: How many layers, from the coarsest, keep the styles of the samples at the left.
         truncation: Any number: 0 is the mean style, 1 the sample's own, 0.7 usual, -1 the opposite.
         seed: Of the latents. The samples are the first of `sample` with the same seed.
         round: The checkpoint's round.

@@ -147,11 +147,10 @@ def search(
 
 
 def _target(trained: "Trained", file: Path) -> "np.ndarray":
-    """The image as the training would see it: uint8 [H, W, C]."""
-    from jaxgen.data.images import decode, to_square
+    """The image as held-out ones come: uint8 [H, W, C]."""
+    from jaxgen.data.images import decode, to_input
 
-    args = trained.args
-    return to_square(decode(file), args.size, args.channels, args.crop, args.resample)
+    return to_input(decode(file), trained.args)
 
 
 def _beside(target: "np.ndarray", found: "Found") -> "np.ndarray":

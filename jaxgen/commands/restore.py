@@ -22,6 +22,7 @@ class Trained:
     system: Any
     states: dict[str, Any]
     round: int
+    tokenize: Any = None  # of a system that reads: from a caption to its numbers
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,7 +69,8 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
     def lost():
         raise UserError(f"{args.workdir} has lost its {VOCABULARY}; train anew to learn it again")
 
-    system = module.system(args, _Blank(shape, args.tokenizer(lost)))
+    tokenize = args.tokenizer(lost)
+    system = module.system(args, _Blank(shape, tokenize))
     if "stage" in written:  # the folder is that of a stage
         system = system[folders(system).index(written["stage"])].system
     elif isinstance(system, list):
@@ -85,7 +87,7 @@ def open_run(workdir: Path, round: int | None = None) -> Trained:
     checkpoints.close()
     if found is None:
         raise UserError(f"{folder} has no checkpoint that is whole; train it further or anew")
-    return Trained(args, system, game.local(found[1]), found[0])
+    return Trained(args, system, game.local(found[1]), found[0], tokenize)
 
 
 def arguments(written: dict[str, Any], folder: Path) -> tuple[types.ModuleType, Any]:

@@ -102,6 +102,16 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
+def to_input(image: np.ndarray, args) -> np.ndarray:
+    """A person's image as held-out ones come to a run of these arguments: uint8 [size, size, c], out
+    of the middle where training cuts at random."""
+    stored = args.random_crop or args.size
+    first = (stored - args.size) // 2
+    middle = slice(first, first + args.size)
+    square = to_square(image, stored, args.channels, args.crop, args.resample)
+    return square[middle, middle]
+
+
 def to_square(
     image: np.ndarray, size: int, channels: int, crop: str = "center", resample: str = "lanczos"
 ) -> np.ndarray:

@@ -92,7 +92,7 @@ class Args(Arguments):
         from jaxgen.data import tokens
 
         if self.workdir and (kept := self.workdir / VOCABULARY).is_file():
-            return tokens.read(kept, self.context)
+            return tokens.read(kept, self.context, self.merges)
         if self.vocabulary:
             return tokens.read(self.vocabulary, self.context, self.merges)
         return tokens.learn(captions(), self.merges, self.context)

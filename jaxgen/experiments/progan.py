@@ -23,7 +23,8 @@ class Args(Arguments):
     size: int = 64
     """Side of the images in pixels: 4, 8, 16, ...; others are resized."""
     rounds: int = 2400
-    """Of the last stage, the full size; a round is a step of each player."""
+    """Of the last stage, the full size; a round is a step of each player. With fewer than
+    --fade-rounds the last layers stay partly faded in."""
     stage_rounds: int = 2000
     """Of each stage between the first and the last."""
     first_rounds: int = 2000
@@ -52,11 +53,13 @@ class Args(Arguments):
         super().check()
         if self.size < 4 or self.size & (self.size - 1):
             raise UserError(f"--size is 4, 8, 16, 32, 64, ... pixels, not {self.size}")
-        if self.size > 4 and self.fade_rounds > self.stage_rounds:
+        if self.size > 8 and self.fade_rounds > self.stage_rounds:
             raise UserError(
                 f"--fade-rounds {self.fade_rounds} are more than --stage-rounds "
                 f"{self.stage_rounds}; a stage must end grown"
             )
+        if 2 * self.base < self.size:
+            raise UserError(f"--base is at least {self.size // 2} at --size {self.size}")
         if self.target <= 0:
             raise UserError(f"--target is more than 0, not {self.target:g}")
         if not 0 <= self.ema < 1:

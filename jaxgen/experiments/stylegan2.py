@@ -63,8 +63,12 @@ class Args(Arguments):
         super().check()
         if self.size < 8 or self.size & (self.size - 1):
             raise UserError(f"--size is 8, 16, 32, 64, ... pixels, not {self.size}")
+        if self.base < self.size:
+            raise UserError(f"--base is at least {self.size} at --size {self.size}")
         if self.augment == "ada" and self.channels == 4:
             raise UserError("--augment ada changes colours of 1 or 3 channels; use --channels 3")
+        if self.path_weight and self.batch_size % 2:
+            raise UserError("--batch-size is even, as path lengths are measured on half of it")
         for name in ("gamma", "path_weight", "ema_ramp_up"):
             if (value := getattr(self, name)) < 0:
                 raise UserError(f"--{name.replace('_', '-')} is 0 or more, not {value:g}")

@@ -2,14 +2,15 @@
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from jaxgen.train import devices
 
 
-def unit(x: Float[Array, "*b d"]) -> Float[Array, "*b d"]:
+def unit(x: Float[Array | np.ndarray, "*b d"]) -> Float[Array, "*b d"]:
     """x / |x|, of length 1."""
-    return x / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
+    return jnp.asarray(x) / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def symmetric(

@@ -4,13 +4,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float
 
+from jaxgen.losses.contrastive import unit
+
 Scores = Float[Array | np.ndarray, "q n"]
 Right = Bool[Array | np.ndarray, "q n"]
-
-
-def unit(x: Float[Array | np.ndarray, "*b d"]) -> Float[Array, "*b d"]:
-    """x / |x|."""
-    return jnp.asarray(x) / jnp.maximum(jnp.linalg.norm(x, axis=-1, keepdims=True), 1e-12)
 
 
 def recalled(scores: Scores, right: Right, k: int = 1) -> Bool[Array, "q"]:

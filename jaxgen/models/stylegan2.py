@@ -206,7 +206,7 @@ class Generator(nn.Module):
         return ws if psi is None else self.mapping.truncate(ws, psi, truncated)
 
     def synthesise(
-        self, ws: Float[Array, "b n k"], *, noise: Noise = "random", train: bool = True
+        self, ws: Float[Array, "b n k"], *, noise: Noise = "random"
     ) -> Float[Array, "b h w c"]:
         return self.synthesis(ws, noise)
 

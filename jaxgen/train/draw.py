@@ -3,6 +3,9 @@
 Example i of the global batch draws with `fold_in(key, i)` wherever it is computed.  Everything a
 loss, an augmentation, a dropout or a noise layer draws by example comes from here; a number that
 the whole batch shares (one crossover layer, one crop) is `jax.random` on the key itself.
+
+A key has one use: `fold_in(key, i)` is also the i-th of `split(key)`, so a key that was split, or
+has drawn, is spent.
 """
 
 import jax

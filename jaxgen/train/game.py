@@ -64,6 +64,7 @@ class Turn:
     skip: metrics -> True leaves the learners as they were (3D-GAN's rule).
     fresh: False plays on the minibatch and the noise of the turn before (DCGAN's generator learns
       from the fakes that its discriminator has just judged).
+    own_noise: where it is not fresh: on that minibatch, but with noise of its own.
     name: under which the metrics are logged; the learners' names by default.
     """
 
@@ -73,6 +74,7 @@ class Turn:
     every: int = 1
     skip: Callable[[Metrics], jax.Array] | None = None
     fresh: bool = True
+    own_noise: bool = False
     name: str = ""
 
     def __post_init__(self):
@@ -93,7 +95,7 @@ class Space:
     """Where a person's image is searched for (`project`), if not among the latents.
 
     points: (nets, key, n) -> [n, ...]; the search starts from their mean.
-    generate: (nets, points, maps) -> images [n, H, W, C] in [-1, 1].
+    generate: (nets, points, maps) -> images [n, H, W, C], about in [-1, 1].
     maps: nets -> maps of noise [h, w], a tree of them; they are searched for as well.
     """
 
@@ -242,7 +244,8 @@ class Net:
         self.step = state.step
         self.params = state.params if params is None else params
         self.extra = dict(state.extra)
-        self._apply, self._key, self._calls, self._dtype = state.apply_fn, key, 0, dtype
+        self._apply, self._key, self._calls = state.apply_fn, key, 0
+        self._dtype = dtype if state.params else None  # what only keeps numbers keeps them exactly
         self._copies = copies
 
     def __call__(self, *args, **kwargs):

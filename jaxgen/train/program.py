@@ -45,8 +45,9 @@ def compile_rounds(
         batch = to_float(batch)
         return augment(batch, key) if augment else batch
 
-    def step(turn, states, store, batch, key):
-        key, key_nets, key_data = jax.random.split(key, 3)
+    def step(turn, states, store, batch, key, key_batch):
+        key, key_nets, _ = jax.random.split(key, 3)
+        _, _, key_data = jax.random.split(key_batch, 3)
         batch = prepare(batch, store, key_data)
 
         def objective(params):
@@ -84,17 +85,18 @@ def compile_rounds(
         for t, (turn, times) in enumerate(zip(system.turns, plan, strict=True)):
             if not times:
                 continue
+            keys = jax.vmap(jax.random.fold_in, (None, 0))(
+                jax.random.fold_in(key, t), jnp.arange(times)
+            )
             if turn.fresh:
-                mine = jax.tree.map(lambda x: x[used : used + times], batches)  # noqa: B023
-                keys = jax.vmap(jax.random.fold_in, (None, 0))(
-                    jax.random.fold_in(key, t), jnp.arange(times)
-                )
+                mine = jax.tree.map(lambda x: x[used : used + times], batches), keys  # noqa: B023
                 used += times
-                before = jax.tree.map(lambda x: x[-1:], (mine, keys))
             else:
-                mine, keys = before
+                mine, noise = before
+                keys = keys if turn.own_noise else noise
+            before = jax.tree.map(lambda x: x[-1:], (mine, keys))
             play = lambda states, xs, turn=turn: step(turn, states, store, *xs)
-            states, values = _scan(play, states, (mine, keys))
+            states, values = _scan(play, states, (mine[0], keys, mine[1]))
             metrics |= {f"{turn.name}/{k}": v.mean(axis=0) for k, v in values.items()}
         learned = {n for t, k in zip(system.turns, plan, strict=True) if k for n in t.learners}
         for name, player in system.players.items():

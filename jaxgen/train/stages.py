@@ -61,8 +61,8 @@ def folders(stages: list[Stage]) -> list[str]:
 def fit_stages(stages: list[Stage], *, seed: int = 0, run=None, **options) -> States:
     """Plays the stages in order and returns the last one's states.
 
-    Each trains in its folder, with a seed of its own; one that is done is not trained again.
-    `options` are those of `fit`.
+    Each trains in its folder, with the seed after that of the one before; one that is done is not
+    trained again. `options` are those of `fit`.
     """
     states: States = {}
     for i, (stage, folder) in enumerate(zip(stages, folders(stages), strict=True)):

@@ -34,17 +34,17 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("files")
     rng = np.random.default_rng(0)
     for i in range(3):
-        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        pixels = rng.integers(0, 256, (10, 10, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{i}.png")
     return sorted(folder.iterdir())
 
 
 def test_chances_are_softmaxes_of_scaled_cosines(run, files):
     trained, texts = open_run(run), ("a cat", "two dogs", "the moon", "a cup")
-    tokenize = load_data(trained.args).tokenize
-    found = likelihoods(trained, files, texts, tokenize, "image", batch=2)
+    tokenize = trained.tokenize
+    found = likelihoods(trained, files, texts, "image", batch=2)
     nets, embed = look(trained.system, trained.states, jax.random.key(0)), trained.system.embed
-    pixels = np.stack([np.asarray(Image.open(file)) for file in files])
+    pixels = np.stack([np.asarray(Image.open(file))[1:9, 1:9] for file in files])
     x = np.asarray(embed.image(nets, {"image": to_float(jnp.asarray(pixels))}))
     y = np.asarray(embed.text(nets, {"text": jnp.stack([tokenize(text) for text in texts])}))
     cosines = np.array(
@@ -52,7 +52,7 @@ def test_chances_are_softmaxes_of_scaled_cosines(run, files):
     )
     odds = np.exp(cosines / 0.07)  # its temperature has hardly moved
     np.testing.assert_allclose(found, odds / odds.sum(1, keepdims=True), rtol=2e-2)
-    other = likelihoods(trained, files, texts, tokenize, "text")
+    other = likelihoods(trained, files, texts, "text")
     np.testing.assert_allclose(other, (odds / odds.sum(0)).T, rtol=2e-2)
 
 

@@ -12,7 +12,6 @@ Alg. 1 the discriminator goes first.  The limit on the norm of the weights' colu
 has for the Toronto faces, is left out.
 """
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
@@ -65,7 +64,6 @@ def gan(
         return game.tell(on_real, on_fake) / 2, metrics  # the code's mean of the two terms
 
     def generator_loss(nets, batch, key):
-        key = jax.random.fold_in(key, 1)  # other samples than the discriminator has just judged
         fake = nets.generator(noise(key, len(batch["image"])))
         return game.fool(nets.discriminator(fake)), {}
 
@@ -78,7 +76,7 @@ def gan(
         },
         turns=(
             Turn(("discriminator",), discriminator_loss, times=steps),
-            Turn(("generator",), generator_loss, fresh=False),
+            Turn(("generator",), generator_loss, fresh=False, own_noise=True),
         ),
         show=show,
         use=Use(noise, generate, lerp),

@@ -85,8 +85,7 @@ def progan(
         return loss, metrics
 
     def generator_loss(nets, batch, key):
-        key_z = jax.random.fold_in(key, 1)  # other samples than the critic has just judged
-        fake = fake_images(nets, key_z, len(batch["image"]))
+        fake = fake_images(nets, key, len(batch["image"]))
         return game.fool(nets.critic(fake, fade(nets))), {}
 
     def generate(nets, z):
@@ -102,7 +101,7 @@ def progan(
         },
         turns=(
             Turn(("critic",), critic_loss),
-            Turn(("generator",), generator_loss, fresh=False),
+            Turn(("generator",), generator_loss, fresh=False, own_noise=True),
         ),
         show=show,
         use=Use(noise, generate),

@@ -24,6 +24,7 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen.errors import UserError
 from jaxgen.losses.adversarial import non_saturating as game
 from jaxgen.losses.penalties import path_length, r1
 from jaxgen.models.stylegan2 import crossover
@@ -60,9 +61,8 @@ def stylegan2(
 
     def styles(nets, key, n):
         key_z, key_other, key_at = jax.random.split(key, 3)
-        at = crossover(key_at, generator.layers, mixing)
-        mixed = (noise(key_other, n), at) if mixing else ()
-        return nets.generator(noise(key_z, n), *mixed, method="styles")
+        other = (noise(key_other, n), crossover(key_at, generator.layers, mixing))
+        return nets.generator(noise(key_z, n), *(other if mixing else ()), method="styles")
 
     def fake_images(nets, key, n):
         return nets.generator(styles(nets, key, n), method="synthesise")
@@ -76,8 +76,11 @@ def stylegan2(
         return game.fool(nets.discriminator(changed(nets, fake, key_t))), {}
 
     def path_loss(nets, batch, key):
-        key_w, key_y = jax.random.split(jax.random.fold_in(key, 1))
-        ws = styles(nets, key_w, max(len(batch["image"]) // 2, 1))
+        key_w, key_y = jax.random.split(key)
+        n = len(batch["image"])
+        if n % 2:  # half of each share would not be half of the batch
+            raise UserError(f"{n} images a device cannot be halved; use another --batch-size")
+        ws = styles(nets, key_w, n // 2)
         g = lambda ws: nets.generator.still(ws, method="synthesise")
         penalty, mean = path_length(g, ws, key_y, nets.path())
         nets.path(mean)
@@ -85,7 +88,7 @@ def stylegan2(
 
     def judge(nets, batch, key):
         """Logits of real images and of as many samples, all changed."""
-        key_w, key_real, key_fake = jax.random.split(jax.random.fold_in(key, 2), 3)
+        key_w, key_real, key_fake = jax.random.split(key, 3)
         real = batch["image"]
         fake = fake_images(nets, key_w, len(real))
         seen = changed(nets, real, key_real), changed(nets, fake, key_fake)
@@ -99,18 +102,16 @@ def stylegan2(
         return game.tell(on_real, on_fake), metrics
 
     def r1_loss(nets, batch, key):
-        key_t = jax.random.fold_in(key, 3)
-        f = lambda x: nets.discriminator.still(changed(nets, x, key_t))
-        penalty = r1(f, batch["image"], gamma)
-        return R1_EVERY * penalty, {}
-
-    def generate(nets, z, psi=None):
-        made = nets.generator(z, psi=psi, noise="fixed", train=False)
-        return made.clip(-1, 1)
+        p = nets.ada() if ada else 1.0
+        f = lambda x: nets.discriminator.still(augment(x, p, key))
+        return R1_EVERY * r1(f, batch["image"], gamma), {}
 
     def mixed(nets, a, b, layer, psi):
         made = nets.generator(a, b, layer, psi=psi, noise="fixed", train=False)
         return made.clip(-1, 1)
+
+    def generate(nets, z, psi=None):
+        return mixed(nets, z, None, 0, psi)
 
     def points(nets, key, n):
         return nets.generator(noise(key, n), method="styles", train=False)[:, 0]
@@ -129,13 +130,14 @@ def stylegan2(
         ),
         "discriminator": Player(discriminator, [(4, *shape)], lazy_adam(lr, gamma and R1_EVERY)),
     }
+    again = {"fresh": False, "own_noise": True}  # on the round's one minibatch
     turns = [Turn(("generator",), generator_loss)]
     if path_weight:
         players["path"] = Player(Kept(), [])
-        turns.append(Turn(("generator",), path_loss, every=PATH_EVERY, fresh=False, name="path"))
-    turns.append(Turn(("discriminator",), discriminator_loss, fresh=False))
+        turns.append(Turn(("generator",), path_loss, every=PATH_EVERY, name="path", **again))
+    turns.append(Turn(("discriminator",), discriminator_loss, **again))
     if gamma:
-        turns.append(Turn(("discriminator",), r1_loss, every=R1_EVERY, fresh=False, name="r1"))
+        turns.append(Turn(("discriminator",), r1_loss, every=R1_EVERY, name="r1", **again))
     if ada:
         players["ada"] = Player(ada, [])
     return System(

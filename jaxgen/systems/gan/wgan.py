@@ -13,7 +13,6 @@ very first step starts outside.  The code's signs are both the other way round: 
 
 from collections.abc import Callable
 
-import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
@@ -47,7 +46,6 @@ def critic_loss(nets, batch, key):
 
 
 def generator_loss(nets, batch, key):
-    key = jax.random.fold_in(key, 1)  # other samples than the critic has just judged
     fake = nets.generator(noise(key, len(batch["image"])))
     return game.fool(nets.critic(fake)), {}
 
@@ -80,7 +78,7 @@ def wgan(
         },
         turns=(
             Turn(("critic",), critic_loss, times=critic_steps),
-            Turn(("generator",), generator_loss, fresh=False),
+            Turn(("generator",), generator_loss, fresh=False, own_noise=True),
         ),
         show=show,
         use=Use(noise, generate),

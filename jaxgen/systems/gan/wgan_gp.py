@@ -69,8 +69,7 @@ def wgan_gp(
         return game.tell(on_real, on_fake) + penalty * slope, metrics
 
     def generator_loss(nets, batch, key):
-        key_z = jax.random.fold_in(key, 1)  # other samples than the critic has just judged
-        fake = nets.generator(noise(key_z, len(batch["image"])))
+        fake = nets.generator(noise(key, len(batch["image"])))
         return game.fool(nets.critic(fake)), {}
 
     return System(
@@ -80,7 +79,7 @@ def wgan_gp(
         },
         turns=(
             Turn(("critic",), critic_loss, times=critic_steps),
-            Turn(("generator",), generator_loss, fresh=False),
+            Turn(("generator",), generator_loss, fresh=False, own_noise=True),
         ),
         show=show,
         use=Use(noise, generate),
