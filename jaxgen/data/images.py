@@ -103,8 +103,8 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
 
 
 def to_input(image: np.ndarray, args) -> np.ndarray:
-    """A person's image as held-out ones come to a run of these arguments: uint8 [size, size, c], out
-    of the middle where training cuts at random."""
+    """A person's image as held-out ones come to a run of these arguments: uint8 [size, size, c],
+    out of the middle where training cuts at random."""
     stored = args.random_crop or args.size
     first = (stored - args.size) // 2
     middle = slice(first, first + args.size)

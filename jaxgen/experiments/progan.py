@@ -22,14 +22,14 @@ class Args(Arguments):
     data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "emoji"
     size: int = 64
     """Side of the images in pixels: 4, 8, 16, ...; others are resized."""
-    rounds: int = 2400
+    rounds: int = 3200
     """Of the last stage, the full size; a round is a step of each player. With fewer than
     --fade-rounds the last layers stay partly faded in."""
-    stage_rounds: int = 2000
+    stage_rounds: int = 1600
     """Of each stage between the first and the last."""
-    first_rounds: int = 2000
+    first_rounds: int = 1600
     """Of the first stage, 4 pixels."""
-    fade_rounds: int = 800
+    fade_rounds: int = 640
     """In how many of a stage's rounds its new layers are faded in; half of them in the paper."""
     batch_size: int = 16
     width: int = 64
@@ -46,7 +46,7 @@ class Args(Arguments):
     """The weight of the penalty on the critic's slope, lambda."""
     target: float = 1.0
     """The slope that the critic is held to; 750 for the paper's CIFAR."""
-    ema: float = 0.995
+    ema: float = 0.998
     """Decay of the generator's averaged weights, by round; 0.999 in the paper, 0 averages none."""
 
     def check(self) -> None:

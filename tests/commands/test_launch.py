@@ -50,8 +50,8 @@ def test_jaxgen_alone_shows_its_commands(jaxgen, words):
     ("words", "line"),
     [
         (["smaple", "runs/x"], "there is no command smaple; did you mean sample?"),
-        (["dance"], "there is no command dance; there are list, sample, interpolate, apply, "),
-        (["--n", "3", "sample"], "the command comes before --n: list, sample, interpolate, ap"),
+        (["dance"], "there is no command dance; there are list, sample, interpolate, mix, "),
+        (["--n", "3", "sample"], "the command comes before --n: list, sample, interpolate, mi"),
         (["sample"], "sample needs a RUN; --help lists what there is"),
         (["report", "a", "b"], "b belongs to no flag; --help lists what there is"),
     ],

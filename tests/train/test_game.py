@@ -129,6 +129,39 @@ def test_a_turn_that_is_not_fresh_sees_the_same_minibatch_and_noise():
     assert again["b/z"] == first["b/z"]
 
 
+def test_a_turn_may_replay_a_minibatch_with_noise_of_its_own():
+    """Its own in the loss and in the network; the same minibatch, augmented alike."""
+
+    class Noisy(nn.Module):
+        @nn.compact
+        def __call__(self, x):
+            self.param("w", nn.initializers.ones, ())
+            return x + draw.normal(self.make_rng("dropout"), len(x), (1,))[:, 0]
+
+    def report(nets, batch, key):
+        z, x = draw.normal(key, len(batch["x"])), batch["label"] * 1.0
+        return 0 * nets.d.params["w"], {"z": z.sum(), "x": x.sum(), "n": nets.d(x).sum() - x.sum()}
+
+    class Shaken(Points):
+        augment = staticmethod(
+            lambda batch, key: batch | {"label": batch["label"] + draw.normal(key, 4)}
+        )
+
+    names = {"a": {}, "b": {"own_noise": True}, "c": {"own_noise": True}, "d": {}}
+    turns = tuple(
+        Turn(("d",), report, name=name, fresh=name == "a", **how) for name, how in names.items()
+    )
+    system = System({"d": Player(Noisy(), [(1,)], optax.sgd(0.1))}, turns, show)
+    _, (found,) = play(system, 1, batch_size=4, data=Shaken())
+    assert system.minibatches(system.plan(0)) == 1
+    for of in "zn":
+        drawn = [found[f"{name}/{of}"] for name in names]
+        assert len(set(drawn)) == 3
+        assert drawn[2] == drawn[3]  # d shares c's
+    assert len({found[f"{name}/x"] for name in names}) == 1
+    assert found["a/x"] != round(found["a/x"])
+
+
 def test_several_learners_descend_one_loss():
     both = lambda nets, batch, key: ((nets.d(nets.g(batch["x"])) ** 2).mean(), {})
     system = gan(optax.sgd(0.1), turns=(Turn(("g", "d"), both),))

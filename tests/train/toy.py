@@ -107,7 +107,7 @@ def play(system, rounds=1, n_devices=1, batch_size=8, data=None, per_call=1, sta
     programs, history = {}, []
     for call, arrays, _ in feed:
         if call.plan not in programs:
-            programs[call.plan] = compile_rounds(system, where, call.plan)
+            programs[call.plan] = compile_rounds(system, where, call.plan, augment=data.augment)
         numbers = np.arange(call.first, call.last, dtype=np.int32)
         states, metrics = programs[call.plan](states, arrays, numbers, k_play, data.resident)
         history += [{k: float(v[i]) for k, v in metrics.items()} for i in range(call.rounds)]
