@@ -15,8 +15,8 @@ Measured on 2 CPU cores, milliseconds, 4x4 window and stride 2:
   DCGAN 32 px, width 32, batch 32, forward and backward: generator 7 (168), penalty of D 8 (121)
 On a CPU F also pays for the big image's channels, copied once a tap, and for a small image of fewer
 channels than a vector register holds; for few channels out and stride 1 it therefore trades their
-places. 3x3, 64 px, batch 8: F of 16 -> 3 channels takes 4.8, of 3 -> 16 channels .7. Sums of matrix
-products, one a tap or of patches, are no faster (experiments/benchmarks/convolutions.py).
+places: 3x3, 64 px, batch 8, 16 -> 3 channels take .3 (4.8 otherwise). Sums of matrix products, one
+a tap or of patches, are no faster (experiments/benchmarks/convolutions.py).
 In three dimensions XLA's T and F are slow on a CPU in themselves (64 -> 32 channels, 8^3 -> 16^3,
 batch 4: 630 and 55), so there they are sums of one matrix product a block of the kernel (2.8, 9.8).
 """
