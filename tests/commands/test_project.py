@@ -244,7 +244,7 @@ def test_missing_weights(styled, files, jaxgen, tmp_path):
     words = ("--distance", "lpips-vgg", "--weights", tmp_path / "vgg.pth")
     code, _, line = jaxgen("project", styled, folder, *words)
     assert (code, line.count("\n")) == (2, 1)
-    assert "vgg.pth" in line
+    assert "vgg.pth" in line or "pip install --no-deps lpips" in line  # whichever is missed first
 
 
 def test_a_system_that_makes_no_images_from_noise(styled, plain):
