@@ -82,6 +82,7 @@ def bare(system, data, batch_size, rounds, first, per_call=1):
     from jaxgen.train.program import compile_rounds
 
     mesh = devices.make_mesh()
+    first = -(-first // per_call) * per_call  # where a call begins
     states = game.place(game.init(system, jax.random.key(0)), mesh)
     batches = data.batches(batch_size, 0, indices=data.on_device)
     feed = Feed(batches, schedule(system, first, first + per_call, per_call, ()), mesh)

@@ -54,6 +54,8 @@ def match(
         from jaxgen.commands.launch import CAPTIONS, load_data
 
         texts = tuple(dict.fromkeys(load_data(trained.args).all_captions(CAPTIONS)))
+        if not texts:
+            raise UserError(f"{trained.args.data} has no captions to choose from; give --texts")
     chances = likelihoods(trained, list(files), texts, by, batch)
     names = [str(file) for file in files]
     asked, answers = (names, texts) if by == "image" else (texts, names)

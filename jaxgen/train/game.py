@@ -79,6 +79,8 @@ class Turn:
 
     def __post_init__(self):
         object.__setattr__(self, "name", self.name or "+".join(self.learners))
+        if self.own_noise and self.fresh:
+            raise ValueError(f"turn {self.name!r} is fresh: its noise is its own as it is")
 
     def minibatches(self, round: int) -> int:
         """How many minibatches the turn plays in `round`; UserError where it would play none."""
