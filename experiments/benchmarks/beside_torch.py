@@ -108,6 +108,9 @@ class Task:
 
 def measure(task: Task) -> dict[str, Any]:
     """A row of the table. Mismatch where the halves are not the same."""
+    from jaxgen.commands.launch import keep_memory
+
+    keep_memory()  # of both halves
     import jax
     import torch
 
@@ -212,6 +215,11 @@ def limits(precision: str, device: str) -> tuple[float, float]:
 def growth(task: Task, side: str) -> int:
     """Bytes by which the process grows, at most, when it plays one half."""
     import resource
+
+    from jaxgen.commands.launch import keep_memory
+
+    if side == "ours":
+        keep_memory()
 
     import jax
 

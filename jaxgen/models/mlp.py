@@ -77,7 +77,7 @@ class ConvGenerator(nn.Module):
         x = nn.relu(nn.Dense(self.hidden, kernel_init=start)(z))
         x = nn.sigmoid(nn.Dense(self.hidden, kernel_init=start)(x))
         x = x.reshape(len(x), 10, 10, self.hidden // 100)
-        kernel = self.param("kernel", start, (5, 5, x.shape[-1], 3)).astype(x.dtype)
+        kernel = self.param("kernel", start, (5, 5, 3, x.shape[-1])).astype(x.dtype)
         x = conv_transpose(x, kernel, stride=3, padding=0)
         return x + self.param("bias", nn.initializers.zeros, x.shape[1:]).astype(x.dtype)
 

@@ -1,14 +1,14 @@
 """Convolutions in two and three dimensions that equal torch's (padding given) or TF's ("SAME").
 
-Kernels are [*window, in, out]. Strided and transposed ones are differentiable in reverse mode, to
-any order; see `strided` for why and how fast.
+Kernels are [*window, in, out], of transposed convolutions [*window, out, in]: that of the
+convolution which they transpose, as in torch. Both are differentiable in reverse mode, to any
+order; see `strided` for why and how fast.
 """
 
 import math
 from collections.abc import Sequence
 
 import flax.linen as nn
-import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -41,7 +41,7 @@ def conv(
 
 def conv_transpose(
     x: Float[Array, "b *space i"],
-    kernel: Float[Array, "*window i o"],
+    kernel: Float[Array, "*window o i"],
     stride: int = 2,
     padding: int | str = 1,
     output_padding: int = 0,
@@ -49,8 +49,8 @@ def conv_transpose(
     """The transpose of a strided convolution, as a layer.
 
     A side of n pixels becomes (n - 1) * stride - 2 * padding + k + output_padding, torch's rule;
-    "SAME" is TF's: n * stride. As in Flax the kernel correlates with the zero-inserted image:
-    torch's kernel [i, o, *window] is ours once its window axes are flipped and moved to the front.
+    "SAME" is TF's: n * stride. The kernel is torch's [i, o, *window] with the axes moved; Flax's
+    [*window, i, o], which correlates with the zero-inserted image, is flipped besides.
     """
     space, window = x.shape[1:-1], kernel.shape[:-2]
     if isinstance(padding, str):
@@ -60,10 +60,9 @@ def conv_transpose(
         low = (padding,) * len(space)
         grow = output_padding - 2 * padding
         big = tuple((n - 1) * stride + k + grow for n, k in zip(space, window, strict=True))
-    # the same kernel, as the convolution that this transposes reads it: from big to small image
-    kernel = lax.rev(kernel, range(len(space))).swapaxes(-1, -2)
     if big == window and math.prod(space) == 1 and not any(low):  # from one pixel: a dense layer
-        return jnp.einsum("bi,...oi->b...o", x.reshape(len(x), -1), kernel)
+        y = x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]).T
+        return y.reshape(len(x), *big, -1)
     return strided.transpose(strided.Geometry(stride, low, window, big, space), x, kernel)
 
 
@@ -97,12 +96,12 @@ class ConvTranspose(nn.Module):
     padding: int | str = 1
     output_padding: int = 0
     use_bias: bool = True
-    kernel_init: Initializer = nn.initializers.lecun_normal()
+    kernel_init: Initializer = nn.initializers.lecun_normal(in_axis=-1, out_axis=-2)
     bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space i"]) -> Float[Array, "b *out o"]:
-        shape = (self.kernel,) * (x.ndim - 2) + (x.shape[-1], self.features)
+        shape = (self.kernel,) * (x.ndim - 2) + (self.features, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
         y = conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
         if self.use_bias:

@@ -1,6 +1,6 @@
 """Initial weights that flax.linen does not name: each is `init(key, shape, dtype) -> array`.
 
-A kernel's shape is (*window, in, out), as everywhere in `nn`.
+A kernel's shape is (*window, in, out), that of a transposed convolution (*window, out, in).
 """
 
 import math
@@ -36,8 +36,10 @@ def improved_wgan(gain: float = 2.0, up: int = 1, down: int = 1) -> Initializer:
     """
 
     def init(key, shape, dtype=jnp.float32):
-        window = math.prod(shape[:-2])
-        fan_in, fan_out = window * shape[-2] / up**2, window * shape[-1] / down**2
+        window, (inside, outside) = math.prod(shape[:-2]), shape[-2:]
+        if up > 1:
+            inside, outside = outside, inside
+        fan_in, fan_out = window * inside / up**2, window * outside / down**2
         return uniform(math.sqrt(3 * 2 * gain / (fan_in + fan_out)))(key, shape, dtype)
 
     return init

@@ -30,8 +30,9 @@ def modulated_conv(
     binomial filter."""
     x = x * style[:, None, None, :].astype(x.dtype)
     if up:
+        turned = lax.rev(kernel, (0, 1)).swapaxes(-1, -2)
         y = upfirdn.upfirdn(
-            conv_transpose(x, kernel.astype(x.dtype), 2, padding=0),
+            conv_transpose(x, turned.astype(x.dtype), 2, padding=0),
             upfirdn.normalised(upfirdn.BINOMIAL, 2.0),
             pad=((5 - len(kernel)) // 2,) * 2,
         )

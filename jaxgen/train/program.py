@@ -53,7 +53,7 @@ def compile_rounds(
         def objective(params):
             # The transpose of this cast is the sum of the gradients over devices. Without it each
             # call of a network would cast, and exchange, for itself, in the type it computes in.
-            copies = lax.pcast(params, AXIS, to="varying")
+            copies = devices.copies(params)
             nets = {}
             for i, (name, state) in enumerate(states.items()):
                 key_net = jax.random.fold_in(key_nets, i)
@@ -61,7 +61,7 @@ def compile_rounds(
             loss, metrics = turn.loss(SimpleNamespace(**nets), batch, key)
             # The mean over devices is inside the differentiated function, so that shard_map
             # returns the gradient of the global mean: gradients are never averaged again.
-            metrics = {k: lax.pmean(v, AXIS) for k, v in {"loss": loss, **metrics}.items()}
+            metrics = {k: devices.mean(v) for k, v in {"loss": loss, **metrics}.items()}
             return metrics["loss"], (metrics, {name: net.extra for name, net in nets.items()})
 
         params = {name: states[name].params for name in turn.learners}
@@ -108,14 +108,12 @@ def compile_rounds(
         play = lambda states, xs: one_round(states, store, *xs, key)
         return _scan(play, states, (batches, rounds))
 
-    @jax.jit(donate_argnums=0)
+    @jax.jit(donate_argnums=0, compiler_options=devices.compiler_options(mesh))
     def compiled(states, batches, rounds, key, store=None):
         lie = layout(states)
         share = jax.tree.map(lambda _: P(None, None, AXIS), batches)
         whole = jax.tree.map(lambda _: P(), store)
-        mapped = jax.shard_map(
-            program, mesh=mesh, in_specs=(lie, share, P(), P(), whole), out_specs=(lie, P())
-        )
+        mapped = devices.over(mesh, program, (lie, share, P(), P(), whole), (lie, P()))
         return mapped(states, batches, rounds, key, store)
 
     return compiled
@@ -149,5 +147,5 @@ def _average(state: PlayerState, ema, round) -> PlayerState:
 def _sync(extra):
     """Running values that differ between devices become their mean; replay memory stays."""
 
-    sync = lambda x: lax.pmean(x, AXIS) if devices.varies(x) else x
+    sync = lambda x: devices.mean(x) if devices.varies(x) else x
     return {k: v if k == "memory" else jax.tree.map(sync, v) for k, v in extra.items()}

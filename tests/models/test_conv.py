@@ -34,8 +34,7 @@ def exact():
 def test_transposed_like_torch(name, arguments):
     golden = np.load(GOLDEN / "a/dcgan_ops.npz")
     kernel = golden[f"param_w_{name}"]  # [i, o, *window]
-    window = tuple(range(2, kernel.ndim))
-    kernel = jnp.asarray(np.flip(kernel, window).transpose(*window, 0, 1))
+    kernel = jnp.asarray(kernel.transpose(*range(2, kernel.ndim), 1, 0))
     x = jnp.asarray(np.moveaxis(golden[f"in_x_{name}"], 1, -1))
     want = golden["out_3d_k4s2p1" if name == "3d" else f"out_{name}"]
     got = np.moveaxis(conv_transpose(x, kernel, *arguments), -1, 1)
@@ -54,6 +53,7 @@ def jax_conv(x, kernel, stride, padding):
 def jax_conv_transpose(x, kernel, stride, padding):
     letters = "DHW"[2 - x.ndim :]
     numbers = (f"N{letters}C", f"{letters}IO", f"N{letters}C")
+    kernel = lax.rev(kernel, range(x.ndim - 2)).swapaxes(-1, -2)
     if padding != "SAME":
         padding = [(k - 1 - padding, k - 1 - padding) for k in kernel.shape[:-2]]
     return lax.conv_transpose(
@@ -85,10 +85,22 @@ def slope_loss(f):
 def test_like_jax_to_the_second_derivative(side, k, stride, padding, ours, jaxs):
     keys = jax.random.split(jax.random.key(0))
     x = jax.random.normal(keys[0], (2, *side, 2))
-    kernel = 0.1 * jax.random.normal(keys[1], (*(k,) * len(side), 2, 3))
+    ends = (2, 3) if ours is conv else (3, 2)
+    kernel = 0.1 * jax.random.normal(keys[1], (*(k,) * len(side), *ends))
     want = slope_loss(lambda x, kernel: jaxs(x, kernel, stride, padding))(x, kernel)
     got = slope_loss(lambda x, kernel: ours(x, kernel, stride, padding))(x, kernel)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), want, got)
+
+
+@pytest.mark.parametrize(("ours", "jaxs"), [(conv, jax_conv), (conv_transpose, jax_conv_transpose)])
+@pytest.mark.parametrize(("k", "stride", "padding"), [(4, 2, 1), (3, 1, 1), (5, 2, "SAME")])
+def test_few_pixels_to_the_second_derivative(ours, jaxs, k, stride, padding):
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (1, 4, 4, 64))
+    kernel = 0.1 * jax.random.normal(keys[1], (k, k, 64, 64))
+    want = slope_loss(lambda x, kernel: jaxs(x, kernel, stride, padding))(x, kernel)
+    got = slope_loss(lambda x, kernel: ours(x, kernel, stride, padding))(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), want, got)
 
 
 @pytest.mark.parametrize(("k", "padding"), [(3, "SAME"), (4, 1), (5, 0)])
@@ -106,7 +118,8 @@ def test_few_channels_out_to_the_second_derivative(k, padding):
 def test_weight_gradient_is_summed_over_devices_once(f, stride, channels):
     keys = jax.random.split(jax.random.key(0))
     x = jax.random.normal(keys[0], (8, 4, 4, channels))
-    kernel = jax.random.normal(keys[1], (4, 4, channels, 2))
+    ends = (2, channels) if f is conv_transpose else (channels, 2)
+    kernel = jax.random.normal(keys[1], (4, 4, *ends))
     loss = lambda kernel, x: devices.mean(jnp.tanh(f(x, kernel, stride, 1)).mean())
     many = jax.shard_map(
         jax.grad(loss),

@@ -30,20 +30,17 @@ def test_parameter_counts():
 
 
 def converted(golden):
-    """torch's weights: convolutions [o, i, h, w], transposed ones [i, o, h, w] and flipped."""
+    """torch's weights: convolutions [o, i, h, w], transposed ones [i, o, h, w]."""
 
-    def layer(name, transposed=False):
-        w = golden[f"param_model.{name}.weight"]
-        kernel = (
-            w[:, :, ::-1, ::-1].transpose(2, 3, 0, 1) if transposed else w.transpose(2, 3, 1, 0)
-        )
+    def layer(name):
+        kernel = golden[f"param_model.{name}.weight"].transpose(2, 3, 1, 0)
         return {"kernel": jnp.asarray(kernel), "bias": golden[f"param_model.{name}.bias"]}
 
     block = lambda i: {f"Conv_{j}": layer(f"{i}.conv_block.{n}") for j, n in enumerate((1, 5))}
     return {
         **{f"Conv_{j}": layer(n) for j, n in enumerate((1, 4, 7, 19))},
         **{f"Block_{j}": block(n) for j, n in enumerate((10, 11))},
-        **{f"ConvTranspose_{j}": layer(n, transposed=True) for j, n in enumerate((12, 15))},
+        **{f"ConvTranspose_{j}": layer(n) for j, n in enumerate((12, 15))},
     }
 
 

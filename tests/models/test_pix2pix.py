@@ -117,11 +117,6 @@ def conv(golden, name):
     return {"kernel": kernel} | ({"bias": golden[bias]} if bias in golden else {})
 
 
-def transposed(golden, name):
-    kernel = golden[f"param_{name}.weight"][:, :, ::-1, ::-1].transpose(2, 3, 0, 1)
-    return conv(golden, name) | {"kernel": kernel}
-
-
 def norm(golden, name):
     get = lambda key: golden[f"param_{name}.{key}"]
     return {"scale": get("weight"), "bias": get("bias")}, {
@@ -159,7 +154,7 @@ def test_unet_like_pytorch():
     norms += [f"{level[4]}.4", *(f"{name}.6" for name in reversed(level[1:4]))]
     given = network(
         [(conv(golden, name), False) for name in down]
-        + [(transposed(golden, name), True) for name in reversed(up)],
+        + [(conv(golden, name), True) for name in reversed(up)],
         [norm(golden, name) for name in norms],
     )
     module, x = UNet(5, width=8), nhwc(golden["in_x"])

@@ -111,7 +111,7 @@ def test_a_round_exchanges_gradients_once_and_metrics(experiment, exchanges, mom
 def need(n):
     """(bytes that one of n devices needs beside the states, elements that it exchanges)."""
     program, *_ = compiled("vae", n, batch_size=1024)
-    exchanged = sum(map(sum, collectives(program)["all-reduce"]))
+    exchanged = sum(map(sum, collectives(program).get("all-reduce", [])))
     return program.memory_analysis().temp_size_in_bytes, exchanged
 
 
@@ -127,4 +127,5 @@ def test_more_devices_need_less_memory_each_and_exchange_no_more():
         needs.append(json.loads(eight.stdout.read()))
     memory, exchanged = np.transpose(needs)
     assert (memory[1:] < 0.6 * memory[:-1]).all()  # half, and a few constants
-    assert (exchanged == exchanged[0]).all()
+    assert exchanged[0] == 0 < exchanged[1]
+    assert (exchanged[1:] == exchanged[1]).all()

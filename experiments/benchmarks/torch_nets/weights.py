@@ -35,11 +35,10 @@ def copy(net: torch.nn.Module, params, ours: list[tuple[str, ...]], theirs: list
 
 
 def turned(layer: torch.nn.Module, kind: str, x: np.ndarray) -> np.ndarray:
-    """As torch lays it. Where a kernel enlarges, torch convolves and we correlate."""
+    """As torch lays it."""
     if kind == "kernel" and x.ndim == 4:
-        transposed = isinstance(layer, torch.nn.ConvTranspose2d)
-        x = x[::-1, ::-1] if transposed or getattr(layer, "flipped", False) else x
-        return x.transpose(2, 3, 0, 1) if transposed else x.transpose(3, 2, 0, 1)
+        x = x[::-1, ::-1] if getattr(layer, "flipped", False) else x
+        return x.transpose(3, 2, 0, 1)
     if kind == "kernel":
         return x.T
     return x.transpose(2, 0, 1) if kind == "const" else x
