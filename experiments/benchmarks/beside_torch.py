@@ -40,7 +40,8 @@ gradients with respect to their inputs, to a tenth of the norm, as they jump whe
 - PyTorch: eager, fused Adam, no gradients for weights that do not learn in a turn, samples made
   once where two turns use them; channels last where its gradients are right so. GPU:
   `cudnn.benchmark`; float32 has TF32 matrix products and convolutions, JAX's default there;
-  bfloat16 by autocast. CPU: float32, a thread a core. `compiled` is torch.compile of the networks
+  bfloat16 by autocast. CPU: float32, a thread a core, and both halves in a process that keeps what
+  it frees (`keep_memory`), which makes PyTorch faster, too. `compiled` is torch.compile of the networks
   in its default mode; what is differentiated twice stays eager.
 - Memory: on a GPU the most that each one's allocator held. On a CPU how much a process grows that
   plays this half only, compilation included.

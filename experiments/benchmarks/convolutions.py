@@ -11,8 +11,8 @@ Four questions, each with the layers of papers and of quick recipes:
               matrix products, one a tap, one of patches, one of patches of the narrower side
 
 Forms that claim to be one function are checked to be so, gradients included. Then forward, gradient
-of the input and gradient of the weights are timed alone and as steps of a `lax.scan`, as training
-plays them; the table has medians, in milliseconds a step, of repeats in turns.
+of the input and gradient of the weights are timed alone and as steps of a `lax.scan`, compiled as
+training is; the table has medians, in milliseconds a step, of repeats in turns.
 """
 
 import dataclasses
@@ -34,7 +34,9 @@ import numpy as np
 import tyro
 from jax import lax
 
+from jaxgen.commands.launch import keep_memory
 from jaxgen.nn import conv, modulated
+from jaxgen.train import devices
 
 Section = Literal["transposed", "volumes", "modulated", "weights"]
 Pass = Literal["forward", "input", "weights"]
@@ -115,7 +117,8 @@ def convolve(x, kernel, padding, groups=1):
     )
 
 
-# Transposed convolutions of stride 2: f(x [b, *space, i], kernel [*window, i, o], padding).
+# Transposed convolutions of stride 2: f(x [b, *space, i], kernel [*window, i, o], padding); ours
+# keeps its kernels flipped, as [*window, o, i], and is given them so.
 
 
 def zero_inserted(x, kernel, padding):
@@ -127,6 +130,13 @@ def zero_inserted(x, kernel, padding):
 
 def ours(x, kernel, padding):
     return conv.conv_transpose(x, kernel, 2, padding)
+
+
+def turned(section, form, kernel):
+    """A kernel as the form keeps it, or back."""
+    if section in ("transposed", "volumes") and form == "strided":
+        return lax.rev(kernel, range(kernel.ndim - 2)).swapaxes(-1, -2)
+    return kernel
 
 
 def sub_pixel(x, kernel, padding):
@@ -268,7 +278,8 @@ def check(section: Section, layer: Layer, dtype, tolerance):
         if form in OTHER:
             continue
         for name, f in functions(section, form, layer).items():
-            y = np.asarray(jax.jit(f)(x, kernel, g), np.float32)
+            y = jax.jit(f)(x, turned(section, form, kernel), g)
+            y = np.asarray(turned(section, form, y) if name == "weights" else y, np.float32)
             want = wanted.setdefault(name, y)
             error = np.abs(y - want).max() / np.abs(want).max()
             assert error < tolerance, (str(layer), form, name, error)
@@ -312,12 +323,13 @@ def _seconds(run, calls):
 def measure(section: Section, layer: Layer, dtype, skip, *schedule) -> list[dict]:
     """A row a form: {"form", "layer", "loop <pass>", "alone <pass>"}."""
     alone, many = arguments(section, layer, dtype), arguments(section, layer, dtype, (STEPS,))
-    programs = {}
+    programs, options = {}, devices.compiler_options(devices.make_mesh())
     for form in FORMS[section]:
         if form in skip:
             continue
         for name, f in functions(section, form, layer).items():
             x, kernel, g = alone
+            kernel = turned(section, form, kernel)
             if form in OTHER:  # twice the side, whatever the kernel
                 twice = lambda y, like: jnp.resize(y, like)
                 shape = (layer.batch, *(2 * layer.side,) * (x.ndim - 2), layer.o)
@@ -328,7 +340,7 @@ def measure(section: Section, layer: Layer, dtype, skip, *schedule) -> list[dict
                 ("loop", looped(f), (many[0], kernel, gs), STEPS),
                 ("alone", f, (x, kernel, g), 1),
             ):
-                compiled = jax.jit(run).lower(*args).compile()
+                compiled = jax.jit(run, compiler_options=options).lower(*args).compile()
                 programs[form, f"{where} {name}"] = functools.partial(compiled, *args), steps
     rows = {form: {"layer": str(layer), "form": form} for form, _ in programs}
     for (form, column), value in milliseconds(programs, *schedule).items():
@@ -371,6 +383,7 @@ def main(
         out: the Markdown table; the JSON lies beside it. By default
             experiments/benchmarks/results/convolutions-PLATFORM.md.
     """
+    keep_memory()
     platform = jax.default_backend()
     out = out or Path(__file__).parent / f"results/convolutions-{platform}.md"
     device = jax.devices()[0].device_kind

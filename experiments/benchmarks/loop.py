@@ -2,7 +2,8 @@
 
 The bare program is the compiled round called again and again on one batch that lies on the devices.
 The loop is `fit` with its run folder: data loaded, metrics checked and logged, checkpoints and
-pictures made at the experiment's own intervals.  Both play the same system on synthetic images, in
+pictures made at the experiment's own intervals, the first of which (with what it compiles) is
+before the clock starts.  Both play the same system on synthetic images, in
 turns, in one process; printed are the medians of their rounds per second and of the ratio, and the
 process's peak memory.
 
@@ -16,6 +17,7 @@ import dataclasses
 import importlib
 import itertools
 import json
+import math
 import os
 import resource
 import shlex
@@ -105,7 +107,8 @@ def loop(system, data, args, rounds, first):
     from jaxgen.train.fit import fit
     from jaxgen.train.run import Run
 
-    warm = -(-first // args.log_every) * args.log_every + args.log_every
+    unit = math.lcm(args.log_every, args.show_every, args.save_every)
+    warm = -(-first // unit) * unit + args.log_every
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder), {}, {}) as run:
         options = {k: getattr(args, k) for k in ("log_every", "show_every", "save_every")}
         options["rounds_per_call"] = args.rounds_per_call
@@ -160,7 +163,9 @@ def main(
         flags: of the experiment, such as --flags="--width 32".
     """
     from jaxgen.commands.arguments import parse
+    from jaxgen.commands.launch import keep_memory
 
+    keep_memory()
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")
     args = parse(module.Args, f"jaxgen.experiments.{experiment}", shlex.split(flags))
     args = dataclasses.replace(args, **({"critic_boost": 5} if experiment == "wgan" else {}))

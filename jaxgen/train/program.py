@@ -1,5 +1,8 @@
 """The one program that every system shares: rounds of turns, jitted over `jax.shard_map`.
 
+On one device the mapping would be the identity, but one whose exchanges XLA cannot see through: it
+is left out there, and what two turns have in common (DCGAN's fakes) is computed once.
+
 States are donated.  The mean over devices is taken inside the differentiated function, so that
 gradients are never averaged again; they are summed over devices once a minibatch, however often a
 loss calls its networks.

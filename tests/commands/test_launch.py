@@ -1,6 +1,8 @@
 """From words to arguments, from errors to exit codes, and how soon help answers."""
 
 import dataclasses
+import os
+import platform
 import subprocess
 import sys
 import time
@@ -152,3 +154,29 @@ def test_help_answers_within_three_seconds(module):
     start = time.monotonic()
     subprocess.run([sys.executable, "-m", module, "--help"], check=True, capture_output=True)
     assert time.monotonic() - start < 3
+
+
+KEEPS = """
+import ctypes, resource
+from jaxgen.commands.launch import keep_memory
+keep_memory()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
+
+def fetched():
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    block = libc.malloc(1 << 28)
+    ctypes.memset(block, 1, 1 << 28)
+    libc.free(block)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+print(fetched() > 100 * fetched())
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only glibc can be told to")
+def test_freed_memory_is_used_again_on_a_cpu():
+    environment = {**os.environ, "JAX_PLATFORMS": "cpu"}
+    command = [sys.executable, "-c", KEEPS]
+    made = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert made.stdout == "True\n", made.stderr
