@@ -41,8 +41,8 @@ gradients with respect to their inputs, to a tenth of the norm, as they jump whe
   once where two turns use them; channels last where its gradients are right so. GPU:
   `cudnn.benchmark`; float32 has TF32 matrix products and convolutions, JAX's default there;
   bfloat16 by autocast. CPU: float32, a thread a core, and both halves in a process that keeps what
-  it frees (`keep_memory`), which makes PyTorch faster, too. `compiled` is torch.compile of the networks
-  in its default mode; what is differentiated twice stays eager.
+  it frees (`keep_memory`), which makes PyTorch faster, too. `compiled` is torch.compile of the
+  networks in its default mode; what is differentiated twice stays eager.
 - Memory: on a GPU the most that each one's allocator held. On a CPU how much a process grows that
   plays this half only, compilation included.
 - Floor: the larger of FLOPs / measured FLOP/s (a large matrix product) and bytes / measured bytes/s

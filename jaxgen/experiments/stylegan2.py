@@ -23,7 +23,7 @@ class Args(Arguments):
     data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "emoji"
     size: int = 64
     """Side of the images in pixels: 8, 16, 32, ...; others are resized."""
-    rounds: int = 8000
+    rounds: int = 12000
     batch_size: int = 16
     base: int = 512
     """A level of r pixels has base / r channels; 32768 in the paper, 16384 in its configuration
@@ -51,9 +51,8 @@ class Args(Arguments):
     https://arxiv.org/abs/2006.10738."""
     ada_target: float = 0.6
     """The mean sign of the discriminator's logits of real images that ADA holds."""
-    ada_images: int = 200_000
-    """In how many images ADA's probability can go from 0 to 1; 500,000 in the
-    paper."""
+    ada_images: int = 500_000
+    """In how many images ADA's probability can go from 0 to 1."""
     ema_images: int = 5000
     """The half-life of the generator's averaged weights."""
     ema_ramp_up: float = 0.05

@@ -21,7 +21,7 @@ class Args(Arguments):
     rounds: int = 12000
     batch_size: int = 100
     rounds_per_call: int = 20
-    show_every: int = 2000
+    show_every: int = 4000
     save_every: int = 4000
     latent: int = 20
     """Numbers in z; with 2 there is a picture of the whole plane."""
