@@ -23,7 +23,7 @@ class Args(Arguments):
     data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "emoji"
     size: int = 64
     """Side of the images in pixels: 8, 16, 32, ...; others are resized."""
-    rounds: int = 12000
+    rounds: int = 10000
     batch_size: int = 16
     base: int = 512
     """A level of r pixels has base / r channels; 32768 in the paper, 16384 in its configuration
