@@ -70,6 +70,8 @@ class Args:
     """Pairs of timings."""
     rounds_per_call: int = 1
     """Rounds that one program of ours plays."""
+    batch_size: int = 0
+    """By default each workload's own; StyleGAN2's 16 and 32 are too many for a CPU."""
     channels_last: bool = True
     """PyTorch's layout of images, unless the check fails with it and passes without."""
     memory: bool = True
@@ -92,7 +94,8 @@ class Task:
         from experiments.benchmarks.torch_nets import WORKLOADS
 
         sizes = WORKLOADS[self.name]
-        return sizes.tiny() if self.args.tiny else sizes.full()
+        given = {"batch_size": self.args.batch_size} if self.args.batch_size else {}
+        return (sizes.tiny if self.args.tiny else sizes.full)(**given)
 
     def machine(self):
         """How torch runs."""
@@ -252,9 +255,9 @@ def hardware() -> str:
 
 
 def table(lines: Sequence[dict[str, Any]]) -> str:
-    """Markdown of the latest row of each workload, precision and machine."""
-    latest = {(x["hardware"], x["workload"], x["precision"]): x for x in lines}
-    rows = sorted(latest.values(), key=lambda x: (x["hardware"], x["workload"], x["precision"]))
+    """Markdown of the latest row of each machine, workload, batch and precision."""
+    place = lambda x: tuple(x[k] for k in ("hardware", "workload", "batch", "precision"))
+    rows = sorted({place(x): x for x in lines}.values(), key=place)
     columns = {
         "workload": lambda x: x["workload"],
         "batch": lambda x: str(x["batch"]),

@@ -97,31 +97,40 @@ def _few(geometry, images, channels):
     return 4 * len(images) * math.prod(geometry.small) <= channels
 
 
+def _colours(geometry, channels):
+    """Whether images of so few channels are written or read with stride 1."""
+    return geometry.stride == 1 and channels <= 4
+
+
 def _s(geometry, big, kernel):
-    default = _s_by_convolution
-    cpu = _s_by_product if _few(geometry, big, kernel.shape[-1]) else default
+    default = cpu = _s_by_convolution
+    if _few(geometry, big, kernel.shape[-1]):
+        cpu = _s_by_product
+    elif _colours(geometry, kernel.shape[-1]):
+        cpu = _s_to_colours
     return _in_form(geometry, big, kernel, default=default, cpu=cpu)
 
 
 def _t(geometry, small, kernel):
     if geometry.stride > 1 and len(geometry.window) == 3:
         return _t_by_blocks(geometry, small, kernel)
-    default = _t_by_convolution
-    whole = geometry.stride > 1 and not any(k % geometry.stride for k in geometry.window)
-    return _in_form(
-        geometry, small, kernel, default=default, cpu=_t_by_product if whole else default
-    )
+    default = cpu = _t_by_convolution
+    if geometry.stride > 1 and not any(k % geometry.stride for k in geometry.window):
+        cpu = _t_by_product
+    elif _colours(geometry, kernel.shape[-2]):
+        cpu = _t_to_colours
+    return _in_form(geometry, small, kernel, default=default, cpu=cpu)
 
 
 def _f(geometry, big, small):
     if geometry.stride > 1 and len(geometry.window) == 3:
         return _f_by_blocks(geometry, big, small)
-    cpu = _f_alone
+    default = cpu = _f_by_convolution
     if _few(geometry, big, small.shape[-1]):
         cpu = _f_by_product
-    elif geometry.stride == 1 and small.shape[-1] < 8 < big.shape[-1]:
-        cpu = _mirror
-    return _in_form(geometry, big, small, default=_f_by_convolution, cpu=cpu)
+    elif _colours(geometry, small.shape[-1]):
+        cpu = _f_of_colours
+    return _in_form(geometry, big, small, default=default, cpu=functools.partial(_alone, cpu))
 
 
 def _s_by_convolution(geometry, big, kernel):
@@ -135,21 +144,13 @@ def _t_by_convolution(geometry, small, kernel):
     return _convolve(small, flipped, pads, image_step=geometry.stride)
 
 
-def _mirror(geometry, big, small):
-    """F of stride 1 from the other side: what pixel j + t - low of the big image is to pixel j,
-    pixel q - t + low of the small one is to pixel q."""
-    sides = [k - 1 - low for k, low in zip(geometry.window, geometry.low, strict=True)]
-    other = geometry._replace(low=tuple(sides), big=geometry.small, small=geometry.big)
-    return lax.rev(_f_by_convolution(other, small, big), range(len(sides))).swapaxes(-1, -2)
-
-
-def _f_alone(geometry, big, small):
+def _alone(form, geometry, big, small):
     # XLA would fuse what leads to the images with their transposition, and compute it in that
     # order: batch normalisation in DCGAN, at 32 px, takes 80 ms instead of 10. It does not fuse
     # across a branch (barriers are gone before it fuses). This one is taken unless all is lost.
     probe = small[(0,) * small.ndim]
     shape = (*geometry.window, big.shape[-1], small.shape[-1])
-    f = functools.partial(_f_by_convolution, geometry)
+    f = functools.partial(form, geometry)
     return lax.cond(~jnp.isnan(probe), f, lambda *_: jnp.broadcast_to(probe, shape), big, small)
 
 
@@ -226,6 +227,46 @@ def _t_by_product(geometry, small, kernel):
         pads += [(0, 0, 0)] * (n + 1)
         cells = cells + lax.pad(part, jnp.zeros((), y.dtype), pads)
     return _from_cells(geometry, cells.reshape(*cells.shape[: n + 1], -1))
+
+
+# Stride 1, where one side has a few channels: as one matrix product, too, but with a row for each
+# tap of each of these channels, which is a whole image. T adds up such rows, F reads them.
+
+
+def _s_to_colours(geometry, big, kernel):
+    """T from the other side: what pixel j + t - low of the big image is to pixel j, pixel
+    q - t + low of the small one is to pixel q."""
+    low = tuple(k - 1 - low for k, low in zip(geometry.window, geometry.low, strict=True))
+    other = geometry._replace(low=low, big=geometry.small, small=geometry.big)
+    flipped = lax.rev(kernel, range(len(low))).swapaxes(-1, -2)
+    return _t_to_colours(other, big, flipped)
+
+
+def _t_to_colours(geometry, small, kernel):
+    c = kernel.shape[-2]
+    rows = jnp.einsum("td,...d->t...", kernel.reshape(-1, kernel.shape[-1]), small)
+    taps = enumerate(_writings(geometry))
+    y = sum(lax.pad(rows[i * c : (i + 1) * c], jnp.zeros((), rows.dtype), p) for i, p in taps)
+    return jnp.moveaxis(y, 0, -1)
+
+
+def _f_of_colours(geometry, big, small):
+    colours = jnp.moveaxis(small, -1, 0)
+    rows = [lax.pad(colours, jnp.zeros((), small.dtype), p) for p in _writings(geometry)]
+    rows = jnp.concatenate(rows).reshape(-1, big[..., 0].size)
+    kernel = rows @ big.reshape(-1, big.shape[-1])
+    return kernel.reshape(*geometry.window, *small.shape[-1:], -1).swapaxes(-1, -2)
+
+
+def _writings(geometry):
+    """How to pad [d, b, *small] to [d, b, *big], by tap."""
+    sides = [
+        [(t - low, m - n - t + low, 0) for t in range(k)]
+        for k, low, m, n in zip(
+            geometry.window, geometry.low, geometry.big, geometry.small, strict=True
+        )
+    ]
+    return [[(0, 0, 0)] * 2 + list(tap) for tap in itertools.product(*sides)]
 
 
 # T and F without zero-insertion. With q = j * stride + t the padded big pixel that small pixel j

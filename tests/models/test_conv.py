@@ -103,13 +103,19 @@ def test_few_pixels_to_the_second_derivative(ours, jaxs, k, stride, padding):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), want, got)
 
 
-@pytest.mark.parametrize(("k", "padding"), [(3, "SAME"), (4, 1), (5, 0)])
-def test_few_channels_out_to_the_second_derivative(k, padding):
+@pytest.mark.parametrize(("ours", "jaxs"), [(conv, jax_conv), (conv_transpose, jax_conv_transpose)])
+@pytest.mark.parametrize("ends", [(9, 3), (3, 9)])
+@pytest.mark.parametrize(
+    ("side", "k", "padding"),
+    [((7, 6), 3, "SAME"), ((7, 6), 4, 1), ((7, 6), 5, 0), ((4, 5), 1, 0), ((3, 5, 4), 3, 1)],
+)
+def test_colours_to_the_second_derivative(ours, jaxs, ends, side, k, padding):
     keys = jax.random.split(jax.random.key(0))
-    x = jax.random.normal(keys[0], (2, 7, 6, 9))
-    kernel = 0.1 * jax.random.normal(keys[1], (k, k, 9, 3))
-    want = slope_loss(lambda x, kernel: jax_conv(x, kernel, 1, padding))(x, kernel)
-    got = slope_loss(lambda x, kernel: conv(x, kernel, 1, padding))(x, kernel)
+    x = jax.random.normal(keys[0], (2, *side, ends[0]))
+    lie = ends if ours is conv else ends[::-1]
+    kernel = 0.1 * jax.random.normal(keys[1], (*(k,) * len(side), *lie))
+    want = slope_loss(lambda x, kernel: jaxs(x, kernel, 1, padding))(x, kernel)
+    got = slope_loss(lambda x, kernel: ours(x, kernel, 1, padding))(x, kernel)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), want, got)
 
 
