@@ -112,10 +112,10 @@ def _s(geometry, big, kernel):
 
 
 def _t(geometry, small, kernel):
-    if geometry.stride > 1 and len(geometry.window) == 3:
-        return _t_by_blocks(geometry, small, kernel)
     default = cpu = _t_by_convolution
-    if geometry.stride > 1 and not any(k % geometry.stride for k in geometry.window):
+    if geometry.stride > 1 and len(geometry.window) == 3:
+        default = cpu = _t_by_product
+    elif geometry.stride > 1 and not any(k % geometry.stride for k in geometry.window):
         cpu = _t_by_product
     elif _colours(geometry, kernel.shape[-2]):
         cpu = _t_to_colours
@@ -214,19 +214,24 @@ def _taps(geometry, big):
 
 
 def _t_by_product(geometry, small, kernel):
-    """Where the window is whole steps: tap t = stride * u + a of pixel j writes to a of cell j + u
-    (see below)."""
+    """Tap t = stride * u + a of pixel j writes to stride * (j + u) + a - low. The window is filled
+    up to whole steps."""
     n, stride, c = len(geometry.window), geometry.stride, kernel.shape[-2]
+    blocks = [-(-k // stride) for k in geometry.window]
+    rest = [(0, m * stride - k) for m, k in zip(blocks, geometry.window, strict=True)]
+    kernel = jnp.pad(kernel, [*rest, (0, 0), (0, 0)])
     y = jnp.einsum("...d,td->...t", small, kernel.reshape(-1, kernel.shape[-1]))
-    blocks = [k // stride for k in geometry.window]
     y = y.reshape(*small.shape[:-1], *(side for m in blocks for side in (m, stride)), c)
-    cells: Any = 0
+    order = (0, *(axis for i in range(n) for axis in (1 + i, 1 + n + i)), 2 * n + 1)
+    big: Any = 0
     for u in itertools.product(*map(range, blocks)):
         part = y[(slice(None),) * (n + 1) + tuple(x for i in u for x in (i, slice(None)))]
-        pads = [(0, 0, 0), *((i, m - 1 - i, 0) for i, m in zip(u, blocks, strict=True))]
-        pads += [(0, 0, 0)] * (n + 1)
-        cells = cells + lax.pad(part, jnp.zeros((), y.dtype), pads)
-    return _from_cells(geometry, cells.reshape(*cells.shape[: n + 1], -1))
+        part = part.transpose(order).reshape(len(y), *(k * stride for k in geometry.small), c)
+        starts = [i * stride - low for i, low in zip(u, geometry.low, strict=True)]
+        sides = zip(starts, geometry.small, geometry.big, strict=True)
+        pads = [(start, m - k * stride - start, 0) for start, k, m in sides]
+        big = big + lax.pad(part, jnp.zeros((), y.dtype), [(0, 0, 0), *pads, (0, 0, 0)])
+    return big
 
 
 # Stride 1, where one side has a few channels: as one matrix product, too, but with a row for each
@@ -269,24 +274,9 @@ def _writings(geometry):
     return [[(0, 0, 0)] * 2 + list(tap) for tap in itertools.product(*sides)]
 
 
-# T and F without zero-insertion. With q = j * stride + t the padded big pixel that small pixel j
-# reads through tap t, write q = stride * r + a and t = stride * u + a: then r = j + u, and for each
-# block u of the kernel one matrix product joins small pixels j with cells r of stride^n pixels.
-
-
-def _t_by_blocks(geometry, small, kernel):
-    kernel, blocks = _to_blocks(geometry, kernel)
-    rim = lax.pad(
-        small,
-        jnp.zeros((), small.dtype),
-        [(0, 0, 0), *((m - 1, m - 1, 0) for m in blocks), (0, 0, 0)],
-    )
-    cells = [n + m - 1 for n, m in zip(geometry.small, blocks, strict=True)]
-    y = sum(
-        _shifted(rim, [m - 1 - i for i, m in zip(u, blocks, strict=True)], cells) @ kernel[u].T
-        for u in itertools.product(*map(range, blocks))
-    )
-    return _from_cells(geometry, y)
+# F in three dimensions. With q = j * stride + t the padded big pixel that small pixel j reads
+# through tap t, write q = stride * r + a and t = stride * u + a: then r = j + u, and for each block
+# u of the kernel one matrix product joins small pixels j with cells r of stride^n pixels.
 
 
 def _f_by_blocks(geometry, big, small):
@@ -310,17 +300,6 @@ def _shifted(x, start, size):
     return x[(slice(None), *(slice(i, i + n) for i, n in zip(start, size, strict=True)))]
 
 
-def _to_blocks(geometry, kernel):
-    """[*window, c, d] -> [*u, (*a, c), d] and the number of blocks u by axis."""
-    n, stride = len(geometry.window), geometry.stride
-    blocks = [-(-k // stride) for k in geometry.window]
-    rest = [(0, m * stride - k) for m, k in zip(blocks, geometry.window, strict=True)]
-    kernel = jnp.pad(kernel, [*rest, (0, 0), (0, 0)])
-    kernel = kernel.reshape(*(side for m in blocks for side in (m, stride)), *kernel.shape[-2:])
-    kernel = kernel.transpose(*range(0, 2 * n, 2), *range(1, 2 * n, 2), 2 * n, 2 * n + 1)
-    return kernel.reshape(*blocks, -1, kernel.shape[-1]), blocks
-
-
 def _to_cells(geometry, big, blocks):
     """[b, *big, c] -> [b, *r, (*a, c)]: space to depth, after padding to whole cells."""
     n, stride = len(blocks), geometry.stride
@@ -331,15 +310,3 @@ def _to_cells(geometry, big, blocks):
     big = big.reshape(len(big), *(side for r in cells for side in (r, stride)), big.shape[-1])
     big = big.transpose(0, *range(1, 2 * n, 2), *range(2, 2 * n + 1, 2), 2 * n + 1)
     return big.reshape(len(big), *cells, -1)
-
-
-def _from_cells(geometry, y):
-    """[b, *r, (*a, c)] -> [b, *big, c], the inverse of `_to_cells`."""
-    n, stride = len(geometry.window), geometry.stride
-    cells = y.shape[1:-1]
-    y = y.reshape(len(y), *cells, *(stride,) * n, y.shape[-1] // stride**n)
-    y = y.transpose(0, *(axis for i in range(n) for axis in (1 + i, 1 + n + i)), 2 * n + 1)
-    y = y.reshape(len(y), *(r * stride for r in cells), y.shape[-1])
-    sides = zip(geometry.low, cells, geometry.big, strict=True)
-    crops = [(0, 0, 0), *((-low, m + low - r * stride, 0) for low, r, m in sides), (0, 0, 0)]
-    return lax.pad(y, jnp.zeros((), y.dtype), crops)
