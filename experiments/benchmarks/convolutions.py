@@ -1,6 +1,6 @@
 """Forms of convolutions timed: `python experiments/benchmarks/convolutions.py [--help]`.
 
-Four questions, each with the layers of papers and of quick recipes:
+Five questions, each with the layers of papers and of quick recipes:
 
   transposed  zero-inserted (`lax.conv_transpose`, gradients by JAX's rules), `jaxgen.nn.strided`,
               sub-pixel (one convolution a phase, all phases at once), and nearest resize followed
@@ -9,6 +9,7 @@ Four questions, each with the layers of papers and of quick recipes:
   modulated   StyleGAN2's, a group an example, and with scaled images (`jaxgen.nn.modulated`)
   weights     the weight gradient of a convolution of stride 1: XLA's, `jaxgen.nn.strided`'s, and as
               matrix products, one a tap, one of patches, one of patches of the narrower side
+  colours     convolutions of stride 1 to and from RGB: XLA's and `jaxgen.nn.strided`
 
 Forms that claim to be one function are checked to be so, gradients included. Then forward, gradient
 of the input and gradient of the weights are timed alone and as steps of a `lax.scan`, compiled as
@@ -38,7 +39,7 @@ from jaxgen.commands.launch import keep_memory
 from jaxgen.nn import conv, modulated
 from jaxgen.train import devices
 
-Section = Literal["transposed", "volumes", "modulated", "weights"]
+Section = Literal["transposed", "volumes", "modulated", "weights", "colours"]
 Pass = Literal["forward", "input", "weights"]
 STEPS = 4  # of the scan
 
@@ -91,15 +92,21 @@ LAYERS: dict[Section, list[Layer]] = {
         Layer("quick", 8, 64, 16, 16, 3),
         Layer("quick", 8, 64, 32, 32, 3),
         Layer("quick", 32, 16, 64, 64, 3),
-        Layer("quick, to RGB", 8, 64, 16, 3, 3),
-        Layer("quick, from RGB", 8, 64, 3, 16, 3),
-        Layer("CycleGAN quick, to RGB", 1, 48, 16, 3, 7),
-        Layer("SRGAN quick, to RGB", 8, 64, 32, 3, 9),
         Layer("SRGAN", 16, 24, 64, 64, 3),
         Layer("CycleGAN-256", 1, 64, 256, 256, 3),
         Layer("StyleGAN2-64", 8, 16, 256, 256, 3),
         Layer("StyleGAN2-64", 8, 64, 64, 64, 3),
         Layer("StyleGAN2-256", 2, 256, 32, 32, 3),
+    ],
+    "colours": [
+        Layer("quick, to RGB", 8, 64, 16, 3, 3),
+        Layer("quick, from RGB", 8, 64, 3, 16, 3),
+        Layer("CycleGAN quick, to RGB", 1, 48, 16, 3, 7),
+        Layer("SRGAN, to RGB", 16, 96, 64, 3, 9),
+        Layer("CycleGAN-256, to RGB", 1, 256, 64, 3, 7),
+        Layer("CycleGAN-256, from RGB", 1, 256, 3, 64, 7),
+        Layer("WGAN-GP, from RGB", 64, 32, 3, 128, 3),
+        Layer("StyleGAN2-64, to RGB", 8, 64, 512, 3, 1),
     ],
 }
 
@@ -235,6 +242,10 @@ FORMS: dict[Section, dict[str, Callable]] = {
         "by patches": by_patches,
         "narrow patches": by_narrow_patches,
     },
+    "colours": {
+        "XLA": convolve,
+        "strided": lambda x, kernel, padding: conv.conv(x, kernel, 1, padding),
+    },
 }
 FORMS["volumes"] = FORMS["transposed"]
 OTHER = {"resize + 3x3"}  # claims to be no other's function
@@ -249,7 +260,8 @@ def functions(section: Section, form: str, layer: Layer) -> dict[Pass, Callable]
         style = jnp.linspace(0.5, 1.5, layer.batch * layer.i).reshape(layer.batch, layer.i)
         y = lambda x, kernel: f(x, kernel, style)
     else:
-        y = lambda x, kernel: f(x, kernel, layer.padding)
+        padding = layer.window // 2 if section == "colours" else layer.padding
+        y = lambda x, kernel: f(x, kernel, padding)
     return {
         "forward": lambda x, kernel, g: y(x, kernel),
         "input": lambda x, kernel, g: jax.vjp(lambda x: y(x, kernel), x)[1](g)[0],
@@ -296,19 +308,13 @@ def looped(f):
     return lambda x, kernel, g: lax.scan(step, kernel, (x, g))[0]
 
 
-def milliseconds(programs: dict, repeats: int, least: float, patience: float) -> dict:
-    """Medians of `repeats` in turns, each of as many calls as take `least` seconds; of a program
-    that takes longer than `patience` seconds the second call alone."""
-    calls, times = {}, {}
-    for key, (run, steps) in programs.items():
-        jax.block_until_ready(run())
-        seconds = _seconds(run, 1)
-        calls[key] = math.ceil(least / seconds) if seconds < patience else 0
-        times[key] = [] if calls[key] else [seconds / steps]
+def milliseconds(programs: dict, repeats: int, least: float) -> dict:
+    """Medians of `repeats` in turns, each of as many calls as take `least` seconds."""
+    calls = {key: math.ceil(least / _seconds(run, 1)) for key, (run, _) in programs.items()}
+    times = {key: [] for key in programs}
     for _ in range(repeats):
         for key, (run, steps) in programs.items():
-            if calls[key]:
-                times[key].append(_seconds(run, calls[key]) / steps)
+            times[key].append(_seconds(run, calls[key]) / steps)
     return {key: 1e3 * statistics.median(values) for key, values in times.items()}
 
 
@@ -320,10 +326,10 @@ def _seconds(run, calls):
     return (time.perf_counter() - start) / calls
 
 
-def measure(section: Section, layer: Layer, dtype, skip, *schedule) -> list[dict]:
+def measure(section: Section, layer: Layer, dtype, skip, patience, *schedule) -> list[dict]:
     """A row a form: {"form", "layer", "loop <pass>", "alone <pass>"}."""
     alone, many = arguments(section, layer, dtype), arguments(section, layer, dtype, (STEPS,))
-    programs, options = {}, devices.compiler_options(devices.make_mesh())
+    programs, slow, options = {}, {}, devices.compiler_options(devices.make_mesh())
     for form in FORMS[section]:
         if form in skip:
             continue
@@ -337,24 +343,33 @@ def measure(section: Section, layer: Layer, dtype, skip, *schedule) -> list[dict
             else:
                 gs = many[2]
             for where, run, args, steps in (
-                ("loop", looped(f), (many[0], kernel, gs), STEPS),
                 ("alone", f, (x, kernel, g), 1),
+                ("loop", looped(f), (many[0], kernel, gs), STEPS),
             ):
                 compiled = jax.jit(run, compiler_options=options).lower(*args).compile()
-                programs[form, f"{where} {name}"] = functools.partial(compiled, *args), steps
-    rows = {form: {"layer": str(layer), "form": form} for form, _ in programs}
-    for (form, column), value in milliseconds(programs, *schedule).items():
+                run = functools.partial(compiled, *args)
+                if where == "alone":
+                    jax.block_until_ready(run())
+                    if (seconds := _seconds(run, 1)) > patience:
+                        slow[form, f"alone {name}"] = 1e3 * seconds
+                        break
+                programs[form, f"{where} {name}"] = run, steps
+    rows = {form: {"layer": str(layer), "form": form} for form in FORMS[section]}
+    for (form, column), value in {**milliseconds(programs, *schedule), **slow}.items():
         rows[form][column] = float(f"{value:.3g}")
-    return list(rows.values())
+    return [row for form, row in rows.items() if form not in skip]
 
 
 def table(rows: list[dict]) -> str:
     """Markdown; a layer's name stands in its first row."""
-    columns = list(rows[0])
-    lines = [columns, ["---"] * 2 + ["---:"] * (len(columns) - 2)]
+    passes = [
+        name for name in ("forward", "input", "weights") if any(f"alone {name}" in r for r in rows)
+    ]
+    columns = [f"{where} {name}" for name in passes for where in ("alone", "loop")]
+    lines = [["layer", "form", *columns], ["---"] * 2 + ["---:"] * len(columns)]
     for before, row in zip([{}, *rows[:-1]], rows, strict=True):
         name = "" if before.get("layer") == row["layer"] else row["layer"]
-        lines.append([name, row["form"], *(f"{row[c]:g}" for c in columns[2:])])
+        lines.append([name, row["form"], *(f"{row[c]:g}" if c in row else "" for c in columns)])
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -376,7 +391,7 @@ def main(
         precisions: of images and kernels.
         repeats: of each timing, in turns.
         least: seconds that a timing takes, at least.
-        patience: seconds beyond which a program is called twice and no more.
+        patience: seconds; a form that takes longer is called twice, and not timed in a loop.
         layers: only those whose name holds this, such as quick.
         skip: forms that are not timed.
         check_only: only check that the forms agree.
@@ -388,7 +403,10 @@ def main(
     out = out or Path(__file__).parent / f"results/convolutions-{platform}.md"
     device = jax.devices()[0].device_kind
     machine = f"{device}, {os.cpu_count()} CPU cores, JAX {jax.__version__}"
-    text = [f"# Forms of convolutions\n\n{machine}; milliseconds, medians of {repeats}."]
+    text = [
+        f"# Forms of convolutions\n\n{machine}; milliseconds, medians of {repeats}, but\n"
+        f"only the second call of what takes longer than {patience:g} s, which stands in no loop."
+    ]
     results = {"machine": machine, "repeats": repeats, "rows": []}
     for section, precision in itertools.product(sections, precisions):
         rows = []
@@ -399,7 +417,7 @@ def main(
             check(section, layer, jnp.dtype(precision), tolerance)
             print(f"{section}, {precision}, {layer}: the forms agree", file=sys.stderr)
             if not check_only:
-                schedule = repeats, least, patience
+                schedule = patience, repeats, least
                 rows += measure(section, layer, jnp.dtype(precision), skip, *schedule)
         if rows:
             text.append(f"## {section}, {precision}\n\n{table(rows)}")

@@ -2,20 +2,20 @@
 
 The bare program is the compiled round called again and again on one batch that lies on the devices.
 The loop is `fit` with its run folder: data loaded, metrics checked and logged, checkpoints and
-pictures made at the experiment's own intervals, the first of which (with what it compiles) is
-before the clock starts.  Both play the same system on synthetic images, in
-turns, in one process; printed are the medians of their rounds per second and of the ratio, and the
-process's peak memory.
+pictures made at the experiment's own intervals. Both play the same system on synthetic images in
+one process and in turns, from one line of the log to the next, so that what else a machine does
+meets both alike. A stretch is the rounds after which all intervals begin anew, with a checkpoint;
+printed are the medians of the stretches' rounds per second and ratios, and the process's peak
+memory. The first stretch, with what it compiles, does not count.
 
-With `--folder N` the loop reads N JPEGs of 256 pixels from a folder instead. Printed too are the
-images per second that the pipeline gives alone and those that the bare program takes, the share of
-waiting for data that follows where the two do not slow each other, and the loop's own `data_wait`,
-the share of time in which the devices had nothing to play.
+With `--folder N` the loop, alone, reads N JPEGs of 256 pixels from a folder instead. Printed are
+the images per second that the pipeline gives alone and those that the bare program takes, the share
+of waiting for data that follows where the two do not slow each other, and the loop's own
+`data_wait`, the share of time in which the devices had nothing to play.
 """
 
 import dataclasses
 import importlib
-import itertools
 import json
 import math
 import os
@@ -75,8 +75,8 @@ class _Rows:
         pass
 
 
-def bare(system, data, batch_size, rounds, first, per_call=1):
-    """Rounds per second of the compiled program alone."""
+def bare(system, data, batch_size, per_call=1):
+    """play(rounds) -> seconds of the compiled program alone."""
     import jax
 
     from jaxgen.train import devices, game
@@ -84,40 +84,56 @@ def bare(system, data, batch_size, rounds, first, per_call=1):
     from jaxgen.train.program import compile_rounds
 
     mesh = devices.make_mesh()
-    first = -(-first // per_call) * per_call  # where a call begins
     states = game.place(game.init(system, jax.random.key(0)), mesh)
     batches = data.batches(batch_size, 0, indices=data.on_device)
-    feed = Feed(batches, schedule(system, first, first + per_call, per_call, ()), mesh)
+    # The second call: round 0 may have turns that most rounds have not.
+    feed = Feed(batches, schedule(system, per_call, 2 * per_call, per_call, ()), mesh)
     ((call, arrays, _),) = list(feed)
     program = compile_rounds(system, mesh, call.plan)
     numbers, key = np.arange(call.first, call.last, dtype=np.int32), jax.random.key(0)
     store = data.resident and jax.device_put(data.resident, devices.sharding(mesh))
-    for i in range(rounds // per_call + 5):
-        if i == 5:
-            jax.block_until_ready(states)
-            start = time.perf_counter()
-        states, metrics = program(states, arrays, numbers, key, store)
-        jax.block_until_ready(metrics)  # as a loop that looks at every round must
-    return rounds / (time.perf_counter() - start)
+
+    def play(rounds):
+        nonlocal states
+        start = time.perf_counter()
+        for _ in range(rounds // per_call):
+            states, metrics = program(states, arrays, numbers, key, store)
+            jax.block_until_ready(metrics)  # as a loop that looks at every round must
+        jax.block_until_ready(states)
+        return time.perf_counter() - start
+
+    play(5 * per_call)
+    return play
 
 
-def loop(system, data, args, rounds, first):
-    """Rounds per second of `fit` between its first and its last line of metrics, and the share of
-    that time in which it waited for data."""
+def loop(system, data, args, stretches, play=None):
+    """Arrays [stretches] of the seconds of `fit` and of `play`, which takes its turns; the rounds
+    of a stretch; and the share of its time in which `fit` waited for data."""
+    import jax
+
     from jaxgen.train.fit import fit
     from jaxgen.train.run import Run
 
-    unit = math.lcm(args.log_every, args.show_every, args.save_every)
-    warm = -(-first // unit) * unit + args.log_every
+    intervals = {k: getattr(args, k) for k in ("log_every", "show_every", "save_every")}
+    stretch = math.lcm(*intervals.values())
+    taken, began = np.zeros((2, stretches)), 0.0
+
+    def in_turns(folder, system, data, states, round):
+        nonlocal began
+        jax.block_until_ready(states)
+        seconds = time.perf_counter() - began
+        if (i := (round - 1) // stretch - 1) >= 0:
+            taken[:, i] += seconds, play(args.log_every) if play else 0.0
+        began = time.perf_counter()
+        return {}
+
     with tempfile.TemporaryDirectory() as folder, Run(Path(folder), {}, {}) as run:
-        options = {k: getattr(args, k) for k in ("log_every", "show_every", "save_every")}
-        options["rounds_per_call"] = args.rounds_per_call
-        fit(system, data, warm + rounds, batch_size=args.batch_size, run=run, **options)
+        rounds, every = stretch * (stretches + 1), args.log_every
+        options = intervals | {"evaluate_every": every, "rounds_per_call": args.rounds_per_call}
+        fit(system, data, rounds, batch_size=args.batch_size, run=run, evaluate=in_turns, **options)
         lines = [json.loads(x) for x in (run.folder / "metrics.jsonl").read_text().splitlines()]
-    lines = [line for line in lines if line["round"] >= warm]
-    spans = [b["seconds"] - a["seconds"] for a, b in itertools.pairwise(lines)]
-    waited = sum(line["data_wait"] * span for line, span in zip(lines[1:], spans, strict=True))
-    return (lines[-1]["round"] - lines[0]["round"]) / sum(spans), waited / sum(spans)
+    waits = [line["data_wait"] for line in lines if line["round"] > stretch]
+    return *taken, stretch, statistics.mean(waits)
 
 
 def photographs(folder: Path, n: int, side: int = 256):
@@ -146,8 +162,7 @@ def pipeline(data, batch_size, seconds=5.0):
 
 def main(
     experiment: str = "dcgan",
-    rounds: int = 400,
-    repeats: int = 5,
+    stretches: int = 5,
     resident: bool = True,
     folder: int = 0,
     flags: str = "",
@@ -156,8 +171,7 @@ def main(
 
     Args:
         experiment: whose system and defaults are timed.
-        rounds: timed in each repeat.
-        repeats: of both, in turns.
+        stretches: of rounds, from one checkpoint to the next.
         resident: keep the images on the devices.
         folder: read this many JPEGs from a temporary folder, through the whole pipeline.
         flags: of the experiment, such as --flags="--width 32".
@@ -169,33 +183,35 @@ def main(
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")
     args = parse(module.Args, f"jaxgen.experiments.{experiment}", shlex.split(flags))
     args = dataclasses.replace(args, **({"critic_boost": 5} if experiment == "wgan" else {}))
-    synthetic = Synthetic((args.size, args.size, args.channels), resident)
-    system, per_call = module.system(args, synthetic), args.rounds_per_call
-    with tempfile.TemporaryDirectory() as place:
-        data = synthetic
-        if folder:
-            from jaxgen.data.pipeline import load
+    data = Synthetic((args.size, args.size, args.channels), resident)
+    system = module.system(args, data)
+    play = bare(system, data, args.batch_size, args.rounds_per_call)
+    if folder:
+        from jaxgen.data.pipeline import load
 
+        with tempfile.TemporaryDirectory() as place:
             photographs(Path(place), folder)
             options = {"size": args.size, "channels": args.channels, "resident": "no"}
             data = load(f"folder:{place}", **options)
-        pairs = []
-        for _ in range(repeats):
-            alone = bare(system, synthetic, args.batch_size, rounds, 1, per_call)
-            given = pipeline(data, args.batch_size) if folder else 0.0
-            pairs.append((alone, *loop(system, data, args, rounds, 1), given))
-            print(f"bare {alone:.1f}, loop {pairs[-1][1]:.1f} rounds/s", file=sys.stderr)
-    alone, whole, waited, given = (statistics.median(column) for column in zip(*pairs, strict=True))
-    ratio = statistics.median(row[1] / row[0] for row in pairs)
+            given = pipeline(data, args.batch_size)
+            taken = [play(args.log_every) for _ in range(stretches)]
+            *_, waited = loop(system, data, args, stretches)
+        images = system.minibatches(system.plan(1)) * args.batch_size * args.log_every
+        wanted = images / statistics.median(taken)
+        print(f"{experiment}: {folder} JPEGs of 256 px to {args.size} px, {os.cpu_count()} cores:")
+        print(
+            f"the pipeline alone gives {given:.0f} images/s, the bare program takes {wanted:.0f}:"
+        )
+        print(f"data wait {max(0.0, 1 - given / wanted):.3f} of the time; logged {waited:.3f}")
+        return
+    whole, alone, rounds, _ = loop(system, data, args, stretches, play)
+    for a, b in zip(alone, whole, strict=True):
+        print(f"bare {rounds / a:.1f}, loop {rounds / b:.1f} rounds/s", file=sys.stderr)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-    print(f"{experiment}: bare {alone:.1f}, loop {whole:.1f} rounds/s, ratio {ratio:.3f}", end="")
-    print(f" (medians of {repeats}); peak memory {peak:.2f} GiB")
-    if folder:
-        taken = alone * system.minibatches(system.plan(1)) * args.batch_size
-        share = max(0.0, 1 - given / taken)
-        print(f"{folder} JPEGs of 256 px to {args.size} px, {os.cpu_count()} cores: the pipeline")
-        print(f"alone gives {given:.0f} images/s, the bare program takes {taken:.0f}: data wait")
-        print(f"{share:.3f} of the time; logged by the loop {waited:.3f}")
+    medians = [rounds / statistics.median(x) for x in (alone, whole)]
+    print(f"{experiment}: bare {medians[0]:.1f}, loop {medians[1]:.1f} rounds/s, ", end="")
+    print(f"ratio {statistics.median(alone / whole):.3f}; ", end="")
+    print(f"medians of {stretches} stretches of {rounds} rounds; peak memory {peak:.2f} GiB")
 
 
 if __name__ == "__main__":
