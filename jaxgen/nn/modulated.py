@@ -4,9 +4,10 @@ The paper scales the kernel's input channels by each example's style (Eq. 1) and
 to unit norm (Eq. 3), and so convolves each example with a kernel of its own. Scaling the images
 before and after one shared convolution is the same, and the kernels' gradient one convolution too.
 
-Measured on one CPU core, milliseconds, forward and with all gradients, 3x3 window:
-  64 -> 64 channels, 16 px, batch 8: .8 and 2.7 (grouped, a group an example: 3.3 and 135)
-  32 -> 32 channels, 32 px, batch 16: 1.8 and 7.4 (8.1 and 1000)
+Measured on two CPU cores, milliseconds, forward and the gradient of the kernel, 3x3 window:
+  64 -> 64 channels, 16 px, batch 8: .5 and 1.1 (grouped, a group an example: .9 and 56)
+  256 -> 256 channels, 16 px, batch 8: 7.5 and 15 (10 and 277)
+(table: experiments/benchmarks/results/convolutions-cpu.md)
 """
 
 import jax.numpy as jnp

@@ -7,23 +7,24 @@ derivative of S (gradient penalties), as a convolution over a zero-inserted imag
 has a fast form for. Here every order of reverse mode stays within S, T and F; forward mode (jvp) is
 not supported.
 
-Measured on 2 CPU cores, milliseconds, 4x4 window and stride 2:
-  T 64 -> 32 channels, 8 -> 16 px, batch 32: forward .6, with both gradients 2.5 (lax.conv_transpose
-    31, four phase convolutions 2.4, one phase product 1.9); 256 -> 128, 4 -> 8 px, batch 64: 10
-    (119, 11, 14)
-  gradient penalty through S 32 -> 64, 16 px, batch 32: 4.7 (33 by JAX's rules); 5x5 6.6 (95)
-  DCGAN 32 px, width 32, batch 32, forward and backward: generator 7 (168), penalty of D 8 (121)
-On a CPU F also pays for the big image's channels, copied once a tap, and for a small image of fewer
-channels than a vector register holds; for few channels out and stride 1 it therefore trades their
-places: 3x3, 64 px, batch 8, 16 -> 3 channels take .3 (4.8 otherwise). Sums of matrix products, one
-a tap or of patches, are no faster (experiments/benchmarks/convolutions.py).
-T on a CPU is one matrix product, added up where taps overlap, if the window is whole steps: 128 ->
-64 channels, 16 -> 32 px, batch 128 take 26 (36 as a convolution of the zero-inserted image), 512 ->
-256, 4 -> 8 px 19 (25). Where weights are more than pixels, S and F are one product, too, for what
-takes time is to flip or transpose the kernel: with the layer between 4 px of 512 channels and 2 px
-of 1024, batch 1, S takes 1.0 (2.5), T 1.4 (37) and F 1.0 (2.5).
-In three dimensions XLA's T and F are slow on a CPU in themselves (64 -> 32 channels, 8^3 -> 16^3,
-batch 4: 630 and 55), so there they are sums of one matrix product a block of the kernel (2.8, 9.8).
+On a CPU the form follows from the layer's shape. Measured on 2 cores, milliseconds, 4x4 window and
+stride 2 where nothing else is said (tables: experiments/benchmarks/results/convolutions-cpu.md):
+
+- T is one matrix product if the window is whole steps; the parts are added up where they belong in
+  the image. 128 -> 64 channels, 16 -> 32 px, batch 128, with batch normalisation after it: 32 (38
+  as a convolution of the zero-inserted image). F of this layer takes 17 at batch 64, by JAX's rule
+  800.
+- Where weights are more than pixels S and F are one product, too, for what takes time is to flip or
+  transpose the kernel: with the layer between 4 px of 512 channels and 2 px of 1024, batch 1, S
+  takes 1.0 (2.5 as a convolution), T 1.4 (37) and F 1.0 (2.5).
+- Of stride 1, S and F of a layer to a few colours, and T of a layer from them, are one product of
+  whole images: 7x7, 64 and 3 channels, 256 px, batch 1, S takes 4.8 (27), F 9.1 (29), T 8.4 (30).
+- Else F is a convolution with the batch for channels; 3x3, 64 channels, 24 px, batch 16: 2.1, in a
+  loop (`lax.scan`), too, where XLA's own rule takes 420. Sums of matrix products, one a tap or of
+  patches, take 5.5 there and are nowhere more than a tenth faster.
+- In three dimensions XLA's T and F are slow in themselves: with the layer 64 -> 32 channels, 16^3 ->
+  32^3, batch 2, they take 1330 and 584, one product and a sum of one a block of the kernel 10 and
+  15. These are used on every platform.
 """
 
 import functools
@@ -98,8 +99,9 @@ def _few(geometry, images, channels):
 
 
 def _colours(geometry, channels):
-    """Whether images of so few channels are written or read with stride 1."""
-    return geometry.stride == 1 and channels <= 4
+    """Whether images of so few channels are written with stride 1. (Windows of one pixel are a
+    product as they are.)"""
+    return geometry.stride == 1 and channels <= 4 and math.prod(geometry.window) > 1
 
 
 def _s(geometry, big, kernel):
@@ -128,7 +130,7 @@ def _f(geometry, big, small):
     default = cpu = _f_by_convolution
     if _few(geometry, big, small.shape[-1]):
         cpu = _f_by_product
-    elif _colours(geometry, small.shape[-1]):
+    elif geometry.stride == 1 and small.shape[-1] <= 4:
         cpu = _f_of_colours
     return _in_form(geometry, big, small, default=default, cpu=functools.partial(_alone, cpu))
 
