@@ -22,9 +22,9 @@ stride 2 where nothing else is said (tables: experiments/benchmarks/results/conv
 - Else F is a convolution with the batch for channels; 3x3, 64 channels, 24 px, batch 16: 2.1, in a
   loop (`lax.scan`), too, where XLA's own rule takes 420. Sums of matrix products, one a tap or of
   patches, take 5.5 there and are nowhere more than a tenth faster.
-- In three dimensions XLA's T and F are slow in themselves: with the layer 64 -> 32 channels, 16^3 ->
-  32^3, batch 2, they take 1330 and 584, one product and a sum of one a block of the kernel 10 and
-  15. These are used on every platform.
+- In three dimensions XLA's T and F are slow in themselves: with the layer 64 -> 32 channels, 16^3
+  -> 32^3, batch 2, they take 1330 and 584, one product and a sum of one a block of the kernel 10
+  and 15. These are used on every platform.
 """
 
 import functools
