@@ -17,6 +17,8 @@ class Args(Arguments):
 
     channels: Literal[1, 3, 4] = 1
     rounds: int = 6000
+    rounds_per_call: int = 20
+    save_every: int = 2000
     batch_size: int = 64
     variant: Literal["torch", "paper"] = "torch"
     """torch: 4x4 kernels, Gaussian latents (dcgan.torch). paper: 5x5 kernels, a dense layer,

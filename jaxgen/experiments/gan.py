@@ -18,6 +18,7 @@ class Args(Arguments):
     size: int = 28
     channels: Literal[1, 3, 4] = 1
     rounds: int = 4000
+    rounds_per_call: int = 20
     batch_size: int = 100
     loss: Literal["non-saturating", "minimax"] = "non-saturating"
     """What the generator ascends or descends: log D(G(z)), or log(1 - D(G(z))) as in Eq. 1."""

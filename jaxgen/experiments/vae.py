@@ -21,6 +21,7 @@ class Args(Arguments):
     rounds: int = 12000
     batch_size: int = 100
     rounds_per_call: int = 20
+    log_every: int = 400
     show_every: int = 4000
     save_every: int = 4000
     latent: int = 20
