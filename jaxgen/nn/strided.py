@@ -98,17 +98,19 @@ def _few(geometry, images, channels):
     return 4 * len(images) * math.prod(geometry.small) <= channels
 
 
-def _colours(geometry, channels):
-    """Whether images of so few channels are written with stride 1. (Windows of one pixel are a
-    product as they are.)"""
-    return geometry.stride == 1 and channels <= 4 and math.prod(geometry.window) > 1
+def _colours(geometry, batch, channels):
+    """Whether images of so few channels are written or read with stride 1, and the rows for them
+    (see below) take no more than a quarter of a GiB in float32."""
+    pixels = max(math.prod(geometry.big), math.prod(geometry.small))
+    rows = math.prod(geometry.window) * channels * batch * pixels
+    return geometry.stride == 1 and channels <= 4 and rows <= 2**26
 
 
 def _s(geometry, big, kernel):
     default = cpu = _s_by_convolution
     if _few(geometry, big, kernel.shape[-1]):
         cpu = _s_by_product
-    elif _colours(geometry, kernel.shape[-1]):
+    elif math.prod(geometry.window) > 1 and _colours(geometry, len(big), kernel.shape[-1]):
         cpu = _s_to_colours
     return _in_form(geometry, big, kernel, default=default, cpu=cpu)
 
@@ -119,7 +121,7 @@ def _t(geometry, small, kernel):
         default = cpu = _t_by_product
     elif geometry.stride > 1 and not any(k % geometry.stride for k in geometry.window):
         cpu = _t_by_product
-    elif _colours(geometry, kernel.shape[-2]):
+    elif math.prod(geometry.window) > 1 and _colours(geometry, len(small), kernel.shape[-2]):
         cpu = _t_to_colours
     return _in_form(geometry, small, kernel, default=default, cpu=cpu)
 
@@ -130,7 +132,7 @@ def _f(geometry, big, small):
     default = cpu = _f_by_convolution
     if _few(geometry, big, small.shape[-1]):
         cpu = _f_by_product
-    elif geometry.stride == 1 and small.shape[-1] <= 4:
+    elif _colours(geometry, len(small), small.shape[-1]):
         cpu = _f_of_colours
     return _in_form(geometry, big, small, default=default, cpu=functools.partial(_alone, cpu))
 
