@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from experiments.benchmarks.torch_nets import WORKLOADS, halves  # noqa: E402
 from experiments.benchmarks.torch_nets.weights import Mismatch  # noqa: E402
 from experiments.benchmarks.torch_nets.workload import Machine  # noqa: E402
-from jaxgen.train import draw, game  # noqa: E402
+from jaxgen import draw, game  # noqa: E402
 from tests.quick import quick_to_compile  # noqa: E402, F401
 
 CHANGED = {"pix2pix-256": {"dropout": 0.0, "size": 16}}

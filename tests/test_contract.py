@@ -93,7 +93,7 @@ ROWS = {
         },
     ),
 }
-OFTEN = {"log_every": 1, "show_every": 4, "save_every": 2}
+OFTEN = {"log_every": 1, "sample_every": 4, "save_every": 2}
 
 
 @pytest.fixture

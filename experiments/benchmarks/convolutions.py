@@ -2,14 +2,14 @@
 
 Five questions, each with the layers of papers and of quick recipes:
 
-  transposed  zero-inserted (`lax.conv_transpose`, gradients by JAX's rules), `jaxgen.nn.strided`,
+  transposed  zero-inserted (`lax.conv_transpose`, gradients by JAX's rules), `jaxgen.nn.conv_vjp`,
               sub-pixel (one convolution a phase, all phases at once), and nearest resize followed
               by a 3x3 convolution, which is another function and stands there for comparison
   volumes     the same in three dimensions
   modulated   StyleGAN2's, a group an example, and with scaled images (`jaxgen.nn.modulated`)
-  weights     the weight gradient of a convolution of stride 1: XLA's, `jaxgen.nn.strided`'s, and as
+  weights     the weight gradient of a convolution of stride 1: XLA's, `jaxgen.nn.conv_vjp`'s, and as
               matrix products, one a tap, one of patches, one of patches of the narrower side
-  colours     convolutions of stride 1 to and from RGB: XLA's and `jaxgen.nn.strided`
+  colours     convolutions of stride 1 to and from RGB: XLA's and `jaxgen.nn.conv_vjp`
 
 Forms that claim to be one function are checked to be so, gradients included. Then forward, gradient
 of the input and gradient of the weights are timed alone and as steps of a `lax.scan`, compiled as

@@ -80,14 +80,14 @@ def bare(system, data, batch_size, per_call=1):
     import jax
 
     from jaxgen.train import devices, game
-    from jaxgen.train.feed import Feed, schedule
+    from jaxgen.train.prefetch import Prefetcher, schedule
     from jaxgen.train.program import compile_rounds
 
     mesh = devices.make_mesh()
     states = game.place(game.init(system, jax.random.key(0)), mesh)
     batches = data.batches(batch_size, 0, indices=data.on_device)
     # The second call: round 0 may have turns that most rounds have not.
-    feed = Feed(batches, schedule(system, per_call, 2 * per_call, per_call, ()), mesh)
+    feed = Prefetcher(batches, schedule(system, per_call, 2 * per_call, per_call, ()), mesh)
     ((call, arrays, _),) = list(feed)
     program = compile_rounds(system, mesh, call.plan)
     numbers, key = np.arange(call.first, call.last, dtype=np.int32), jax.random.key(0)
@@ -114,7 +114,7 @@ def loop(system, data, args, stretches, play=None):
     from jaxgen.train.fit import fit
     from jaxgen.train.run import Run
 
-    intervals = {k: getattr(args, k) for k in ("log_every", "show_every", "save_every")}
+    intervals = {k: getattr(args, k) for k in ("log_every", "sample_every", "save_every")}
     stretch = math.lcm(*intervals.values())
     taken, began = np.zeros((2, stretches)), 0.0
 

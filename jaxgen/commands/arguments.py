@@ -41,7 +41,7 @@ class Basic:
     """Rounds that one program plays; more keep a fast device from waiting for the host."""
     log_every: int = 100
     """Rounds between lines of metrics.jsonl."""
-    show_every: int = 1000
+    sample_every: int = 1000
     """Rounds between pictures."""
     save_every: int = 1000
     """Rounds between checkpoints."""
@@ -65,7 +65,7 @@ class Basic:
     @property
     def schedule(self) -> dict[str, Any]:
         """What `fit` takes of these by name."""
-        names = ("batch_size", "seed", "rounds_per_call", "log_every", "show_every", "save_every")
+        names = ("batch_size", "seed", "rounds_per_call", "log_every", "sample_every", "save_every")
         return {name: getattr(self, name) for name in names}
 
 
@@ -156,7 +156,7 @@ class Arguments(Basic):
 # At least 1; a seed is what NumPy and JAX both take.
 COUNTS = (
     *("size", "rounds", "batch_size", "rounds_per_call"),
-    *("log_every", "show_every", "save_every", "keep"),
+    *("log_every", "sample_every", "save_every", "keep"),
     *("width", "units", "steps", "critic_steps", "critic_boost"),
     *("latent", "layers", "importance_samples"),
     *("pretrain_rounds", "blocks", "discriminator_width"),

@@ -356,7 +356,7 @@ def _data(trained: "Trained", reference: str | None, split: str) -> "Data":
 def _folders(images, reference, split, size, samples) -> tuple["Data", "Data"]:
     """The made and the real images, of one size."""
     from jaxgen.data.pipeline import load
-    from jaxgen.data.sources import open_source
+    from jaxgen.data.specs import open_source
 
     if reference is None:
         raise UserError("--images needs --reference: a folder of real images, or a --data SPEC")
@@ -381,7 +381,7 @@ def _folders(images, reference, split, size, samples) -> tuple["Data", "Data"]:
 
 def _spec(reference: str) -> str:
     """A folder's path as a SPEC; a SPEC as it is."""
-    from jaxgen.data.sources import SHIPPED
+    from jaxgen.data.specs import SHIPPED
 
     if reference in SHIPPED or ":" in reference:
         return reference

@@ -273,10 +273,11 @@ def describe(
     import jax
     import numpy as np
 
+    from jaxgen import parallel
     from jaxgen.train import devices
     from jaxgen.train.game import to_float
 
-    where = devices.sharding(devices.make_mesh(jax.local_devices()), devices.AXIS)
+    where = devices.sharding(devices.make_mesh(jax.local_devices()), parallel.AXIS)
     size = -(-batch // where.mesh.devices.size) * where.mesh.devices.size
     parts: dict[str, list] = {name: [] for name in sorted(wanted)}
     for chunk in images:
@@ -300,7 +301,7 @@ def _described(data, count, network, wanted, batch) -> dict[str, "np.ndarray"]:
     """`describe` of `count` of the data's images; features are kept in the cache."""
     import numpy as np
 
-    from jaxgen.data.sources import digest
+    from jaxgen.data.source import digest
     from jaxgen.files import cache_folder, replacing
 
     found = {}

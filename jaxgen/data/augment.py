@@ -7,7 +7,7 @@ alike, so that the a and b of a pair stay aligned.
 import jax
 import jax.numpy as jnp
 
-from jaxgen.train import draw
+from jaxgen import draw
 
 Images = tuple[jax.Array, ...]
 

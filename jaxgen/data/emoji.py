@@ -17,7 +17,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from jaxgen.data.images import decode, sides
-from jaxgen.data.sources import Source, digest, package_digest, package_folder, unit_hash
+from jaxgen.data.source import Source, digest, package_digest, package_folder, unit_hash
 from jaxgen.errors import UserError
 from jaxgen.files import cache_folder, replacing
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from tqdm import tqdm
 
 from jaxgen.data.images import SUFFIXES, decode
-from jaxgen.data.sources import Source, digest, keep_split
+from jaxgen.data.source import Source, digest, keep_split
 from jaxgen.errors import UserError
 
 HELD_OUT_FOLDERS = ("test", "val", "validation")

@@ -16,7 +16,8 @@ from tqdm import tqdm
 
 from jaxgen.data.batches import Batches, stack
 from jaxgen.data.images import CROPS, RESAMPLE, to_square
-from jaxgen.data.sources import Source, digest, open_source
+from jaxgen.data.source import Source, digest
+from jaxgen.data.specs import open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.errors import UserError
 
@@ -209,7 +210,7 @@ def load(
     resident: str = "auto",
     tokenize: Callable[[str], np.ndarray] | None = None,
 ) -> Data:
-    """The data that `spec` names (see `jaxgen.data.sources`), as squares of `size` pixels.
+    """The data that `spec` names (see `jaxgen.data.specs`), as squares of `size` pixels.
 
     `channels`: 1 grey, 3 RGB (transparency lies on white), 4 RGBA.  `crop`: "center", "stretch" or
     "pad"; or "tiles", squares cut out of images that are not resized, an example each.  `resample`:

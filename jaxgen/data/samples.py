@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxgen.data.images import decode, sides
-from jaxgen.data.sources import Source, package_digest, package_folder
+from jaxgen.data.source import Source, package_digest, package_folder
 from jaxgen.errors import UserError
 
 # The photographs among scikit-image's files; the stereo pair's views count as two.

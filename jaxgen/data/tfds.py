@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.data.images import decode
-from jaxgen.data.sources import Source, digest, keep_split
+from jaxgen.data.source import Source, digest, keep_split
 from jaxgen.errors import UserError
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgen.data.sources import Source, digest
+from jaxgen.data.source import Source, digest
 from jaxgen.errors import UserError
 
 AT_HAND = 2**28  # bytes of decoded images that are kept, for their other tiles

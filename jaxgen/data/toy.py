@@ -8,9 +8,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen import draw
 from jaxgen.data.one import Same
-from jaxgen.data.sources import digest
-from jaxgen.train import draw
+from jaxgen.data.source import digest
 
 _ANGLES = np.arange(8) * np.pi / 4
 RING_MODES = (2 * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1) / 1.414).astype(np.float32)

@@ -23,7 +23,7 @@ class Args(Basic):
     batch_size: int = 256
     rounds_per_call: int = 50
     save_every: int = 400
-    show_every: int = 2000
+    sample_every: int = 2000
     data: Literal["ring", "grid", "swiss-roll"] = "ring"
     """8 Gaussians on a circle, 25 on a grid, or a spiral (which has no modes to count)."""
     width: int = 128

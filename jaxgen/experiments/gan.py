@@ -52,13 +52,15 @@ def system(args: Args, data):
     generator = mlp.Generator(data.shape, (args.width, args.width), bias_init=mlp.marginal(mean))
     discriminator = mlp.Discriminator(args.units)
     minimax = args.loss == "minimax"
-    game = adversarial.minimax if minimax else adversarial.non_saturating
+    gan_loss = adversarial.minimax if minimax else adversarial.non_saturating
     if args.optimizer == "adam":
         optimizers = [optax.adam(args.lr, b1=0.5)] * 2
     else:  # the momentum rises by optimizer step; the discriminator takes several a round
         steps = args.rounds, args.rounds * args.steps
         optimizers = [sgd_goodfellow(args.lr, n) for n in steps]
-    return gan(generator, discriminator, data.shape, *optimizers, game=game, steps=args.steps)
+    return gan(
+        generator, discriminator, data.shape, *optimizers, gan_loss=gan_loss, steps=args.steps
+    )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Args(OnePicture):
     rounds: int = 200
     """Steps of the optimizer."""
     log_every: int = 10
-    show_every: int = 25
+    sample_every: int = 25
     save_every: int = 100
     content: Annotated[Photograph, tyro.conf.arg(help_behavior_hint="(default: an astronaut)")] = (
         None
@@ -95,7 +95,7 @@ class Args(OnePicture):
 
     @property
     def fingerprint(self) -> str:
-        from jaxgen.data.sources import digest
+        from jaxgen.data.source import digest
 
         return digest(*(x.tobytes() for x in images(self)))
 
@@ -129,7 +129,7 @@ def images(args: Args):
     from PIL import Image
 
     from jaxgen.data.images import decode, to_pil, with_channels
-    from jaxgen.data.sources import package_folder
+    from jaxgen.data.source import package_folder
 
     def read(path, shipped, longest):
         if path is None:

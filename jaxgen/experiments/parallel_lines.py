@@ -21,7 +21,7 @@ class Args(Basic):
     batch_size: int = 64
     rounds_per_call: int = 50
     save_every: int = 3000
-    show_every: int = 3000
+    sample_every: int = 3000
     thetas: int = 21
     """How many, evenly from -1 to 1; an odd number has 0 among them."""
     width: int = 64

@@ -22,7 +22,7 @@ class Args(Arguments):
     batch_size: int = 100
     rounds_per_call: int = 20
     log_every: int = 400
-    show_every: int = 4000
+    sample_every: int = 4000
     save_every: int = 4000
     latent: int = 20
     """Numbers in z; with 2 there is a picture of the whole plane."""

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from jaxgen.train import devices
+from jaxgen import parallel
 
 
 def unit(x: Float[Array | np.ndarray, "*b d"]) -> Float[Array, "*b d"]:
@@ -22,10 +22,10 @@ def symmetric(
     batch and over all x_j. Found is the share of the x_i and y_i whose nearest is their partner.
     """
     x, y = unit(x), unit(y)
-    mine = devices.first(len(x)) + jnp.arange(len(x))
+    mine = parallel.first(len(x)) + jnp.arange(len(x))
 
     def one_way(a, b):
-        logits = scale * a @ devices.gather(b).T
+        logits = scale * a @ parallel.gather(b).T
         log_p = jnp.take_along_axis(jax.nn.log_softmax(logits), mine[:, None], axis=1)
         return -log_p.mean(), (logits.argmax(axis=1) == mine).mean()
 

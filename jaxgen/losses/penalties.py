@@ -12,22 +12,22 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgen.train import devices, draw
+from jaxgen import draw, parallel
 
 Batch = Float[Array, "b *shape"]
 Scalar = Float[Array, ""]
 Critic = Callable[[Batch], Float[Array, "b *logits"]]
 
 
-def squared_slopes(f: Critic, x: Batch) -> Float[Array, "b"]:
+def squared_gradient_norms(f: Critic, x: Batch) -> Float[Array, "b"]:
     """||grad f||^2 at each example, summed over all its pixels and channels."""
     gradient = jax.grad(lambda x: f(x).sum())(x)
     return (gradient**2).sum(tuple(range(1, x.ndim)))
 
 
-def slopes(f: Critic, x: Batch) -> Float[Array, "b"]:
+def gradient_norms(f: Critic, x: Batch) -> Float[Array, "b"]:
     """||grad f|| at each example; its own gradient is 0, not NaN, where the slope is 0."""
-    return _root(squared_slopes(f, x))
+    return _root(squared_gradient_norms(f, x))
 
 
 def _root(square):
@@ -35,7 +35,7 @@ def _root(square):
     return jnp.where(flat, 0.0, jnp.sqrt(jnp.where(flat, 1.0, square)))
 
 
-def between(real: Batch, fake: Batch, key: jax.Array) -> Batch:
+def interpolates(real: Batch, fake: Batch, key: jax.Array) -> Batch:
     """A random point of the straight line from each example to its sample: x + eps (G(z) - x),
     eps ~ U[0, 1], one an example."""
     eps = draw.uniform(key, len(real), (1,) * (real.ndim - 1))
@@ -45,18 +45,18 @@ def between(real: Batch, fake: Batch, key: jax.Array) -> Batch:
 def wgan_gp(f: Critic, real: Batch, fake: Batch, key: jax.Array, target=1.0) -> Scalar:
     """E (||grad f|| - target)^2 between data and samples, without its weight lambda = 10
     (Gulrajani et al., 2017, https://arxiv.org/abs/1704.00028, Eq. 3)."""
-    return ((slopes(f, between(real, fake, key)) - target) ** 2).mean()
+    return ((gradient_norms(f, interpolates(real, fake, key)) - target) ** 2).mean()
 
 
 def r1(f: Critic, real: Batch, gamma) -> Scalar:
     """gamma/2 E ||grad f||^2 on data (Mescheder et al., 2018, https://arxiv.org/abs/1801.04406,
     Eq. 9). No average over pixels: images in [-1, 1] are meant."""
-    return gamma / 2 * squared_slopes(f, real).mean()
+    return gamma / 2 * squared_gradient_norms(f, real).mean()
 
 
 def r2(f: Critic, fake: Batch, gamma) -> Scalar:
     """gamma/2 E ||grad f||^2 on samples (the same, Eq. 10)."""
-    return gamma / 2 * squared_slopes(f, fake).mean()
+    return gamma / 2 * squared_gradient_norms(f, fake).mean()
 
 
 def drift(real_logits: Float[Array, "..."]) -> Scalar:
@@ -94,5 +94,5 @@ def path_length(
     gradient goes through this move, as in the authors' code. Their weight is 2, with y as here.
     """
     lengths = path_lengths(g, ws, key)
-    a = mean + decay * (devices.mean(lengths.mean()) - mean)
+    a = mean + decay * (parallel.mean(lengths.mean()) - mean)
     return ((lengths - a) ** 2).mean(), a

@@ -29,7 +29,7 @@ from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 from jaxtyping import Array, Bool, Float
 
-from jaxgen.train.devices import AXIS
+from jaxgen.parallel import AXIS
 
 Features = Float[Array | np.ndarray, "n d"]
 Keep = Bool[Array | np.ndarray, "n"]

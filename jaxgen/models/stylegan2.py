@@ -16,13 +16,13 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from jaxgen import draw, parallel
 from jaxgen.nn import upfirdn
 from jaxgen.nn.equalised import EqualConv, EqualDense, equal_weight
 from jaxgen.nn.init import normal
 from jaxgen.nn.minibatch import minibatch_stddev
 from jaxgen.nn.modulated import modulated_conv
 from jaxgen.nn.norm import PixelNorm
-from jaxgen.train import devices, draw
 
 Noise = Literal["random", "fixed", "off"]
 Scalar = float | Float[Array, ""]
@@ -66,7 +66,7 @@ class Mapping(nn.Module):
         for layer in self.fc:
             x = _leaky(layer(x))
         if train and self.is_mutable_collection("averages") and not self.is_initializing():
-            batch = devices.mean(x.astype(jnp.float32).mean(0))
+            batch = parallel.mean(x.astype(jnp.float32).mean(0))
             self.average.value = batch + self.momentum * (self.average.value - batch)
         return x
 

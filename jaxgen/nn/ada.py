@@ -13,7 +13,7 @@ that D is right about no more than 4/5 of the real images that it trains on.
     noise   Gaussian, of deviation .1 |N|
     cutout  a grey box, half as wide and high as the image
 
-N is a standard normal number. The changes themselves are in `nn.changes`.
+N is a standard normal number. The changes themselves are in `nn.ada_ops`.
 """
 
 import flax.linen as nn
@@ -22,8 +22,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgen.nn.changes import Blit, Changes, Color, Cutout, Geom, Images, change
-from jaxgen.train import devices, draw
+from jaxgen import draw, parallel
+from jaxgen.nn.ada_ops import Blit, Changes, Color, Cutout, Geom, Images, change
 
 
 def augment(
@@ -140,8 +140,8 @@ class Controller(nn.Module):
         before = p.value
         if scores is None or self.is_initializing():
             return before
-        images = len(scores) * (lax.axis_size(devices.AXIS) if devices.axis() else 1)
-        now = devices.mean(jnp.sign(scores.astype(jnp.float32)).mean())
+        images = len(scores) * (lax.axis_size(parallel.AXIS) if parallel.axis() else 1)
+        now = parallel.mean(jnp.sign(scores.astype(jnp.float32)).mean())
         mean = sign.value + (now - sign.value) / (seen.value + 1)
         full = seen.value + 1 == self.interval
         after = adjust(before, mean, images * self.interval, self.target, self.speed)

@@ -2,7 +2,7 @@
 
 Kernels are [*window, in, out], of transposed convolutions [*window, out, in]: that of the
 convolution which they transpose, as in torch. Both are differentiable in reverse mode, to any
-order; see `strided` for why and how fast.
+order; see `conv_vjp` for why and how fast.
 """
 
 import math
@@ -12,7 +12,7 @@ import flax.linen as nn
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgen.nn import strided
+from jaxgen.nn import conv_vjp
 from jaxgen.nn.init import Initializer
 
 Padding = int | str | Sequence[tuple[int, int]]
@@ -35,8 +35,8 @@ def conv(
     if space == window and math.prod(small) == 1:  # the whole image at once: a dense layer
         y = x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1])
         return y.reshape(len(x), *small, -1)
-    geometry = strided.Geometry(stride, tuple(low for low, _ in pads), window, space, small)
-    return strided.forward(geometry, x, kernel)
+    geometry = conv_vjp.Geometry(stride, tuple(low for low, _ in pads), window, space, small)
+    return conv_vjp.forward(geometry, x, kernel)
 
 
 def conv_transpose(
@@ -63,7 +63,7 @@ def conv_transpose(
     if big == window and math.prod(space) == 1 and not any(low):  # from one pixel: a dense layer
         y = x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]).T
         return y.reshape(len(x), *big, -1)
-    return strided.transpose(strided.Geometry(stride, low, window, big, space), x, kernel)
+    return conv_vjp.transpose(conv_vjp.Geometry(stride, low, window, big, space), x, kernel)
 
 
 class Conv(nn.Module):

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen.train import draw
+from jaxgen import draw
 
 Images = Float[Array, "b h w c"]
 Each = Float[Array, "b"]

@@ -4,7 +4,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from jaxgen.train import draw
+from jaxgen import draw
 
 
 class Dropout(nn.Module):

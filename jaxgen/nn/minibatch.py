@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgen.train import devices
+from jaxgen import parallel
 
 
 def minibatch_stddev(
@@ -18,13 +18,13 @@ def minibatch_stddev(
     averaged over space and over the channel's share of the c channels.
     """
     mine = len(x)
-    whole = devices.gather(x).astype(jnp.float32)
+    whole = parallel.gather(x).astype(jnp.float32)
     n = len(whole)
     size = next(g for g in range(min(group, n), 0, -1) if n % g == 0)
     y = whole.reshape(size, n // size, *x.shape[1:-1], channels, x.shape[-1] // channels)
     y -= y.mean(0)
     spread = jnp.sqrt((y * y).mean(0) + 1e-8)
     spread = spread.mean((*range(1, spread.ndim - 2), -1))  # [N/G, channels]
-    spread = lax.dynamic_slice_in_dim(jnp.tile(spread, (size, 1)), devices.first(mine), mine)
+    spread = lax.dynamic_slice_in_dim(jnp.tile(spread, (size, 1)), parallel.first(mine), mine)
     spread = spread.reshape(mine, *(1,) * (x.ndim - 2), channels).astype(x.dtype)
     return jnp.concatenate([x, jnp.broadcast_to(spread, (*x.shape[:-1], channels))], -1)

@@ -9,8 +9,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from jaxgen import parallel
 from jaxgen.nn.init import Initializer
-from jaxgen.train import devices
 
 
 class BatchNorm(nn.Module):
@@ -61,7 +61,7 @@ def _moments(x):
     """Mean and biased variance [c] over the global batch, in one exchange between devices."""
     x = x.astype(jnp.float32)
     axes = tuple(range(x.ndim - 1))
-    mean, square = devices.mean(jnp.stack([x.mean(axes), (x * x).mean(axes)]))
+    mean, square = parallel.mean(jnp.stack([x.mean(axes), (x * x).mean(axes)]))
     return mean, jnp.maximum(square - mean * mean, 0.0)
 
 

@@ -6,7 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from jaxgen.train import draw
+from jaxgen import draw
 
 
 class ImagePool(nn.Module):

@@ -1,20 +1,13 @@
-"""The mesh of devices, and what a network may ask of it.
-
-There is one mesh axis: a batch is split over it, weights are copied along it.  Networks and losses
-see one device's share of the batch; `mean` and `gather` reach the others.  Outside the training
-program (initialisation, pictures, commands) there is one share and both are the identity.
-"""
+"""The mesh of devices: which devices there are, and how arrays lie on them."""
 
 import functools
 
 import jax
 import numpy as np
-from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.errors import UserError
-
-AXIS = "batch"
+from jaxgen.parallel import AXIS
 
 
 def start_processes() -> None:
@@ -96,37 +89,3 @@ def share(batch_size: int, mesh: Mesh) -> int:
             f"use a multiple of {n}, such as --batch-size {near}"
         )
     return batch_size // jax.process_count()
-
-
-def axis() -> str | None:
-    """The mesh axis inside the training program, None outside (Flax's `axis_name`)."""
-    try:
-        lax.axis_index(AXIS)
-    except NameError:
-        return None
-    return AXIS
-
-
-def copies(x):
-    """Weights [...] as each device's own, so that their gradient is summed over devices once."""
-    return lax.pcast(x, AXIS, to="varying") if axis() else x
-
-
-def mean(x):
-    """The mean of `x` over the devices' shares; its gradient is that of the global mean."""
-    return lax.pmean(x, AXIS) if axis() else x
-
-
-def gather(x: jax.Array) -> jax.Array:
-    """The global batch [B, ...] from every device's share [b, ...], for losses over pairs."""
-    return lax.all_gather(x, AXIS, tiled=True) if axis() else x
-
-
-def varies(x: jax.Array) -> bool:
-    """Whether `x` may differ between devices; weights and means over devices do not."""
-    return AXIS in jax.typeof(x).manual_axis_type.varying
-
-
-def first(n: int):
-    """The index in the global batch of the first of this device's `n` examples."""
-    return lax.axis_index(AXIS) * n if axis() else 0

@@ -2,11 +2,11 @@
 
     health/diversity      distance of a sample to its nearest other, over the same of real images:
                           1 is as diverse as the data, 0 is one picture again and again
-    health/accuracy       share of pairs of a real and a made image that the judge orders rightly:
-                          1/2 is a guess, 1 tells all of them
-    health/overfitting    share of pairs of a trained on and a held out image in which it prefers
-                          the former: 1/2 is none, 1 knows the training set by heart
-    health/saturation     mean |2 D(x) - 1| of a judge of odds: at 1 the gradients have vanished
+    health/accuracy       share of pairs of a real and a generated image of which the discriminator
+                          gives the real one the higher score: 1/2 is a guess, 1 is certainty
+    health/overfitting    share of pairs of a training and a held-out image of which the training
+                          one has the higher score: 1/2 is none, 1 is a training set known by heart
+    health/saturation     mean |2 D(x) - 1| of a discriminator: at 1 the gradients have vanished
     PLAYER/weight_norm    length of each learner's weights
     TURN/gradient_norm    length of the gradient of the turn's loss, on a few examples; with
                           several learners gradient_norm_PLAYER
@@ -28,7 +28,10 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from jaxgen.train import game
+from jaxgen.data.source import Data, to_program
+from jaxgen.train.abilities import DiscriminatorScores, Sampler
+from jaxgen.train.game import System
+from jaxgen.train.nets import Net, bind, local
 
 EXAMPLES = 64  # images a look
 FEW = 8  # examples of a gradient, which takes more memory than a picture
@@ -44,7 +47,7 @@ def rounds_between(log_every: int, batch_size: int) -> int:
 
 
 def make_look(
-    system: game.System, data: Any, key: jax.Array, batch_size: int = EXAMPLES
+    system: System, data: Data, key: jax.Array, batch_size: int = EXAMPLES
 ) -> Callable[[Any], dict[str, jax.Array]]:
     """`states -> {measure: scalar}`, on this process's first device; does not wait for it.
 
@@ -52,36 +55,41 @@ def make_look(
     players keep a memory, whose lanes lie on every device, losses have no gradient norms here.
     """
     learners = sorted({name for turn in system.turns for name in turn.learners})
+    sampler, judge = system.ability(Sampler), system.ability(DiscriminatorScores)
+    as_seen = lambda batch: to_program(batch, data.info.fields)
 
     @functools.cache
     def seen():
         """Real images, some held out, and the diversity of the former."""
         n = min(EXAMPLES, len(data)) if hasattr(data, "__len__") else EXAMPLES
         real = data.examples(n)
-        held = getattr(data, "held_out", lambda n: None)(EXAMPLES) if system.judge else None
-        sampled = isinstance(system.use, game.Use) and "image" in real
-        own = float(jax.jit(nearest)(game.to_float(real["image"]))) if sampled else 0.0
+        held = getattr(data, "held_out", lambda n: None)(EXAMPLES) if judge else None
+        sampled = sampler is not None and "image" in real
+        own = float(jax.jit(lambda x: nearest(as_seen(x)["image"]))(real)) if sampled else 0.0
         return real, held, own
 
     @functools.partial(jax.jit, static_argnums=0)
     def look(whole, states, real, held, own):
+        real, held = as_seen(real), held and as_seen(held)
         found = {f"{name}/weight_norm": optax.tree.norm(states[name].params) for name in learners}
-        key_latent, key_judge, key_loss = jax.random.split(key, 3)
+        key_latent, key_scores, key_loss = jax.random.split(key, 3)
         if whole:
             few = jax.tree.map(lambda x: x[: min(FEW, batch_size)], real)
-            found |= _gradient_norms(system, states, game.to_float(few), key_loss)
+            found |= _gradient_norms(system, states, few, key_loss)
         if own is not None:
-            nets = game.look(system, states, key_latent)
-            made = system.use.generate(nets, system.use.latent(key_latent, len(real["image"])))
-            found["health/diversity"] = nearest(made) / own
-        if system.judge:
-            found |= _judged(system, states, real, held, key_judge)
+            latents = sampler.prior(key_latent, len(real["image"]))
+            condition = {name: real[name] for name in sampler.condition}
+            nets = bind(states, key_latent)
+            generated = sampler.generate(nets, latents, condition, key_latent)
+            found["health/diversity"] = nearest(generated) / own
+        if judge:
+            found |= _scored(judge, states, real, held, key_scores)
         return found
 
     def at(states):
         real, held, own = seen()
-        whole = not any("memory" in state.extra for state in states.values())
-        return look(whole, game.local(states), real, held, own or None)
+        whole = not any("memory" in state.collections for state in states.values())
+        return look(whole, local(states), real, held, own or None)
 
     return at
 
@@ -92,7 +100,7 @@ def _gradient_norms(system, states, batch, key):
 
         def loss(params, turn=turn):
             nets = {
-                name: game.Net(state, jax.random.fold_in(key, i), params.get(name))
+                name: Net(state, jax.random.fold_in(key, i), params.get(name))
                 for i, (name, state) in enumerate(states.items())
             }
             return turn.loss(SimpleNamespace(**nets), batch, key)[0]
@@ -104,20 +112,20 @@ def _gradient_norms(system, states, batch, key):
     return found
 
 
-def _judged(system, states, real, held, key):
+def _scored(judge, states, real, held, key):
     # As in training, so with the weights of now instead of their average.
     now = {name: state.replace(ema=None) for name, state in states.items()}
 
     def scores(batch):
-        pair = system.judge.scores(game.look(system, now, key), game.to_float(batch), key)
+        pair = judge.scores(bind(now, key), batch, key)
         return [x.reshape(len(x), -1).mean(axis=1) for x in pair]
 
-    on_real, on_made = scores(real)
-    found = {"health/accuracy": prefers(on_real, on_made)}
+    on_real, on_fake = scores(real)
+    found = {"health/accuracy": prefers(on_real, on_fake)}
     if held is not None:
         found["health/overfitting"] = prefers(on_real, scores(held)[0])
-    if system.judge.log_odds:
-        found["health/saturation"] = jnp.tanh(jnp.abs(jnp.append(on_real, on_made)) / 2).mean()
+    if judge.log_odds:
+        found["health/saturation"] = jnp.tanh(jnp.abs(jnp.append(on_real, on_fake)) / 2).mean()
     return found
 
 
@@ -164,8 +172,9 @@ BANDS = (
         "health/overfitting",
         0,
         0.75,
-        "the training images are being learned by heart: in {value:.0%} of pairs one of them looks "
-        "more real to the judge than one held out; more images, --flip or a smaller network help",
+        "the training images are being learned by heart: in {value:.0%} of pairs the discriminator "
+        "scores one of them higher than a held-out one; more images, --flip or a smaller network "
+        "help",
     ),
     Band(
         "health/saturation",

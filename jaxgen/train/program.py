@@ -8,7 +8,7 @@ gradients are never averaged again; they are summed over devices once a minibatc
 loss calls its networks.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,9 +19,12 @@ from jax import lax
 from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import parallel
+from jaxgen.data.source import Field, to_program
+from jaxgen.parallel import AXIS
 from jaxgen.train import devices
-from jaxgen.train.devices import AXIS
-from jaxgen.train.game import Net, PlayerState, System, layout, to_float
+from jaxgen.train.game import System
+from jaxgen.train.nets import Net, PlayerState, layout
 
 
 def compile_rounds(
@@ -29,6 +32,7 @@ def compile_rounds(
     mesh: Mesh,
     plan: tuple[int, ...],
     *,
+    fields: Mapping[str, Field] | None = None,
     precision: str = "float32",
     augment: Callable | None = None,
 ):
@@ -39,13 +43,14 @@ def compile_rounds(
       a `store` (a data set that lives on the devices) they are {"index": ...} into it.
     rounds: [K] the rounds' numbers.
     metrics: {"turn/metric": [K]}, the mean over the turn's minibatches.
+    fields: what the arrays are; see `jaxgen.data.source.Field`.
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else None
 
     def prepare(batch, store, key):
         if store is not None:
             batch = jax.tree.map(lambda x: x[batch["index"]], store)
-        batch = to_float(batch)
+        batch = to_program(batch, fields or {})
         return augment(batch, key) if augment else batch
 
     def step(turn, states, store, batch, key, key_batch):
@@ -56,7 +61,7 @@ def compile_rounds(
         def objective(params):
             # The transpose of this cast is the sum of the gradients over devices. Without it each
             # call of a network would cast, and exchange, for itself, in the type it computes in.
-            copies = devices.copies(params)
+            copies = parallel.copies(params)
             nets = {}
             for i, (name, state) in enumerate(states.items()):
                 key_net = jax.random.fold_in(key_nets, i)
@@ -64,13 +69,14 @@ def compile_rounds(
             loss, metrics = turn.loss(SimpleNamespace(**nets), batch, key)
             # The mean over devices is inside the differentiated function, so that shard_map
             # returns the gradient of the global mean: gradients are never averaged again.
-            metrics = {k: devices.mean(v) for k, v in {"loss": loss, **metrics}.items()}
-            return metrics["loss"], (metrics, {name: net.extra for name, net in nets.items()})
+            metrics = {k: parallel.mean(v) for k, v in {"loss": loss, **metrics}.items()}
+            changed = {name: net.collections for name, net in nets.items()}
+            return metrics["loss"], (metrics, changed)
 
         params = {name: states[name].params for name in turn.learners}
-        (loss, (metrics, extra)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        (loss, (metrics, changed)), grads = jax.value_and_grad(objective, has_aux=True)(params)
 
-        new = {name: s.replace(extra=_sync(extra[name])) for name, s in states.items()}
+        new = {n: s.replace(collections=_sync(changed[n])) for n, s in states.items()}
         for name in turn.learners:
             alone = lambda weights, name=name: objective({**params, name: weights})[0]
             new[name] = _descend(new[name], grads[name], loss, alone)
@@ -91,12 +97,12 @@ def compile_rounds(
             keys = jax.vmap(jax.random.fold_in, (None, 0))(
                 jax.random.fold_in(key, t), jnp.arange(times)
             )
-            if turn.fresh:
+            if turn.reuse == "none":
                 mine = jax.tree.map(lambda x: x[used : used + times], batches), keys  # noqa: B023
                 used += times
             else:
                 mine, noise = before
-                keys = keys if turn.own_noise else noise
+                keys = noise if turn.reuse == "batch+noise" else keys
             before = jax.tree.map(lambda x: x[-1:], (mine, keys))
             play = lambda states, xs, turn=turn: step(turn, states, store, *xs)
             states, values = _scan(play, states, (mine[0], keys, mine[1]))
@@ -142,13 +148,13 @@ def _descend(state: PlayerState, grads, loss, value_fn) -> PlayerState:
 
 def _average(state: PlayerState, ema, round) -> PlayerState:
     decay: Any = ema(round) if callable(ema) else ema
-    now = {"params": state.params, "batch_stats": state.extra.get("batch_stats", {})}
+    now = {"params": state.params, "batch_stats": state.collections.get("batch_stats", {})}
     mix = lambda old, new: decay * old + (1 - decay) * new
     return state.replace(ema=jax.tree.map(mix, state.ema, now))
 
 
-def _sync(extra):
+def _sync(collections):
     """Running values that differ between devices become their mean; replay memory stays."""
 
-    sync = lambda x: devices.mean(x) if devices.varies(x) else x
-    return {k: v if k == "memory" else jax.tree.map(sync, v) for k, v in extra.items()}
+    sync = lambda x: parallel.mean(x) if parallel.varies(x) else x
+    return {k: v if k == "memory" else jax.tree.map(sync, v) for k, v in collections.items()}

@@ -28,7 +28,7 @@ FREE = frozenset(
         "out",
         "recipe",
         "log_every",
-        "show_every",
+        "sample_every",
         "save_every",
         "keep",
         "rounds_per_call",

@@ -1,22 +1,25 @@
 """Training in stages: progressive growing, StackGAN, VQGAN then its transformer."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 import jax
 
+from jaxgen.data.source import Data, to_program
+from jaxgen.train.checkpoints import saved_rounds
 from jaxgen.train.fit import fit
-from jaxgen.train.game import PlayerState, System, init
+from jaxgen.train.game import System
+from jaxgen.train.nets import PlayerState, averaged, init, loaded
 
 States = Mapping[str, PlayerState]
 
 
-def inherit(old: States, new: States) -> dict[str, PlayerState]:
+def inherit(old: States, new: States, frozen: Sequence[str] = ()) -> dict[str, PlayerState]:
     """Fresh states with every weight that the old networks have too, by name and shape.
 
     Collections (batch statistics, memory) and averaged weights are carried likewise; optimizers
-    start anew, as the papers' codes do.
+    start anew, as the papers' codes do.  The players that are `frozen` now take the averaged
+    weights for their own, where there are any.
     """
 
     def carry(was, fresh):
@@ -27,11 +30,12 @@ def inherit(old: States, new: States) -> dict[str, PlayerState]:
     def carried(name, state):
         if name not in old:
             return state
-        was = old[name]
-        now = {"params": was.params, "batch_stats": was.extra.get("batch_stats", {})}
-        ema = state.ema and carry(was.ema or now, state.ema)
+        was = averaged(old[name]) if name in frozen else old[name]
+        now = {"params": was.params, "batch_stats": was.collections.get("batch_stats", {})}
         return state.replace(
-            params=carry(was.params, state.params), extra=carry(was.extra, state.extra), ema=ema
+            params=carry(was.params, state.params),
+            collections=carry(was.collections, state.collections),
+            ema=state.ema and carry(was.ema or now, state.ema),
         )
 
     return {name: carried(name, state) for name, state in new.items()}
@@ -41,16 +45,20 @@ def inherit(old: States, new: States) -> dict[str, PlayerState]:
 class Stage:
     """A system, its data, its rounds, and what it takes over from the stage before.
 
-    carry: (old states, fresh states) -> states.  LAPGAN's levels start afresh, with
-      `lambda old, new: new`.
+    rounds: of this stage, or its share of the run's; see `share_out`.
+    data: None is the run's data; or data of its own, or a function that makes them from the states
+      of the stage before (codes encoded once, for a prior).
+    batch_size: None is the run's.
+    carry: (old states, fresh states) -> states; by default `inherit`.  LAPGAN's levels start
+      afresh, with `lambda old, new: new`.
     """
 
     name: str
     system: System
-    data: Any
     rounds: int
-    batch_size: int
-    carry: Callable[[States, States], States] = inherit
+    data: Data | Callable[[States], Data] | None = None
+    batch_size: int | None = None
+    carry: Callable[[States, States], States] | None = None
 
 
 def folders(stages: list[Stage]) -> list[str]:
@@ -58,23 +66,51 @@ def folders(stages: list[Stage]) -> list[str]:
     return [f"{i}-{stage.name}" for i, stage in enumerate(stages)]
 
 
-def fit_stages(stages: list[Stage], *, seed: int = 0, run=None, **options) -> States:
+def share_out(rounds: int, proportions: Sequence[int]) -> list[int]:
+    """`rounds` shared out in these proportions, each share at least 1 (so their sum may be more
+    than `rounds` where that is less than the number of shares)."""
+    total, shares, done = sum(proportions), [], 0
+    for i in range(len(proportions)):
+        until = round(rounds * sum(proportions[: i + 1]) / total)
+        shares.append(max(1, until - done))
+        done += shares[-1]
+    return shares
+
+
+def fit_stages(
+    stages: list[Stage], data: Data, *, batch_size: int, seed: int = 0, run=None, **options
+) -> States:
     """Plays the stages in order and returns the last one's states.
 
     Each trains in its folder, with the seed after that of the one before; one that is done is not
-    trained again. `options` are those of `fit`.
+    trained again.  Published weights are loaded before the first stage begins, so that one that is
+    missing is found at once.  `options` are those of `fit`.
     """
+    begun = lambda folder: bool(run and saved_rounds(run.folder / folder / "checkpoints"))
+    stages = [
+        stage if begun(folder) else dataclasses.replace(stage, system=loaded(stage.system))
+        for stage, folder in zip(stages, folders(stages), strict=True)
+    ]
     states: States = {}
     for i, (stage, folder) in enumerate(zip(stages, folders(stages), strict=True)):
-        fresh = init(stage.system, jax.random.fold_in(jax.random.key(seed), i))
+        own = stage.data(states) if callable(stage.data) else stage.data or data
+
+        def start(i=i, stage=stage, old=states, own=own):
+            examples = lambda n: to_program(own.examples(n), own.info.fields)
+            fresh = init(stage.system, jax.random.fold_in(jax.random.key(seed), i), examples)
+            if stage.carry:
+                return stage.carry(old, fresh)
+            players = stage.system.players
+            return inherit(old, fresh, [n for n, p in players.items() if p.optimizer is None])
+
         states = fit(
             stage.system,
-            stage.data,
+            own,
             stage.rounds,
-            batch_size=stage.batch_size,
+            batch_size=stage.batch_size or batch_size,
             seed=seed + i,
             run=run and run.stage(folder),
-            states=stage.carry(states, fresh),
+            states=start,
             **options,
         )
     return states

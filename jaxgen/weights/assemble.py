@@ -15,14 +15,19 @@ Path = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
-class Trained:
-    """A network with weights; `prepare` makes its input of RGB images [b, h, w, 3] in [-1, 1],
-    `sha256` is that of the weights' file."""
+class Pretrained:
+    """A network with published weights.
+
+    prepare: makes its input of RGB images [b, h, w, 3] in [-1, 1].
+    sha256: of the weights' file.
+    input: the shape of one example, where it is fixed.
+    """
 
     module: nn.Module
     variables: dict[str, Any]
     prepare: Callable[[jax.Array], jax.Array]
     sha256: str
+    input: tuple[int, ...] | None = None
 
     def taps(self, variables: Any, x: jax.Array) -> dict[str, jax.Array]:
         """The network's features, by name, of RGB images in [-1, 1]."""

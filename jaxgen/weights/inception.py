@@ -7,7 +7,7 @@ TorchScript file has the names of the TensorFlow graph and no gains (they are on
 from pathlib import Path
 
 from jaxgen.models.inception import Inception, prepare
-from jaxgen.weights.assemble import Trained, assemble, from_torch
+from jaxgen.weights.assemble import Pretrained, assemble, from_torch
 from jaxgen.weights.published import Published, locate, read_state_dict
 
 SHA256 = "6726825d0af5f729cebd5821db510b11b1cfad8faad88a03f1befd49fb9129b2"
@@ -67,7 +67,7 @@ BLOCK_E = {
 }
 
 
-def fid2015(weights: Path | None = None, module: Inception | None = None) -> Trained:
+def fid2015(weights: Path | None = None, module: Inception | None = None) -> Pretrained:
     """The reference FID's network; the file is downloaded unless `weights` names it.
     Raises UserError without it, and for torchvision's `inception_v3`, which is another."""
     module = module or Inception()
@@ -77,7 +77,7 @@ def fid2015(weights: Path | None = None, module: Inception | None = None) -> Tra
     source = f"{path} is not the Inception network of 2015-12-05"
     # the smallest images that reach the last block, and quick to trace
     variables = assemble(module, 75, source, from_torch(state, key))
-    return Trained(module, variables, prepare, sha256)
+    return Pretrained(module, variables, prepare, sha256)
 
 
 def _torch_key(names):

@@ -8,7 +8,7 @@ from pathlib import Path
 from jaxgen.errors import UserError
 from jaxgen.models.squeezenet import SqueezeNet
 from jaxgen.nn import imagenet
-from jaxgen.weights.assemble import Trained, assemble, from_torch
+from jaxgen.weights.assemble import Pretrained, assemble, from_torch
 from jaxgen.weights.pickles import read_arrays
 from jaxgen.weights.published import Published, digest, in_package, locate, read_state_dict
 
@@ -24,7 +24,7 @@ TORCHVISION = Published(
 INDEX = dict(zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True))  # of the Fire modules
 
 
-def caffe(weights: Path | None = None) -> Trained:
+def caffe(weights: Path | None = None) -> Pretrained:
     """Caffe's SqueezeNet v1.1 (DeepScale), from the package ndf or a copy of its file.
     Raises UserError without it."""
     purpose = "SqueezeNet"
@@ -41,10 +41,10 @@ def caffe(weights: Path | None = None) -> Trained:
 
     module = SqueezeNet()
     variables = assemble(module, 64, f"{path} is not SqueezeNet 1.1", find)
-    return Trained(module, variables, imagenet.caffe, sha256)
+    return Pretrained(module, variables, imagenet.caffe, sha256)
 
 
-def torchvision(weights: Path | None = None, module: SqueezeNet | None = None) -> Trained:
+def torchvision(weights: Path | None = None, module: SqueezeNet | None = None) -> Pretrained:
     """torchvision's `squeezenet1_1`: its file, downloaded, or `weights` with the same names.
     Raises UserError without it."""
     module = module or SqueezeNet()
@@ -64,4 +64,4 @@ def torchvision(weights: Path | None = None, module: SqueezeNet | None = None) -
 
     find = from_torch(read_state_dict(path), key)
     variables = assemble(module, 64, f"{path} is not torchvision's SqueezeNet 1.1", find)
-    return Trained(module, variables, imagenet.torchvision, sha256)
+    return Pretrained(module, variables, imagenet.torchvision, sha256)

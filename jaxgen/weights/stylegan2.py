@@ -9,32 +9,17 @@ or all of them in one file, with the prefixes `G_ema.` (or `G.`) and `D.`. Sizes
 off the tensors. Networks with labels are not read.
 """
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
-
-import flax.linen as nn
 
 from jaxgen.errors import UserError
 from jaxgen.models.stylegan2 import Discriminator, Generator
-from jaxgen.weights.assemble import fill, from_torch
+from jaxgen.weights.assemble import Pretrained, fill, from_torch
 from jaxgen.weights.published import digest, read_state_dict
 
 
-@dataclasses.dataclass(frozen=True, eq=False)
-class Loaded:
-    """A network and its weights, `Player(module, [(1, *input)], variables=variables)`; `input` is
-    the shape of one example, `sha256` the file's."""
-
-    module: nn.Module
-    variables: dict[str, Any]
-    input: tuple[int, ...]
-    sha256: str
-
-
-def generator(path: Path) -> Loaded:
+def generator(path: Path) -> Pretrained:
     """The generator of a .pth, .pt or .safetensors file, the averaged one where the file has both,
     with its mean style and its fixed noise. UserError."""
     state = _network(read_state_dict(path), ("G_ema.", "G."))
@@ -59,10 +44,10 @@ def generator(path: Path) -> Loaded:
 
     latent = first.shape[1]
     variables = _variables(module, (1, latent), state, source, _generator_key, turned)
-    return Loaded(module, variables, (latent,), digest(path))
+    return Pretrained(module, variables, lambda z: z, digest(path), (latent,))
 
 
-def discriminator(path: Path, group: int = 4) -> Loaded:
+def discriminator(path: Path, group: int = 4) -> Pretrained:
     """The discriminator of a .pth, .pt or .safetensors file; `group` images share a minibatch
     standard deviation, of which a file does not tell. UserError."""
     state = _network(read_state_dict(path), ("D.",))
@@ -77,7 +62,7 @@ def discriminator(path: Path, group: int = 4) -> Loaded:
     key = lambda names: _discriminator_key(names, size)
     image = (size, size, channels)
     variables = _variables(module, (1, *image), state, source, key)
-    return Loaded(module, variables, image, digest(path))
+    return Pretrained(module, variables, lambda x: x, digest(path), image)
 
 
 def _network(state, prefixes):

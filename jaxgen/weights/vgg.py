@@ -10,7 +10,7 @@ from pathlib import Path
 
 from jaxgen.models.vgg import Vgg, vgg16, vgg19
 from jaxgen.nn import imagenet
-from jaxgen.weights.assemble import Trained, assemble, from_torch
+from jaxgen.weights.assemble import Pretrained, assemble, from_torch
 from jaxgen.weights.published import Published, locate, read_state_dict
 
 TORCH = "https://download.pytorch.org/models/"
@@ -37,7 +37,7 @@ CAFFE19 = [Published("vgg19-d01eb7cb.pth", CAFFE + "vgg19-d01eb7cb.pth", "d01eb7
 
 def torchvision16(
     weights: Path | None = None, module: Vgg | None = None, size: int = 224
-) -> Trained:
+) -> Pretrained:
     """torchvision's VGG-16; the file is downloaded unless `weights` names it. UserError."""
     return _load(
         "torchvision's VGG-16", VGG16, weights, module or vgg16(), imagenet.torchvision, size
@@ -46,29 +46,29 @@ def torchvision16(
 
 def torchvision19(
     weights: Path | None = None, module: Vgg | None = None, size: int = 224
-) -> Trained:
+) -> Pretrained:
     """torchvision's VGG-19; the file is downloaded unless `weights` names it. UserError."""
     return _load(
         "torchvision's VGG-19", VGG19, weights, module or vgg19(), imagenet.torchvision, size
     )
 
 
-def caffe16(weights: Path | None = None, module: Vgg | None = None, size: int = 224) -> Trained:
+def caffe16(weights: Path | None = None, module: Vgg | None = None, size: int = 224) -> Pretrained:
     """The authors' VGG-16; the file is downloaded unless `weights` names it. UserError."""
     return _load("the authors' VGG-16", CAFFE16, weights, module or vgg16(), imagenet.caffe, size)
 
 
-def caffe19(weights: Path | None = None, module: Vgg | None = None, size: int = 224) -> Trained:
+def caffe19(weights: Path | None = None, module: Vgg | None = None, size: int = 224) -> Pretrained:
     """The authors' VGG-19; the file is downloaded unless `weights` names it. UserError."""
     return _load("the authors' VGG-19", CAFFE19, weights, module or vgg19(), imagenet.caffe, size)
 
 
-def _load(purpose, files: Sequence[Published], weights, module: Vgg, prepare, size) -> Trained:
+def _load(purpose, files: Sequence[Published], weights, module: Vgg, prepare, size) -> Pretrained:
     path, sha256 = locate(purpose, files, weights)
     state = read_state_dict(path)
     key = _script(module) if "layers.conv1.weight" in state else _torch(module, state)
     variables = assemble(module, size, f"{path} is not {purpose}", from_torch(state, key))
-    return Trained(module, variables, prepare, sha256)
+    return Pretrained(module, variables, prepare, sha256)
 
 
 def _kind(name):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgen.data.sources import open_source
+from jaxgen.data.specs import open_source
 from jaxgen.errors import UserError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgen.data import emoji
-from jaxgen.data.sources import open_source
+from jaxgen.data.specs import open_source
 from jaxgen.errors import UserError
 
 LIGHT, DARK = 0x1F3FB, 0x1F3FF

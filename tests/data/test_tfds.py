@@ -7,7 +7,7 @@ import time
 import pytest
 
 from jaxgen.data.pipeline import load
-from jaxgen.data.sources import open_source
+from jaxgen.data.specs import open_source
 from jaxgen.data.tfds import prepare_command
 from jaxgen.errors import UserError
 

@@ -10,7 +10,8 @@ from PIL import ExifTags, Image
 from jaxgen.data import tiles as module
 from jaxgen.data.images import decode, sides
 from jaxgen.data.pipeline import load
-from jaxgen.data.sources import PLUS, Source, open_source
+from jaxgen.data.source import Source
+from jaxgen.data.specs import PLUS, open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.errors import UserError
 

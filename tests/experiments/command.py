@@ -9,7 +9,7 @@ import time
 
 TINY = [
     *("--size", "8", "--batch-size", "8", "--width", "2", "--critic-steps", "2"),
-    *("--critic-boost", "2", "--log-every", "1", "--show-every", "20", "--save-every", "20"),
+    *("--critic-boost", "2", "--log-every", "1", "--sample-every", "20", "--save-every", "20"),
 ]
 
 

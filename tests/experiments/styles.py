@@ -19,7 +19,7 @@ def system(args, data):
     import jax.numpy as jnp
     import optax
 
-    from jaxgen.train import draw
+    from jaxgen import draw
     from jaxgen.train.game import Player, Space, System, Turn, Use
 
     shape = (args.size, args.size, args.channels)

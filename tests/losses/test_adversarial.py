@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import parallel
 from jaxgen.losses import adversarial
 from jaxgen.train import devices
 
@@ -40,7 +41,7 @@ def maps():
     ],
 )
 def test_tell_and_its_gradient(vectors, name, pair, share):
-    tell = getattr(adversarial, pair).tell
+    tell = getattr(adversarial, pair).discriminator
     real, fake = vectors["in_real_logits"], vectors["in_fake_logits"]
     value, gradient = jax.value_and_grad(tell, argnums=1)(real, fake)
     np.testing.assert_allclose(share * value, vectors[f"out_{name}"], **CLOSE)
@@ -58,7 +59,7 @@ def test_tell_and_its_gradient(vectors, name, pair, share):
     ],
 )
 def test_fool_and_its_gradient(vectors, name, pair, share):
-    fool = getattr(adversarial, pair).fool
+    fool = getattr(adversarial, pair).generator
     value, gradient = jax.value_and_grad(fool)(vectors["in_fake_logits"])
     np.testing.assert_allclose(share * value, vectors[f"out_{name}"], **CLOSE)
     np.testing.assert_allclose(share * gradient, vectors[f"out_dfake_{name}"], **CLOSE)
@@ -72,9 +73,9 @@ def test_patch_maps_halved_by_pix2pix(maps, name, pair):
     pair = getattr(adversarial, pair)
     real, fake = maps["in_real"], maps["in_fake"]
     np.testing.assert_allclose(
-        pair.tell(real, fake) / 2, maps[f"out_{name}_D_total_half"], atol=1e-5
+        pair.discriminator(real, fake) / 2, maps[f"out_{name}_D_total_half"], atol=1e-5
     )
-    np.testing.assert_allclose(pair.fool(fake), maps[f"out_{name}_G"], atol=1e-5)
+    np.testing.assert_allclose(pair.generator(fake), maps[f"out_{name}_G"], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -90,15 +91,15 @@ def test_patch_maps_summed_by_spade(maps, name, pair):
     pair = getattr(adversarial, pair)
     real, fake = maps["in_real"], maps["in_fake"]
     total = maps[f"out_spade_{name}_D_real"] + maps[f"out_spade_{name}_D_fake"]
-    np.testing.assert_allclose(pair.tell(real, fake), total, atol=1e-5)
-    np.testing.assert_allclose(pair.fool(fake), maps[f"out_spade_{name}_G"], atol=1e-5)
+    np.testing.assert_allclose(pair.discriminator(real, fake), total, atol=1e-5)
+    np.testing.assert_allclose(pair.generator(fake), maps[f"out_spade_{name}_G"], atol=1e-5)
 
 
 def test_several_scales(maps):
     """SPADE averages the hinge over scales, UNIT sums least squares."""
     scales = [(maps["in_real"], maps["in_fake"]), (maps["in_real_scale2"], maps["in_fake_scale2"])]
-    tell = lambda pair: sum(pair.tell(real, fake) for real, fake in scales)
-    fool = lambda pair: sum(pair.fool(fake) for _, fake in scales)
+    tell = lambda pair: sum(pair.discriminator(real, fake) for real, fake in scales)
+    fool = lambda pair: sum(pair.generator(fake) for _, fake in scales)
     spade = maps["out_spade_hinge_ms_D_real"][0] + maps["out_spade_hinge_ms_D_fake"][0]
     np.testing.assert_allclose(tell(adversarial.hinge) / 2, spade, atol=1e-5)
     np.testing.assert_allclose(
@@ -119,10 +120,10 @@ def test_relativistic_patch_maps(maps, name, pair, share):
     pair = getattr(adversarial, pair)
     real, fake = maps["in_real"], maps["in_fake"]
     np.testing.assert_allclose(
-        share * pair.tell(real, fake), maps["out_" + name.format("D")], atol=1e-5
+        share * pair.discriminator(real, fake), maps["out_" + name.format("D")], atol=1e-5
     )
     np.testing.assert_allclose(
-        share * pair.fool(fake, real), maps["out_" + name.format("G")], atol=1e-5
+        share * pair.generator(fake, real), maps["out_" + name.format("G")], atol=1e-5
     )
 
 
@@ -130,9 +131,9 @@ def test_relativistic_average_patch_maps(maps):
     """The reference's generator has the samples' term only; ours, as the paper's, both."""
     pair = adversarial.relativistic_average
     real, fake = maps["in_real"], maps["in_fake"]
-    np.testing.assert_allclose(pair.tell(real, fake) / 2, maps["out_ragan_D"], atol=1e-5)
+    np.testing.assert_allclose(pair.discriminator(real, fake) / 2, maps["out_ragan_D"], atol=1e-5)
     of_data = np.logaddexp(0, real - fake.mean()).mean()
-    np.testing.assert_allclose(pair.fool(fake, real) - of_data, maps["out_ragan_G"], atol=1e-5)
+    np.testing.assert_allclose(pair.generator(fake, real) - of_data, maps["out_ragan_G"], atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -150,26 +151,28 @@ def test_relativistic_average_patch_maps(maps):
 )
 def test_values_at_logits_zero(pair, told, fooled):
     pair, zero = getattr(adversarial, pair), jnp.zeros(4)
-    np.testing.assert_allclose(pair.tell(zero, zero), told, atol=1e-6)
-    np.testing.assert_allclose(pair.fool(zero, zero), fooled, atol=1e-6)
+    np.testing.assert_allclose(pair.discriminator(zero, zero), told, atol=1e-6)
+    np.testing.assert_allclose(pair.generator(zero, zero), fooled, atol=1e-6)
 
 
 def test_only_the_saturating_generator_starves_when_the_discriminator_wins():
     sure = jnp.array([-7.0])  # D(G(z)) = 1e-3
-    starved = jax.grad(adversarial.minimax.fool)(sure)
-    fed = jax.grad(adversarial.non_saturating.fool)(sure)
+    starved = jax.grad(adversarial.minimax.generator)(sure)
+    fed = jax.grad(adversarial.non_saturating.generator)(sure)
     np.testing.assert_allclose(starved, -1e-3, rtol=0.1)
     np.testing.assert_allclose(fed, -1, rtol=0.01)
 
 
 def test_relativistic_average_is_over_the_global_batch():
     real, fake = jax.random.normal(jax.random.key(0), (2, 8, 3))
-    loss = lambda real, fake: devices.mean(adversarial.relativistic_average.tell(real, fake))
+    loss = lambda real, fake: parallel.mean(
+        adversarial.relativistic_average.discriminator(real, fake)
+    )
     step = jax.shard_map(
         jax.value_and_grad(loss, argnums=(0, 1)),
         mesh=devices.make_mesh(),
-        in_specs=P(devices.AXIS),
-        out_specs=(P(), P(devices.AXIS)),
+        in_specs=P(parallel.AXIS),
+        out_specs=(P(), P(parallel.AXIS)),
     )
     want, got = jax.value_and_grad(loss, argnums=(0, 1))(real, fake), jax.jit(step)(real, fake)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7), want, got)

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import parallel
 from jaxgen.losses import contrastive
 from jaxgen.train import devices
 
@@ -34,9 +35,9 @@ def test_the_devices_see_all_pairs():
     """Two devices with three pairs each have the loss and the gradients of six."""
     mesh = devices.make_mesh(jax.devices()[:2])
     spread = jax.shard_map(
-        lambda x, y, t: devices.mean(loss(x, y, t)),
+        lambda x, y, t: parallel.mean(loss(x, y, t)),
         mesh=mesh,
-        in_specs=(P(devices.AXIS), P(devices.AXIS), P()),
+        in_specs=(P(parallel.AXIS), P(parallel.AXIS), P()),
         out_specs=P(),
     )
     one = jax.value_and_grad(loss, (0, 1, 2))(*given())

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import draw, parallel
 from jaxgen.losses import penalties
 from jaxgen.nn.conv import conv
-from jaxgen.train import devices, draw
+from jaxgen.train import devices
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SECOND_ORDER = {"rtol": 1e-4, "atol": 2e-5}
@@ -67,7 +68,7 @@ def test_r1(golden, weights):
     gradient = jax.grad(lambda x: f(x).sum())(real)
     np.testing.assert_allclose(gradient, nhwc(golden["out_r1_input_grad"]), rtol=1e-4, atol=2e-5)
     np.testing.assert_allclose(
-        penalties.squared_slopes(f, real), golden["out_r1_penalty_per_sample"], rtol=1e-4
+        penalties.squared_gradient_norms(f, real), golden["out_r1_penalty_per_sample"], rtol=1e-4
     )
     value, got = jax.jit(
         jax.value_and_grad(lambda w: penalties.r1(lambda x: critic(w, x), real, 10.0))
@@ -87,10 +88,12 @@ def test_gradient_penalty(golden, weights, monkeypatch):
     alpha = jnp.asarray(golden["in_alpha"])
     monkeypatch.setattr(draw, "uniform", lambda key, n, shape: alpha)
     key = jax.random.key(0)
-    between = penalties.between(real, fake, key)
+    between = penalties.interpolates(real, fake, key)
     np.testing.assert_allclose(between, nhwc(golden["out_gp_xhat"]), rtol=1e-5, atol=1e-6)
     f = lambda x: critic(weights, x)
-    np.testing.assert_allclose(penalties.slopes(f, between), golden["out_gp_slopes"], rtol=1e-4)
+    np.testing.assert_allclose(
+        penalties.gradient_norms(f, between), golden["out_gp_slopes"], rtol=1e-4
+    )
 
     def cost(w):
         f = lambda x: critic(w, x)
@@ -112,7 +115,7 @@ def test_gradient_penalty_of_the_translation_code():
     real, fake = (jnp.asarray(file[k]) for k in ("in_gp_real", "in_gp_fake"))
     eps = 1 - jnp.asarray(file["in_gp_alpha"]).reshape(3, 1, 1, 1)
     f = lambda x: jnp.tanh(x.reshape(3, -1) @ file["param_gp_w"])
-    slopes = penalties.slopes(f, real + eps * (fake - real))
+    slopes = penalties.gradient_norms(f, real + eps * (fake - real))
     np.testing.assert_allclose(10 * ((slopes - 1) ** 2).mean(), file["out_gp_lambda10"], rtol=1e-5)
 
 
@@ -136,7 +139,7 @@ def test_flat_critic_has_a_finite_gradient():
 
 def test_points_lie_between_and_each_has_its_own_weight():
     real, fake = jnp.zeros((64, 2, 2, 1)), jnp.ones((64, 2, 2, 1))
-    x = penalties.between(real, fake, jax.random.key(0))
+    x = penalties.interpolates(real, fake, jax.random.key(0))
     assert (x.min() >= 0) & (x.max() <= 1)
     np.testing.assert_array_equal(x.std((1, 2, 3)), 0)
     assert len(np.unique(x[:, 0, 0, 0])) == 64
@@ -150,10 +153,10 @@ def test_penalty_is_that_of_one_device():
 
     def loss(w, real, fake):
         f = lambda x: jnp.tanh(conv(x, w, 2, 1)).sum((1, 2, 3))
-        return devices.mean(penalties.wgan_gp(f, real, fake, keys[2]))
+        return parallel.mean(penalties.wgan_gp(f, real, fake, keys[2]))
 
     step = jax.value_and_grad(loss)
-    batch = P(devices.AXIS)
+    batch = P(parallel.AXIS)
     many = jax.shard_map(
         step, mesh=devices.make_mesh(), in_specs=(P(), batch, batch), out_specs=P()
     )

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
+from jaxgen import parallel
 from jaxgen.metrics import fid as module
 from jaxgen.metrics.fid import fid, from_covariance, merge, moments, stream
 from jaxgen.train import devices
@@ -73,7 +74,7 @@ def test_four_devices_give_the_same(n, d):
     """Batches split over devices, the last one padded; each device keeps a factor of its own."""
     a, b = features(n, d, 1), features(n, d, 2, 0.1)
     mesh = devices.make_mesh(jax.devices()[:4])
-    split = NamedSharding(mesh, PartitionSpec(devices.AXIS))
+    split = NamedSharding(mesh, PartitionSpec(parallel.AXIS))
 
     def batches(size=24):
         for i in range(0, n, size):
@@ -91,7 +92,7 @@ def test_four_devices_give_the_same(n, d):
 def test_features_are_not_gathered():
     """Adding a batch moves nothing between devices."""
     mesh = devices.make_mesh(jax.devices()[:4])
-    split = NamedSharding(mesh, PartitionSpec(devices.AXIS))
+    split = NamedSharding(mesh, PartitionSpec(parallel.AXIS))
     batch = tuple(jax.device_put(x, split) for x in (features(64, 8, 1), np.ones(64, bool)))
     text = module._add.lower(None, [batch], mesh=mesh).compile().as_text()
     assert not any(word in text for word in ("all-gather", "all-reduce", "all-to-all", "permute("))

@@ -10,12 +10,13 @@ import pytest
 from jax.scipy.special import erfinv
 from jax.sharding import PartitionSpec as P
 
-from jaxgen.nn import ada, changes, diffaugment
+from jaxgen import parallel
+from jaxgen.nn import ada, ada_ops, diffaugment
 from jaxgen.train import devices
 
 GOLDEN = Path(__file__).parents[1] / "golden/a"
-change = jax.jit(changes.change)
-augment = jax.jit(ada.augment, static_argnames=changes.Changes._fields)
+change = jax.jit(ada_ops.change)
+augment = jax.jit(ada.augment, static_argnames=ada_ops.Changes._fields)
 ALL = {"filter": True, "noise": True, "cutout": True}
 KINDS = ("blit", "geom", "color", "filter", "cutout")
 
@@ -36,16 +37,16 @@ def smooth(n=8, side=16):
 
 
 def at_percentile(q, n=2):
-    """Every change at percentile q as the reference's test mode has it: `changes.Changes`."""
+    """Every change at percentile q as the reference's test mode has it: `ada_ops.Changes`."""
     normal = float(erfinv(2 * q - 1))
     each = lambda x: jnp.full((n,), x, jnp.float32)
     two = lambda x: jnp.full((n, 2), x, jnp.float32)
     flip, turns, angle = np.floor(2 * q), np.floor(4 * q), (2 * q - 1) * np.pi
     scale = each(2 ** (0.2 * normal))
-    return changes.Changes(
-        blit=changes.Blit(each(flip), each(turns), two((2 * q - 1) / 8)),
-        geom=changes.Geom(scale, each(angle), scale, each(0), two(normal / 8)),
-        color=changes.Color(
+    return ada_ops.Changes(
+        blit=ada_ops.Blit(each(flip), each(turns), two((2 * q - 1) / 8)),
+        geom=ada_ops.Geom(scale, each(angle), scale, each(0), two(normal / 8)),
+        color=ada_ops.Color(
             each(0.2 * normal),
             each(2 ** (0.5 * normal)),
             each(flip),
@@ -53,14 +54,14 @@ def at_percentile(q, n=2):
             each(2**normal),
         ),
         filter=jnp.full((n, 4), 2**normal, jnp.float32),
-        cutout=changes.Cutout(each(0.5), two(q)),
+        cutout=ada_ops.Cutout(each(0.5), two(q)),
     )
 
 
 def test_filters_are_those_of_the_reference():
     g = golden("ada_augment")
-    np.testing.assert_allclose(changes.SYM6 / changes.SYM6.sum(), g["param_Hz_geom"], atol=1e-7)
-    np.testing.assert_allclose(changes.filter_bank(), g["param_Hz_fbank"], atol=1e-7)
+    np.testing.assert_allclose(ada_ops.SYM6 / ada_ops.SYM6.sum(), g["param_Hz_geom"], atol=1e-7)
+    np.testing.assert_allclose(ada_ops.filter_bank(), g["param_Hz_fbank"], atol=1e-7)
 
 
 @pytest.mark.parametrize("q", [0.2, 0.5, 0.8])
@@ -68,7 +69,7 @@ def test_ada_as_in_the_reference(q):
     g, all_of_them = golden("ada_augment"), at_percentile(q)
     for name in (*KINDS, "bgc"):
         kinds = ("blit", "geom", "color") if name == "bgc" else (name,)
-        some = changes.Changes(**{kind: getattr(all_of_them, kind) for kind in kinds})
+        some = ada_ops.Changes(**{kind: getattr(all_of_them, kind) for kind in kinds})
         y, expected = change(nhwc(g["in_x"]), some), nhwc(g[f"out_{name}_pct{q}"])
         scale = float(jnp.abs(expected).max())
         np.testing.assert_allclose(y, expected, rtol=1e-4, atol=1e-4 * scale, err_msg=name)
@@ -125,7 +126,7 @@ def test_each_change_fires_with_probability_p_and_is_drawn_as_in_the_paper():
 
 def test_a_shift_mirrors_the_image_at_its_rim():
     x = smooth(1)
-    shift = changes.Changes(changes.Blit(jnp.zeros(1), jnp.zeros(1), jnp.array([[2 / 16, 0.0]])))
+    shift = ada_ops.Changes(ada_ops.Blit(jnp.zeros(1), jnp.zeros(1), jnp.array([[2 / 16, 0.0]])))
     padded = jnp.pad(x, ((0, 0), (0, 0), (2, 0), (0, 0)), mode="reflect")
     np.testing.assert_allclose(change(x, shift), padded[:, :, :16], atol=1e-5)
 
@@ -151,8 +152,8 @@ def test_devices_do_not_matter(name):
     split = jax.shard_map(
         AUGMENTS[name],
         mesh=devices.make_mesh(jax.devices()[:4]),
-        in_specs=(P(devices.AXIS), P()),
-        out_specs=P(devices.AXIS),
+        in_specs=(P(parallel.AXIS), P()),
+        out_specs=P(parallel.AXIS),
     )
     alone, many = jax.jit(AUGMENTS[name])(x, key), jax.jit(split)(x, key)
     np.testing.assert_allclose(alone, many, atol=1e-5)
@@ -236,7 +237,7 @@ def test_the_controller_counts_the_images_of_all_devices():
     split = jax.shard_map(
         step,
         mesh=devices.make_mesh(jax.devices()[:4]),
-        in_specs=(P(), P(devices.AXIS)),
+        in_specs=(P(), P(parallel.AXIS)),
         out_specs=P(),
     )
     alone, many = step(variables, scores), jax.jit(split)(variables, scores)

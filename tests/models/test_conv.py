@@ -9,6 +9,7 @@ import pytest
 from jax import lax
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import parallel
 from jaxgen.nn.conv import conv, conv_transpose
 from jaxgen.train import devices
 
@@ -126,11 +127,11 @@ def test_weight_gradient_is_summed_over_devices_once(f, stride, channels):
     x = jax.random.normal(keys[0], (8, 4, 4, channels))
     ends = (2, channels) if f is conv_transpose else (channels, 2)
     kernel = jax.random.normal(keys[1], (4, 4, *ends))
-    loss = lambda kernel, x: devices.mean(jnp.tanh(f(x, kernel, stride, 1)).mean())
+    loss = lambda kernel, x: parallel.mean(jnp.tanh(f(x, kernel, stride, 1)).mean())
     many = jax.shard_map(
         jax.grad(loss),
         mesh=devices.make_mesh(),
-        in_specs=(P(), P(devices.AXIS)),
+        in_specs=(P(), P(parallel.AXIS)),
         out_specs=P(),
     )
     np.testing.assert_allclose(

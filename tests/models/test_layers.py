@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import parallel
 from jaxgen.nn.dropout import Dropout
 from jaxgen.nn.maxout import maxout
 from jaxgen.nn.norm import BatchNorm, ClassBatchNorm, LayerNorm
@@ -75,12 +76,12 @@ def test_batch_norm_is_over_the_global_batch():
     def step(variables, x):
         def loss(params):
             y, after = norm.apply({**variables, "params": params}, x, mutable=["batch_stats"])
-            return devices.mean((jnp.tanh(y) * jnp.arange(3) + y**3).mean()), after
+            return parallel.mean((jnp.tanh(y) * jnp.arange(3) + y**3).mean()), after
 
         return jax.grad(loss, has_aux=True)(variables["params"])
 
     many = jax.shard_map(
-        step, mesh=devices.make_mesh(), in_specs=(P(), P(devices.AXIS)), out_specs=P()
+        step, mesh=devices.make_mesh(), in_specs=(P(), P(parallel.AXIS)), out_specs=P()
     )
     want, got = step(variables, x), jax.jit(many)(variables, x)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), want, got)
@@ -183,7 +184,7 @@ def test_dropout_keeps_the_mean_and_does_not_depend_on_devices():
     y = drop(x)
     np.testing.assert_allclose(np.unique(y), [0, 1.25])
     np.testing.assert_allclose(y.mean(), 1, atol=0.03)
-    spec = P(devices.AXIS)
+    spec = P(parallel.AXIS)
     many = jax.shard_map(drop, mesh=devices.make_mesh(), in_specs=spec, out_specs=spec)
     np.testing.assert_array_equal(jax.jit(many)(x), y)
     np.testing.assert_array_equal(Dropout(0.2).apply({}, x, train=False), x)

@@ -149,7 +149,7 @@ def test_first_read_outs_of_dcgan():
         images, _ = generator.apply(g, z, mutable=["batch_stats"])
         on = lambda x: critic.apply(d, x, mutable=["batch_stats"])[0]
         pair = adversarial.non_saturating
-        return images, pair.tell(on(real), on(images)), pair.fool(on(images))
+        return images, pair.discriminator(on(real), on(images)), pair.generator(on(images))
 
     images, told, fooled = read(z, real)
     assert abs(images.mean()) < 0.1

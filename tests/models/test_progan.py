@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import parallel
 from jaxgen.errors import UserError
 from jaxgen.models.progan import Critic, Generator, sides
 from jaxgen.nn.equalised import EqualConv, EqualDense
@@ -118,14 +119,14 @@ def test_minibatch_stddev_is_of_the_global_batch(group):
     def penalty(x):
         f = lambda x: minibatch_stddev(x, group) ** 2
         slope = jax.grad(lambda x: f(x).sum())(x)
-        return f(x), slope, devices.mean((slope**2).mean())
+        return f(x), slope, parallel.mean((slope**2).mean())
 
     def all_of(x):
         value, slope, _ = penalty(x)
         return value, slope, jax.grad(lambda x: penalty(x)[2])(x)
 
     mesh = devices.make_mesh(jax.devices()[:4])
-    spread = jax.shard_map(all_of, mesh=mesh, in_specs=P(devices.AXIS), out_specs=P(devices.AXIS))
+    spread = jax.shard_map(all_of, mesh=mesh, in_specs=P(parallel.AXIS), out_specs=P(parallel.AXIS))
     for four, one in zip(jax.jit(spread)(x), jax.jit(all_of)(x), strict=True):
         np.testing.assert_allclose(four, one, rtol=1e-5, atol=1e-6)
 

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import parallel
 from jaxgen.nn.replay import ImagePool, exchange
 from jaxgen.train import devices
 
@@ -84,8 +85,8 @@ def test_devices_do_not_matter():
     split = jax.shard_map(
         step,
         mesh=devices.make_mesh(jax.devices()[:4]),
-        in_specs=(P(devices.AXIS), P(devices.AXIS), P()),
-        out_specs=P(devices.AXIS),
+        in_specs=(P(parallel.AXIS), P(parallel.AXIS), P()),
+        out_specs=P(parallel.AXIS),
     )
     one, four = jax.jit(step), jax.jit(split)
     for r in range(8):

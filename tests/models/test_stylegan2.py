@@ -9,13 +9,14 @@ import numpy as np
 import pytest
 from jax.sharding import PartitionSpec as P
 
+from jaxgen import draw, parallel
 from jaxgen.losses import penalties
 from jaxgen.models import stylegan2
 from jaxgen.models.stylegan2 import Discriminator, Generator, Mapping, StyledConv, crossover, widths
 from jaxgen.nn import upfirdn
 from jaxgen.nn.conv import conv
 from jaxgen.nn.modulated import demodulation, modulated_conv
-from jaxgen.train import devices, draw
+from jaxgen.train import devices
 
 GOLDEN = Path(__file__).parents[1] / "golden/a"
 CLOSE = {"rtol": 1e-5, "atol": 2e-5}
@@ -297,7 +298,7 @@ def test_crossover_is_anywhere_nine_times_of_ten():
 
 def alike(f, share, *args):
     """f(weights, batch, key) is the same on one device and on four; `share`: how results lie."""
-    batch = P(devices.AXIS)
+    batch = P(parallel.AXIS)
     many = jax.shard_map(f, mesh=devices.make_mesh(), in_specs=(P(), batch, P()), out_specs=share)
     want, got = jax.jit(f)(*args), jax.jit(many)(*args)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), want, got)
@@ -313,7 +314,7 @@ def test_four_devices_make_the_same_as_one(small):
         images, changed = SMALL.apply(g, z, mutable="averages", rngs={"dropout": key})
         return images, critic.apply(d, images), changed
 
-    batch = P(devices.AXIS)
+    batch = P(parallel.AXIS)
     alike(run, (batch, batch, P()), (small, weights), Z.reshape(8, 5), jax.random.key(4))
 
 
@@ -357,7 +358,7 @@ def test_path_lengths_of_four_devices_are_those_of_one():
                 jnp.broadcast_to(x, (len(ws), *x.shape[1:])), kernel, ws.mean(1), up=True
             )
             penalty, mean = penalties.path_length(g, ws, key, 0.1)
-            return devices.mean(penalty), mean
+            return parallel.mean(penalty), mean
 
         return jax.value_and_grad(loss, has_aux=True)(kernel)
 

@@ -69,7 +69,7 @@ def test_losses_at_logits_of_zero():
     _, metrics = play(toy(start=0.0, identity=0.0))
     assert "g+f/identity" not in metrics
     assert metrics["d_a+d_b/a"] == metrics["d_a+d_b/b"] == 0.5
-    assert metrics["d_a+d_b/loss"] == metrics["g+f/fooling"] == 1
+    assert metrics["d_a+d_b/loss"] == metrics["g+f/adversarial"] == 1
     assert metrics["g+f/loss"] == 2
 
 

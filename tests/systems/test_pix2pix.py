@@ -55,9 +55,9 @@ def losses(system, batch, states=None):
 def test_the_losses_are_the_codes():
     golden = np.load(GOLDEN / "gan_losses.npz")
     real, fake = jnp.asarray(golden["in_real"]), jnp.asarray(golden["in_fake"])
-    half = non_saturating.tell(real, fake) / 2
+    half = non_saturating.discriminator(real, fake) / 2
     np.testing.assert_allclose(half, golden["out_vanilla_D_total_half"], atol=1e-5)
-    np.testing.assert_allclose(non_saturating.fool(fake), golden["out_vanilla_G"], atol=1e-5)
+    np.testing.assert_allclose(non_saturating.generator(fake), golden["out_vanilla_G"], atol=1e-5)
 
 
 def test_at_first_the_discriminator_is_undecided():
@@ -65,8 +65,8 @@ def test_at_first_the_discriminator_is_undecided():
     system = build(norm="none")
     found, _ = losses(system, pairs())
     assert math.isclose(found["discriminator/loss"], math.log(2), rel_tol=0.01)
-    assert math.isclose(found["generator/fool"], math.log(2), rel_tol=0.01)
-    whole = 100 * found["generator/l1"] + found["generator/fool"]
+    assert math.isclose(found["generator/adversarial"], math.log(2), rel_tol=0.01)
+    whole = 100 * found["generator/l1"] + found["generator/adversarial"]
     assert math.isclose(found["generator/loss"], whole, rel_tol=1e-5)
     # The outputs are near 0, so the distance is the mean size of b.
     size = np.abs(pairs()["b"] / 127.5 - 1).mean()
@@ -89,7 +89,7 @@ def test_objectives(objective):
 
     (loss, metrics), difference = look(game.to_float(pairs()))
     l1 = 100 * metrics["l1"] if "l1" in objective else 0
-    assert math.isclose(loss, metrics["fool"] + l1, rel_tol=1e-5)
+    assert math.isclose(loss, metrics["adversarial"] + l1, rel_tol=1e-5)
     assert difference > 1e-3 if "cgan" in objective else difference == 0
 
 

@@ -104,7 +104,9 @@ def test_the_generators_loss(content, images):
     assert content > 1e-3
     fool = np.mean(np.log1p(np.exp(-odds)))  # -log D
     np.testing.assert_allclose(loss, content + 0.5 * fool, rtol=1e-4)
-    np.testing.assert_allclose([metrics["content"], metrics["fool"]], [content, fool], rtol=1e-4)
+    np.testing.assert_allclose(
+        [metrics["content"], metrics["adversarial"]], [content, fool], rtol=1e-4
+    )
 
 
 def test_the_rate_falls_to_a_tenth_half_way():
@@ -142,7 +144,7 @@ def test_a_run_is_used_by_its_last_stage_or_by_the_one_that_is_named(tmp_path):
     for k in range(4):
         pixels = np.random.default_rng(k).integers(0, 256, (20, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
-    often = {"log_every": 1, "show_every": 2, "save_every": 1, "rounds": 1, "pretrain_rounds": 2}
+    often = {"log_every": 1, "sample_every": 2, "save_every": 1, "rounds": 1, "pretrain_rounds": 2}
     flags = {**often, "size": 8, "random_crop": 0, "batch_size": 4, "content": "pixels"}
     args = dataclasses.replace(
         TOY, data=f"folder:{tmp_path}", workdir=tmp_path / "run", blocks=0, **flags

@@ -12,13 +12,13 @@ import optax
 import pytest
 
 from jaxgen.train import game
-from jaxgen.train.feed import schedule
 from jaxgen.train.fit import Diverged, Stopped, fit
+from jaxgen.train.prefetch import schedule
 from jaxgen.train.run import Run
 from jaxgen.train.stages import Stage, fit_stages, inherit
 from tests.train.toy import Dense, Points, gan, mesh, real_loss, show
 
-OFTEN = {"batch_size": 8, "log_every": 2, "show_every": 5, "save_every": 4}
+OFTEN = {"batch_size": 8, "log_every": 2, "sample_every": 5, "save_every": 4}
 
 
 def lines(folder):
@@ -167,7 +167,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     rate = lambda step: jnp.where(step == 3, jnp.inf, 0.01)
     system = gan(optax.sgd(rate), turns=(game.Turn(("d",), real_loss),))
     with pytest.raises(Diverged, match="round 4: the weights of d are not finite"):
-        train(tmp_path, 4, system, show_every=100)
+        train(tmp_path, 4, system, sample_every=100)
     assert not [p for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit()]
 
 
@@ -202,7 +202,7 @@ def test_stages_inherit_by_name_and_shape(tmp_path):
         players["d"] = game.Player(Dense(1, hidden), [(1, 2)], optax.adam(0.01), ema=0.5)
         return Stage(name, game.System(players, system.turns, show), Points(), rounds, 8)
 
-    options = {"mesh": mesh(2), "log_every": 2, "show_every": 4, "save_every": 4}
+    options = {"mesh": mesh(2), "log_every": 2, "sample_every": 4, "save_every": 4}
     with Run(tmp_path, {}, {}) as run:
         states = fit_stages([stage("small", 8), stage("large", 16)], run=run, **options)
     assert states["g"].step == 4  # optimizers start anew

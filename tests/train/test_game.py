@@ -8,7 +8,8 @@ import optax
 import pytest
 from flax import linen as nn
 
-from jaxgen.train import devices, draw, game
+from jaxgen import draw, parallel
+from jaxgen.train import devices, game
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.program import compile_rounds
 from tests.train.toy import Dense, Points, fake_loss, gan, mesh, play, real_loss, show
@@ -247,7 +248,7 @@ class Running(nn.Module):
     @nn.compact
     def __call__(self, x):
         value = self.variable("running", "value", jnp.zeros, ())
-        value.value = value.value + self.rate * (devices.mean(x) - value.value)
+        value.value = value.value + self.rate * (parallel.mean(x) - value.value)
         return value.value
 
 
@@ -286,9 +287,9 @@ def test_losses_over_pairs_see_the_global_batch():
 
     def loss(nets, batch, key):
         z = nets.d(batch["x"])
-        everyone = devices.gather(z)
+        everyone = parallel.gather(z)
         similar = z @ everyone.T
-        label = devices.first(len(z)) + jnp.arange(len(z))
+        label = parallel.first(len(z)) + jnp.arange(len(z))
         return optax.softmax_cross_entropy_with_integer_labels(similar, label).mean(), {}
 
     system = one(loss, Dense(4))
@@ -336,8 +337,8 @@ def test_adaptive_weight_by_a_second_gradient():
     """VQGAN's: the ratio of two losses' gradients at one layer, as a constant."""
 
     def loss(nets, batch, key):
-        first = lambda p: devices.mean((nets.g.still(batch["x"], params=p) ** 2).mean())
-        other = lambda p: devices.mean(-nets.d.still(nets.g.still(batch["x"], params=p)).mean())
+        first = lambda p: parallel.mean((nets.g.still(batch["x"], params=p) ** 2).mean())
+        other = lambda p: parallel.mean(-nets.d.still(nets.g.still(batch["x"], params=p)).mean())
         norm = lambda f: jnp.linalg.norm(jax.grad(f)(nets.g.params)["Dense_1"]["kernel"])
         weight = jax.lax.stop_gradient(norm(first) / (norm(other) + 1e-4))
         y = nets.g(batch["x"])

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgen.train import draw, game, health
+from jaxgen import draw, game, health
 from jaxgen.train.fit import fit
 from jaxgen.train.run import Run
 from tests.train.toy import Dense, Points, gan, mesh, show
@@ -177,7 +177,7 @@ def records(folder):
 
 
 def train(folder, toy, rounds=8, **options):
-    options = {"batch_size": 8, "log_every": 2, "show_every": 8, "save_every": 4, **options}
+    options = {"batch_size": 8, "log_every": 2, "sample_every": 8, "save_every": 4, **options}
     with Run(folder, {}, {}) as run:
         return fit(toy, Held(), rounds, run=run, mesh=mesh(2), **options)
 

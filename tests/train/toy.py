@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
-from jaxgen.train import devices, draw, game
-from jaxgen.train.feed import Feed, schedule
+from jaxgen import draw
+from jaxgen.train import devices, game
+from jaxgen.train.prefetch import Prefetcher, schedule
 from jaxgen.train.program import compile_rounds
 
 
@@ -103,7 +104,7 @@ def play(system, rounds=1, n_devices=1, batch_size=8, data=None, per_call=1, sta
     k_init, k_play = jax.random.split(jax.random.key(seed))
     states = game.place(states or game.init(system, k_init), where)
     batches = data.batches(batch_size, seed, indices=data.resident is not None)
-    feed = Feed(batches, schedule(system, 0, rounds, per_call, ()), where)
+    feed = Prefetcher(batches, schedule(system, 0, rounds, per_call, ()), where)
     programs, history = {}, []
     for call, arrays, _ in feed:
         if call.plan not in programs:

@@ -7,9 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen import draw
 from jaxgen.errors import UserError
 from jaxgen.losses import penalties
-from jaxgen.train import draw
 from jaxgen.weights import stylegan2
 from tests.weights.test_readers import write_safetensors
 

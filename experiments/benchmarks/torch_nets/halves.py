@@ -13,8 +13,9 @@ import torch
 from experiments.benchmarks.torch_nets import weights
 from experiments.benchmarks.torch_nets.weights import Mismatch
 from experiments.benchmarks.torch_nets.workload import Machine, Nets, Workload
+from jaxgen import parallel
 from jaxgen.train import devices, game
-from jaxgen.train.feed import Call, schedule
+from jaxgen.train.prefetch import Call, schedule
 from jaxgen.train.program import compile_rounds
 
 TOLERANCE = 1e-4  # of the largest output, in float32
@@ -62,7 +63,7 @@ class Ours:
     def lowered(self, plan: tuple[int, ...], rounds: int = 1):
         n = self.system.minibatches(plan)
         stack = lambda *xs: np.broadcast_to(np.stack(xs[:n]), (rounds, n, *xs[0].shape))
-        where = devices.sharding(self.mesh, None, None, devices.AXIS)
+        where = devices.sharding(self.mesh, None, None, parallel.AXIS)
         batches = jax.device_put(jax.tree.map(stack, *self.minibatches, self.minibatches[0]), where)
         program = compile_rounds(self.system, self.mesh, plan, precision=self.precision)
         numbers = np.zeros(rounds, np.int32)

@@ -11,58 +11,45 @@ an L2 penalty of 1e-5 that the paper does not mention; here as in dcgan.torch D 
 learns from the same fakes, without the penalty.
 """
 
+from collections.abc import Callable
+
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.losses.adversarial import non_saturating as game
-from jaxgen.sample.interpolation import lerp, slerp
-from jaxgen.train import draw
-from jaxgen.train.game import Judge, Player, System, Turn, Use
+from jaxgen.losses.adversarial import non_saturating as gan_loss
+from jaxgen.sample.interpolation import slerp
+from jaxgen.sample.priors import Prior, normal
+from jaxgen.systems.gan import plain
+from jaxgen.train.abilities import DiscriminatorScores, Sampler
+from jaxgen.train.game import Player, System, Turn
 
 LATENT = 100
-
-
-def normal(key, n):
-    return draw.normal(key, n, (LATENT,))
-
-
-def uniform(key, n):
-    return draw.uniform(key, n, (LATENT,), -1.0, 1.0)
 
 
 def dcgan(
     generator: nn.Module,
     discriminator: nn.Module,
     shape: tuple[int, int, int],
-    noise=normal,
+    prior: Prior = normal(LATENT),  # noqa: B008
+    interpolate: Callable = slerp,
     lr: float = 2e-4,
 ) -> System:
     """Networks of `models.dcgan` on images of `shape` [H, W, C].
 
-    noise: `normal` for the 4x4 networks of dcgan.torch, `uniform` for the paper's 5x5 ones.
+    prior: N(0, I) for the 4x4 networks of dcgan.torch, U(-1, 1) for the paper's 5x5 ones.
+    interpolate: along the arc for N(0, I), `lerp` for the uniform prior.
     """
-
-    def judge(nets, batch, key):
-        """Logits of real images [b, H, W, C] in [-1, 1] and of as many samples."""
-        real = batch["image"]
-        on_real = nets.discriminator(real)  # two passes: each has its own batch statistics
-        return on_real, nets.discriminator(nets.generator(noise(key, len(real))))
+    scores = plain.scores(prior)
 
     def discriminator_loss(nets, batch, key):
-        on_real, on_fake = judge(nets, batch, key)
+        on_real, on_fake = scores(nets, batch, key)
         accuracy = ((on_real > 0).mean() + (on_fake < 0).mean()) / 2
-        return game.tell(on_real, on_fake), {"accuracy": accuracy}
+        return gan_loss.discriminator(on_real, on_fake), {"accuracy": accuracy}
 
     def generator_loss(nets, batch, key):
-        fake = nets.generator(noise(key, len(batch["image"])))
-        return game.fool(nets.discriminator(fake)), {}
-
-    def generate(nets, z):
-        return nets.generator(z, train=False)
-
-    def show(nets, batch, key):
-        return {"samples": generate(nets, noise(key, len(batch["image"])))}
+        fake = nets.generator(prior(key, len(batch["image"])))
+        return gan_loss.generator(nets.discriminator(fake)), {}
 
     adam = optax.adam(lr, b1=0.5, b2=0.999)
     return System(
@@ -72,9 +59,7 @@ def dcgan(
         },
         turns=(
             Turn(("discriminator",), discriminator_loss),
-            Turn(("generator",), generator_loss, fresh=False),
+            Turn(("generator",), generator_loss, reuse="batch+noise"),
         ),
-        show=show,
-        use=Use(noise, generate, slerp if noise is normal else lerp),
-        judge=Judge(judge),
+        abilities=(Sampler(prior, interpolate=interpolate), DiscriminatorScores(scores)),
     )

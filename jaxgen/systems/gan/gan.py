@@ -16,31 +16,16 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.losses.adversarial import Pair, non_saturating
+from jaxgen.losses.adversarial import GANLoss, non_saturating
 from jaxgen.sample.interpolation import lerp
-from jaxgen.train import draw
-from jaxgen.train.game import Judge, Player, System, Turn, Use
+from jaxgen.sample.priors import uniform
+from jaxgen.systems.gan import plain
+from jaxgen.train.abilities import DiscriminatorScores, Sampler
+from jaxgen.train.game import Player, System, Turn
 
 LATENT = 100
-SQRT3 = 3**0.5  # z ~ U(-sqrt 3, sqrt 3) has variance 1
-
-
-def noise(key, n):
-    return draw.uniform(key, n, (LATENT,), -SQRT3, SQRT3)
-
-
-def generate(nets, z):
-    return nets.generator(z, train=False)
-
-
-def show(nets, batch, key):
-    return {"samples": generate(nets, noise(key, len(batch["image"])))}
-
-
-def judge(nets, batch, key):
-    """Logits of real images [b, H, W, C] in [-1, 1] and of as many samples."""
-    real = batch["image"]
-    return nets.discriminator(real), nets.discriminator(nets.generator(noise(key, len(real))))
+prior = uniform(LATENT, -(3**0.5), 3**0.5)  # of variance 1
+scores = plain.scores(prior)
 
 
 def gan(
@@ -49,23 +34,24 @@ def gan(
     shape: tuple[int, int, int],
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
-    game: Pair = non_saturating,
+    gan_loss: GANLoss = non_saturating,
     steps: int = 1,
 ) -> System:
     """The players of Sec. 5 (`models.mlp.mnist` and its like) on images of `shape` [H, W, C].
 
-    game: `non_saturating`, or `minimax` for Eq. 1 to the letter.  steps: k of Alg. 1.
+    gan_loss: `non_saturating`, or `minimax` for Eq. 1 to the letter.  steps: k of Alg. 1.
     """
 
     def discriminator_loss(nets, batch, key):
-        on_real, on_fake = judge(nets, batch, key)
+        on_real, on_fake = scores(nets, batch, key)
         says_real = nn.sigmoid(on_real).mean(), nn.sigmoid(on_fake).mean()
         metrics = {"d_real": says_real[0], "d_fake": says_real[1]}
-        return game.tell(on_real, on_fake) / 2, metrics  # the code's mean of the two terms
+        loss = gan_loss.discriminator(on_real, on_fake) / 2  # the code's mean of the two terms
+        return loss, metrics
 
     def generator_loss(nets, batch, key):
-        fake = nets.generator(noise(key, len(batch["image"])))
-        return game.fool(nets.discriminator(fake)), {}
+        fake = nets.generator(prior(key, len(batch["image"])))
+        return gan_loss.generator(nets.discriminator(fake)), {}
 
     return System(
         players={
@@ -76,9 +62,7 @@ def gan(
         },
         turns=(
             Turn(("discriminator",), discriminator_loss, times=steps),
-            Turn(("generator",), generator_loss, fresh=False, own_noise=True),
+            Turn(("generator",), generator_loss, reuse="batch"),
         ),
-        show=show,
-        use=Use(noise, generate, lerp),
-        judge=Judge(judge),
+        abilities=(Sampler(prior, interpolate=lerp), DiscriminatorScores(scores)),
     )

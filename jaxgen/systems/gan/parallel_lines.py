@@ -14,10 +14,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.losses.adversarial import Pair
+from jaxgen import draw
+from jaxgen.losses.adversarial import GANLoss
 from jaxgen.losses.penalties import wgan_gp
 from jaxgen.models.lines import Critics, Lines
-from jaxgen.train import draw
 from jaxgen.train.game import Player, System, Turn
 
 
@@ -34,7 +34,7 @@ def at(line: float, height, n: int):
 
 def parallel_lines(
     thetas: tuple[float, ...],
-    game: Pair,
+    gan_loss: GANLoss,
     optimizer: optax.GradientTransformation,
     penalty: float = 0.0,
     width: int = 64,
@@ -46,7 +46,7 @@ def parallel_lines(
         k1, k2 = jax.random.split(key)
         real = at(0.0, batch["x"], n)
         fake = nets.generator(draw.uniform(k1, len(batch["x"])))
-        value = loss = game.tell(nets.critic(real), nets.critic(fake))
+        value = loss = gan_loss.discriminator(nets.critic(real), nets.critic(fake))
         if penalty:
             loss += penalty * wgan_gp(nets.critic.still, real, fake, k2)
         return loss, {"value": -value}  # means over the thetas, each of which moves its own critic
@@ -70,7 +70,7 @@ def parallel_lines(
     )
 
 
-def value(game: Pair, nets, points: int = 1000):
+def value(gan_loss: GANLoss, nets, points: int = 1000):
     """E f(x) - E f(g(z)), or V, of each theta's critic [n], and its slope in theta [n].
 
     The expectations are sums over evenly spaced heights, the same for both lines.  The slope is
@@ -83,6 +83,6 @@ def value(game: Pair, nets, points: int = 1000):
 
     def values(theta):
         on_fake = scores(nets.generator.still(height, params={"theta": theta}))
-        return -jax.vmap(game.tell, in_axes=1)(on_real, on_fake)
+        return -jax.vmap(gan_loss.discriminator, in_axes=1)(on_real, on_fake)
 
     return values(theta), jax.grad(lambda theta: values(theta).sum())(theta)

@@ -15,10 +15,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgen.losses.adversarial import Pair
+from jaxgen import draw
+from jaxgen.losses.adversarial import GANLoss
 from jaxgen.losses.penalties import wgan_gp
 from jaxgen.models.mlp import ToyCritic, ToyGenerator
-from jaxgen.train import draw
 from jaxgen.train.game import Player, System, Turn
 
 LATENT = 2
@@ -29,7 +29,7 @@ def noise(key, n):
 
 
 def points(
-    game: Pair,
+    gan_loss: GANLoss,
     generator_optimizer: optax.GradientTransformation,
     discriminator_optimizer: optax.GradientTransformation,
     penalty: float = 0.0,
@@ -42,14 +42,14 @@ def points(
         k1, k2 = jax.random.split(key)
         x = batch["x"]  # [b, 2]
         fake = nets.generator(noise(k1, len(x)))
-        value = loss = game.tell(nets.discriminator(x), nets.discriminator(fake))
+        value = loss = gan_loss.discriminator(nets.discriminator(x), nets.discriminator(fake))
         if penalty:
             loss += penalty * wgan_gp(nets.discriminator.still, x, fake, k2)
         return loss, {"value": -value}
 
     def generator_loss(nets, batch, key):
         fake = nets.generator(noise(key, len(batch["x"])))
-        return game.fool(nets.discriminator(fake)), {}
+        return gan_loss.generator(nets.discriminator(fake)), {}
 
     def show(nets, batch, key):
         """Where 4,096 samples lie in [-2, 2]^2: the more, the darker."""
@@ -70,9 +70,9 @@ def points(
     )
 
 
-def judge(game: Pair, nets, x, key):
+def judge(gan_loss: GANLoss, nets, x, key):
     """(samples [n, 2], mean D(x), mean D(G(z)), V): D's logits as probabilities, V as by `game`."""
     drawn = nets.generator(noise(key, len(x)))
     on_real, on_fake = nets.discriminator(x), nets.discriminator(drawn)
     mean = lambda logits: jax.nn.sigmoid(logits).mean()
-    return drawn, mean(on_real), mean(on_fake), -game.tell(on_real, on_fake)
+    return drawn, mean(on_real), mean(on_fake), -gan_loss.discriminator(on_real, on_fake)

@@ -22,13 +22,14 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.losses.adversarial import wasserstein as game
+from jaxgen.losses.adversarial import wasserstein as gan_loss
 from jaxgen.losses.penalties import drift
 from jaxgen.losses.penalties import wgan_gp as slope_penalty
 from jaxgen.models.progan import blend
 from jaxgen.nn.resample import enlarge, shrink
-from jaxgen.train import draw
-from jaxgen.train.game import Judge, Player, System, Turn, Use
+from jaxgen.sample.priors import normal
+from jaxgen.train.abilities import DiscriminatorScores, Sampler
+from jaxgen.train.game import Player, System, Turn
 
 DRIFT = 0.001
 
@@ -51,24 +52,22 @@ def progan(
     penalty: lambda.  target: c.  ema: of the generator's weights, by round.
     """
     times = shape[0] // size
+    prior = normal(latent)
 
     def fade(nets):
         """How far the new level is in: both players, the data, and whoever uses a checkpoint go by
         the generator's own steps in this stage."""
         return jnp.minimum(nets.generator.step / fade_rounds, 1.0) if fade_rounds else 1.0
 
-    def noise(key, n):
-        return draw.normal(key, n, (latent,))
-
     def real_images(nets, batch):
         x = shrink(batch["image"], times)
         return blend(enlarge(shrink(x)), x, fade(nets)) if fade_rounds else x
 
     def fake_images(nets, key, n):
-        return nets.generator(noise(key, n), fade(nets))
+        return nets.generator(prior(key, n), fade(nets))
 
-    def judge(nets, batch, key):
-        """Scores of real images and of as many samples, both as they are faded now."""
+    def scores(nets, batch, key):
+        """Scores of real and of as many generated images, both as they are faded now."""
         real = real_images(nets, batch)
         fake = fake_images(nets, key, len(real))
         return nets.critic(real, fade(nets)), nets.critic(fake, fade(nets))
@@ -81,18 +80,15 @@ def progan(
         on_real, on_fake = f(real), f(fake)
         slope = slope_penalty(f, real, fake, key_line, target) / target**2
         metrics = {"distance": on_real.mean() - on_fake.mean(), "penalty": slope}
-        loss = game.tell(on_real, on_fake) + penalty * slope + DRIFT * drift(on_real)
+        loss = gan_loss.discriminator(on_real, on_fake) + penalty * slope + DRIFT * drift(on_real)
         return loss, metrics
 
     def generator_loss(nets, batch, key):
         fake = fake_images(nets, key, len(batch["image"]))
-        return game.fool(nets.critic(fake, fade(nets))), {}
+        return gan_loss.generator(nets.critic(fake, fade(nets))), {}
 
-    def generate(nets, z):
+    def generate(nets, z, condition, key):
         return enlarge(nets.generator(z, fade(nets)), times).clip(-1, 1)
-
-    def show(nets, batch, key):
-        return {"samples": generate(nets, noise(key, len(batch["image"])))}
 
     return System(
         players={
@@ -101,9 +97,7 @@ def progan(
         },
         turns=(
             Turn(("critic",), critic_loss),
-            Turn(("generator",), generator_loss, fresh=False, own_noise=True),
+            Turn(("generator",), generator_loss, reuse="batch"),
         ),
-        show=show,
-        use=Use(noise, generate),
-        judge=Judge(judge, log_odds=False),
+        abilities=(Sampler(prior, generate), DiscriminatorScores(scores, log_odds=False)),
     )

@@ -10,8 +10,8 @@ G = g(f(z)) and D play the non-saturating logistic game,
 with y random images and a the running mean of the lengths. The R1 penalty is evaluated in every
 16th round and the path lengths in every 4th, on half a batch, with weights as much larger and
 Adam's constants changed to suit (App. B). For 9/10 of the minibatches two latents' styles are mixed
-(StyleGAN, Sec. 3.1). T are changes of the image that fire with probability p, which grows where D
-overfits: where it is right about too many real images.
+(StyleGAN, Sec. 3.1). T are operations on the image that fire with probability p, which grows where
+D overfits: where it is right about too many real images.
 
 Deviations, of the authors' code: the real images of the R1 rounds move p once, not twice; a trained
 generator is used with its fixed maps of noise, and judged so.
@@ -25,15 +25,25 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.errors import UserError
-from jaxgen.losses.adversarial import non_saturating as game
+from jaxgen.losses.adversarial import non_saturating as gan_loss
 from jaxgen.losses.penalties import path_length, r1
 from jaxgen.models.stylegan2 import crossover
-from jaxgen.nn.kept import Kept
-from jaxgen.train import draw
-from jaxgen.train.game import Judge, Player, Space, System, Turn, Use
+from jaxgen.nn.running import RunningValue
+from jaxgen.sample.priors import normal
+from jaxgen.train.abilities import (
+    DiscriminatorScores,
+    LatentSpace,
+    Option,
+    Sampler,
+    StyleMixer,
+)
+from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.optim import lazy_adam
 
 R1_EVERY, PATH_EVERY = 16, 4
+TRUNCATION = Option(
+    1.0, "Truncation psi of the styles: 1 the sample's own, 0.7 usual, 0 the mean, -1 the opposite"
+)
 
 
 def stylegan2(
@@ -56,24 +66,23 @@ def stylegan2(
       p is 1.
     """
 
-    def noise(key, n):
-        return draw.normal(key, n, (latent,))
+    prior = normal(latent)
 
     def styles(nets, key, n):
         key_z, key_other, key_at = jax.random.split(key, 3)
-        other = (noise(key_other, n), crossover(key_at, generator.layers, mixing))
-        return nets.generator(noise(key_z, n), *(other if mixing else ()), method="styles")
+        other = (prior(key_other, n), crossover(key_at, generator.layers, mixing))
+        return nets.generator(prior(key_z, n), *(other if mixing else ()), method="styles")
 
     def fake_images(nets, key, n):
         return nets.generator(styles(nets, key, n), method="synthesise")
 
-    def changed(nets, images, key):
+    def augmented(nets, images, key):
         return augment(images, nets.ada() if ada else 1.0, key)
 
     def generator_loss(nets, batch, key):
         key_w, key_t = jax.random.split(key)
         fake = fake_images(nets, key_w, len(batch["image"]))
-        return game.fool(nets.discriminator(changed(nets, fake, key_t))), {}
+        return gan_loss.generator(nets.discriminator(augmented(nets, fake, key_t))), {}
 
     def path_loss(nets, batch, key):
         key_w, key_y = jax.random.split(key)
@@ -86,43 +95,40 @@ def stylegan2(
         nets.path(mean)
         return PATH_EVERY * path_weight * penalty, {"length": mean}
 
-    def judge(nets, batch, key):
-        """Logits of real images and of as many samples, all changed."""
+    def scores(nets, batch, key):
+        """Logits of real and of as many generated images, all augmented."""
         key_w, key_real, key_fake = jax.random.split(key, 3)
         real = batch["image"]
         fake = fake_images(nets, key_w, len(real))
-        seen = changed(nets, real, key_real), changed(nets, fake, key_fake)
+        seen = augmented(nets, real, key_real), augmented(nets, fake, key_fake)
         return tuple(map(nets.discriminator, seen))
 
     def discriminator_loss(nets, batch, key):
-        on_real, on_fake = judge(nets, batch, key)
+        on_real, on_fake = scores(nets, batch, key)
         metrics = {"sign": jnp.sign(on_real).mean()}
         if ada:
             metrics["p"] = nets.ada(on_real)
-        return game.tell(on_real, on_fake), metrics
+        return gan_loss.discriminator(on_real, on_fake), metrics
 
     def r1_loss(nets, batch, key):
         p = nets.ada() if ada else 1.0
         f = lambda x: nets.discriminator.still(augment(x, p, key))
         return R1_EVERY * r1(f, batch["image"], gamma), {}
 
-    def mixed(nets, a, b, layer, psi):
-        made = nets.generator(a, b, layer, psi=psi, noise="fixed", train=False)
-        return made.clip(-1, 1)
+    def mix(nets, a, b, layer, truncation=1.0):
+        images = nets.generator(a, b, layer, psi=truncation, noise="fixed", train=False)
+        return images.clip(-1, 1)
 
-    def generate(nets, z, psi=None):
-        return mixed(nets, z, None, 0, psi)
+    def generate(nets, z, condition, key, truncation=1.0):
+        return mix(nets, z, None, 0, truncation)
 
     def points(nets, key, n):
-        return nets.generator(noise(key, n), method="styles", train=False)[:, 0]
+        return nets.generator(prior(key, n), method="styles", train=False)[:, 0]
 
     def at_points(nets, w, maps):
         ws = jnp.broadcast_to(w[:, None], (len(w), generator.layers, w.shape[-1]))
-        here = {"method": "synthesise", "noise": "fixed", "extra": {"noise": maps}}
+        here = {"method": "synthesise", "noise": "fixed", "collections": {"noise": maps}}
         return nets.generator.still(ws, **here)
-
-    def show(nets, batch, key):
-        return {"samples": generate(nets, noise(key, len(batch["image"])))}
 
     players = {
         "generator": Player(
@@ -130,10 +136,10 @@ def stylegan2(
         ),
         "discriminator": Player(discriminator, [(4, *shape)], lazy_adam(lr, gamma and R1_EVERY)),
     }
-    again = {"fresh": False, "own_noise": True}  # on the round's one minibatch
+    again = {"reuse": "batch"}
     turns = [Turn(("generator",), generator_loss)]
     if path_weight:
-        players["path"] = Player(Kept(), [])
+        players["path"] = Player(RunningValue(), [])
         turns.append(Turn(("generator",), path_loss, every=PATH_EVERY, name="path", **again))
     turns.append(Turn(("discriminator",), discriminator_loss, **again))
     if gamma:
@@ -143,14 +149,10 @@ def stylegan2(
     return System(
         players=players,
         turns=tuple(turns),
-        show=show,
-        use=Use(
-            noise,
-            generate,
-            truncated=generate,
-            mixed=mixed,
-            layers=generator.layers,
-            space=Space(points, at_points, lambda nets: nets.generator.extra["noise"]),
+        abilities=(
+            Sampler(prior, generate, options={"truncation": TRUNCATION}),
+            StyleMixer(mix, generator.layers),
+            LatentSpace(points, at_points, lambda nets: nets.generator.collections["noise"]),
+            DiscriminatorScores(scores),
         ),
-        judge=Judge(judge),
     )

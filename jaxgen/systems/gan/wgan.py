@@ -17,9 +17,11 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.losses.adversarial import wasserstein as game
-from jaxgen.train import draw
-from jaxgen.train.game import Judge, Player, System, Turn, Use
+from jaxgen.losses.adversarial import wasserstein as gan_loss
+from jaxgen.sample.priors import normal
+from jaxgen.systems.gan import plain
+from jaxgen.train.abilities import DiscriminatorScores, Sampler
+from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.optim import clip_weights, rmsprop
 
 LATENT = 100
@@ -30,32 +32,18 @@ def authors_schedule(few: int = 5, many: int = 100, first: int = 25, again: int 
     return lambda round: many if round < first or round % again == 0 else few
 
 
-def noise(key, n):
-    return draw.normal(key, n, (LATENT,))
-
-
-def judge(nets, batch, key):
-    """Scores of real images [b, H, W, C] in [-1, 1] and of as many samples."""
-    real = batch["image"]
-    return nets.critic(real), nets.critic(nets.generator(noise(key, len(real))))
+prior = normal(LATENT)
+scores = plain.scores(prior, "critic")
 
 
 def critic_loss(nets, batch, key):
-    on_real, on_fake = judge(nets, batch, key)
-    return game.tell(on_real, on_fake), {"distance": on_real.mean() - on_fake.mean()}
+    on_real, on_fake = scores(nets, batch, key)
+    return gan_loss.discriminator(on_real, on_fake), {"distance": on_real.mean() - on_fake.mean()}
 
 
 def generator_loss(nets, batch, key):
-    fake = nets.generator(noise(key, len(batch["image"])))
-    return game.fool(nets.critic(fake)), {}
-
-
-def generate(nets, z):
-    return nets.generator(z, train=False)
-
-
-def show(nets, batch, key):
-    return {"samples": generate(nets, noise(key, len(batch["image"])))}
+    fake = nets.generator(prior(key, len(batch["image"])))
+    return gan_loss.generator(nets.critic(fake)), {}
 
 
 def wgan(
@@ -78,9 +66,7 @@ def wgan(
         },
         turns=(
             Turn(("critic",), critic_loss, times=critic_steps),
-            Turn(("generator",), generator_loss, fresh=False, own_noise=True),
+            Turn(("generator",), generator_loss, reuse="batch"),
         ),
-        show=show,
-        use=Use(noise, generate),
-        judge=Judge(judge, log_odds=False),
+        abilities=(Sampler(prior), DiscriminatorScores(scores, log_odds=False)),
     )

@@ -17,30 +17,18 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.losses.adversarial import wasserstein as game
+from jaxgen.losses.adversarial import wasserstein as gan_loss
 from jaxgen.losses.penalties import wgan_gp as slope_penalty
-from jaxgen.train import draw
-from jaxgen.train.game import Judge, Player, System, Turn, Use
+from jaxgen.sample.priors import normal
+from jaxgen.systems.gan import plain
+from jaxgen.train.abilities import DiscriminatorScores, Sampler
+from jaxgen.train.game import Player, System, Turn
 
 LATENT = 128
 
 
-def noise(key, n):
-    return draw.normal(key, n, (LATENT,))
-
-
-def generate(nets, z):
-    return nets.generator(z, train=False)
-
-
-def judge(nets, batch, key):
-    """Scores of real images [b, H, W, C] in [-1, 1] and of as many samples."""
-    real = batch["image"]
-    return nets.critic(real), nets.critic(nets.generator(noise(key, len(real))))
-
-
-def show(nets, batch, key):
-    return {"samples": generate(nets, noise(key, len(batch["image"])))}
+prior = normal(LATENT)
+scores = plain.scores(prior, "critic")
 
 
 def wgan_gp(
@@ -62,15 +50,15 @@ def wgan_gp(
     def critic_loss(nets, batch, key):
         real = batch["image"]  # [b, H, W, C] in [-1, 1]
         key_z, key_line = jax.random.split(key)
-        fake = nets.generator(noise(key_z, len(real)))
+        fake = nets.generator(prior(key_z, len(real)))
         on_real, on_fake = nets.critic(real), nets.critic(fake)
         slope = slope_penalty(nets.critic.still, real, fake, key_line, target)
         metrics = {"distance": on_real.mean() - on_fake.mean(), "penalty": slope}
-        return game.tell(on_real, on_fake) + penalty * slope, metrics
+        return gan_loss.discriminator(on_real, on_fake) + penalty * slope, metrics
 
     def generator_loss(nets, batch, key):
-        fake = nets.generator(noise(key, len(batch["image"])))
-        return game.fool(nets.critic(fake)), {}
+        fake = nets.generator(prior(key, len(batch["image"])))
+        return gan_loss.generator(nets.critic(fake)), {}
 
     return System(
         players={
@@ -79,9 +67,7 @@ def wgan_gp(
         },
         turns=(
             Turn(("critic",), critic_loss, times=critic_steps),
-            Turn(("generator",), generator_loss, fresh=False, own_noise=True),
+            Turn(("generator",), generator_loss, reuse="batch"),
         ),
-        show=show,
-        use=Use(noise, generate),
-        judge=Judge(judge, log_odds=False),
+        abilities=(Sampler(prior), DiscriminatorScores(scores, log_odds=False)),
     )

@@ -9,21 +9,21 @@ import jax
 import jax.numpy as jnp
 from flax import linen as nn
 
+from jaxgen import draw
 from jaxgen.losses.likelihood import bernoulli_log_likelihood, gaussian_log_likelihood
 from jaxgen.models.vae import LEVEL
-from jaxgen.train import draw
 
 
 @dataclasses.dataclass(frozen=True)
 class Pixels:
     """p(x | z): what the decoder's output says of the pixels.
 
-    observe: (grey levels [b, h, w, c] in [0, 1], key) -> x of the same shape.
+    preprocess: (grey levels [b, h, w, c] in [0, 1], key) -> x of the same shape.
     log_likelihood: (x, output) -> log p(x | z) [b].
     mean: output -> E[x | z], images in [0, 1].
     """
 
-    observe: Callable[[jax.Array, jax.Array], jax.Array]
+    preprocess: Callable[[jax.Array, jax.Array], jax.Array]
     log_likelihood: Callable[[jax.Array, Any], jax.Array]
     mean: Callable[[Any], jax.Array]
 

@@ -21,15 +21,17 @@ import optax
 from flax import linen as nn
 from jax import lax
 
+from jaxgen import draw
 from jaxgen.losses.likelihood import (
     gaussian_kl,
     gaussian_log_likelihood,
     importance_weighted_bound,
 )
 from jaxgen.sample.interpolation import lerp
+from jaxgen.sample.priors import normal
 from jaxgen.systems.likelihood.pixels import Pixels, binary
-from jaxgen.train import draw
-from jaxgen.train.game import Player, System, Turn, Use
+from jaxgen.train.abilities import Autoencoder, Density, Sampler
+from jaxgen.train.game import Player, System, Turn
 
 CHUNK = 20  # importance samples that are decoded at a time
 
@@ -58,15 +60,17 @@ def vae(
     samples: of z, for the bounds that are measured.
     """
 
-    def observe(batch, key):
-        return pixels.observe((batch["image"] + 1) / 2, key)
+    prior = normal(latent)
+
+    def preprocess(batch, key):
+        return pixels.preprocess((batch["image"] + 1) / 2, key)
 
     def reparameterise(mean, log_variance, key):
         return mean + jnp.exp(log_variance / 2) * draw.normal(key, len(mean), (latent,))
 
     def loss(nets, batch, key):
         key_x, key_z = jax.random.split(key)
-        x = observe(batch, key_x)
+        x = preprocess(batch, key_x)
         mean, log_variance = nets.encoder(x)
         z = reparameterise(mean, log_variance, key_z)
         likelihood = pixels.log_likelihood(x, nets.decoder(z)).mean()
@@ -79,13 +83,13 @@ def vae(
     def log_weights(nets, batch, key):
         """log p(x, z) - log q(z | x), [samples, b]."""
         key_x, key_z = jax.random.split(key)
-        x = observe(batch, key_x)
+        x = preprocess(batch, key_x)
         mean, log_variance = nets.encoder(x)
 
         def one(key):
             z = reparameterise(mean, log_variance, key)
-            prior, posterior = (0.0, 0.0), (mean, log_variance)
-            log_ratio = gaussian_log_likelihood(z, *prior) - gaussian_log_likelihood(z, *posterior)
+            log_posterior = gaussian_log_likelihood(z, mean, log_variance)
+            log_ratio = gaussian_log_likelihood(z, 0.0, 0.0) - log_posterior
             return pixels.log_likelihood(x, nets.decoder.still(z)) + log_ratio
 
         return lax.map(one, jax.random.split(key_z, samples), batch_size=CHUNK)
@@ -96,23 +100,27 @@ def vae(
     def iwae(nets, batch, key):
         return importance_weighted_bound(log_weights(nets, batch, key))
 
-    def noise(key, n):
-        return draw.normal(key, n, (latent,))
+    def encode(nets, images):
+        """The posterior's mean, of the images' grey levels."""
+        return nets.encoder((images + 1) / 2)[0]
 
-    def generate(nets, z):
+    def decode(nets, z):
         return 2 * pixels.mean(nets.decoder(z)) - 1
+
+    def generate(nets, z, condition, key):
+        return decode(nets, z)
 
     def show(nets, batch, key):
         key_x, key_z = jax.random.split(key)
-        x = observe(batch, key_x)[:32]
-        again = generate(nets, nets.encoder(x)[0])
+        x = preprocess(batch, key_x)[:32]
+        again = decode(nets, nets.encoder(x)[0])
         pairs = jnp.stack([2 * x - 1, again], axis=1)  # an image, and beside it what becomes of it
         pictures = {
-            "samples": generate(nets, noise(key_z, len(batch["image"]))),
+            "samples": decode(nets, prior(key_z, len(batch["image"]))),
             "reconstructions": pairs.reshape(-1, *shape),
         }
         if latent == 2:
-            pictures["manifold"] = generate(nets, manifold())
+            pictures["manifold"] = decode(nets, manifold())
         return pictures
 
     return System(
@@ -122,6 +130,10 @@ def vae(
         },
         turns=(Turn(("encoder", "decoder"), loss),),
         show=show,
-        use=Use(noise, generate, lerp),
-        measures={"elbo": elbo, "iwae": iwae},
+        abilities=(
+            Sampler(prior, generate, lerp),
+            Autoencoder(encode, decode),
+            Density(elbo, "elbo", exact=False),
+            Density(iwae, "iwae", exact=False),
+        ),
     )

@@ -25,7 +25,8 @@ from flax import linen as nn
 from jaxgen.losses import contrastive
 from jaxgen.models.clip import Temperature, prepare
 from jaxgen.nn import imagenet
-from jaxgen.train.game import Embed, Player, System, Turn
+from jaxgen.train.abilities import Embedder
+from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.optim import clip_weights
 
 MAX_SCALE = 100.0
@@ -81,11 +82,13 @@ def clip(
         },
         turns=(Turn(("image", "text", "temperature"), loss, name="towers"),),
         show=show,
-        embed=Embed(
-            features=lambda nets, batch: see(nets, batch, features=True),
-            image=see,
-            text=read,
-            scale=lambda nets: nets.temperature(),
-            prompts=prompts,
+        abilities=(
+            Embedder(
+                features=lambda nets, batch: see(nets, batch, features=True),
+                image=see,
+                text=read,
+                scale=lambda nets: nets.temperature(),
+                prompts=prompts,
+            ),
         ),
     )

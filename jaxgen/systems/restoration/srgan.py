@@ -12,7 +12,7 @@ Deviations. Small images are rounded to 8 bits, as the files are that G is used 
 not say whether D and G learn from the same minibatch; here they do.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
@@ -20,9 +20,10 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.losses.adversarial import non_saturating as game
+from jaxgen.losses.adversarial import non_saturating as gan_loss
 from jaxgen.nn.resample import matlab_bicubic
-from jaxgen.train.game import Apply, Judge, Player, System, Turn
+from jaxgen.train.abilities import DiscriminatorScores, Translator
+from jaxgen.train.game import Player, System, Turn
 
 SCALE = 4
 STRIPS = 24  # examples in a picture
@@ -34,24 +35,24 @@ def low(images):
     return jnp.round(small * 255) / 255
 
 
-def upscale(nets, images, key):
+def upscale(nets, inputs, key):
     """Images in [-1, 1] of any size, four times as large."""
-    return nets.generator(jnp.asarray(images + 1) / 2, train=False).clip(-1, 1)
+    return nets.generator((inputs["image"] + 1) / 2, train=False).clip(-1, 1)
 
 
 def pair(batch):
-    """(small images in [-1, 1], the true ones)."""
-    return low(batch["image"]) * 2 - 1, batch["image"]
+    """(small images in [-1, 1], their ground truth)."""
+    return {"image": low(batch["image"]) * 2 - 1}, batch["image"]
 
 
 def show(nets, batch, key):
     """Strips: bicubic, enlarged by G, true."""
-    small, true = pair({"image": batch["image"][:STRIPS]})
-    bicubic = matlab_bicubic(small, SCALE).clip(-1, 1)
-    return {"samples": jnp.concatenate([bicubic, upscale(nets, small, key), true], axis=2)}
+    inputs, true = pair({"image": batch["image"][:STRIPS]})
+    bicubic = matlab_bicubic(inputs["image"], SCALE).clip(-1, 1)
+    return {"samples": jnp.concatenate([bicubic, upscale(nets, inputs, key), true], axis=2)}
 
 
-APPLY = {"upscale": Apply(upscale, pair, scale=SCALE)}
+UPSCALE = Translator(upscale, pair, scale=SCALE)
 
 
 def _enlarging(module: nn.Module, shape, optimizer) -> Player:
@@ -71,7 +72,7 @@ def srresnet(
         return square.mean(), {"psnr": -10 * jnp.log10(square / 4 + 1e-9).mean()}
 
     players = {"generator": _enlarging(generator, shape, optimizer)}
-    return System(players, (Turn(("generator",), loss),), show, apply=APPLY)
+    return System(players, (Turn(("generator",), loss),), show, (UPSCALE,))
 
 
 def srgan(
@@ -79,38 +80,42 @@ def srgan(
     discriminator: nn.Module,
     shape: tuple[int, int, int],
     optimizers: Sequence[optax.GradientTransformation],
-    features: Callable[[Any, jax.Array], jax.Array],
-    frozen: Mapping[str, Player],
+    phi: Callable[[Any, jax.Array], jax.Array] = lambda nets, images: images,
+    classifier: Player | None = None,
     adversarial: float = 1e-3,
 ) -> System:
-    """G and D, with an optimizer each. Content is compared by `features` (nets, images in [-1, 1])
-    of `frozen` players; the pixels themselves are SRGAN-MSE. `adversarial` is that loss's weight.
+    """G and D, with an optimizer each.
+
+    phi: (nets, images in [-1, 1]) -> what compares content, by default the pixels (SRGAN-MSE).
+    classifier: the frozen player `classifier` that phi may ask.
+    adversarial: the adversarial loss's weight.
     """
 
-    def judge(nets, batch, key):
+    def scores(nets, batch, key):
         """Logits of true images and of enlarged ones."""
         true = batch["image"]
         return nets.discriminator(true), nets.discriminator(nets.generator(low(true)))
 
     def discriminator_loss(nets, batch, key):
-        on_true, on_made = judge(nets, batch, key)
-        accuracy = ((on_true > 0).mean() + (on_made < 0).mean()) / 2
-        return game.tell(on_true, on_made), {"accuracy": accuracy}
+        on_true, on_fake = scores(nets, batch, key)
+        accuracy = ((on_true > 0).mean() + (on_fake < 0).mean()) / 2
+        return gan_loss.discriminator(on_true, on_fake), {"accuracy": accuracy}
 
     def generator_loss(nets, batch, key):
         true = batch["image"]
-        made = nets.generator(low(true))
-        content = ((features(nets, made) - features(nets, true)) ** 2).mean()
-        fool = game.fool(nets.discriminator(made))
-        return content + adversarial * fool, {"content": content, "fool": fool}
+        fake = nets.generator(low(true))
+        content = ((phi(nets, fake) - phi(nets, true)) ** 2).mean()
+        fooling = gan_loss.generator(nets.discriminator(fake))
+        return content + adversarial * fooling, {"content": content, "adversarial": fooling}
 
     players = {
         "generator": _enlarging(generator, shape, optimizers[0]),
         "discriminator": Player(discriminator, [(2, *shape)], optimizers[1]),
-        **frozen,
     }
+    if classifier:
+        players["classifier"] = classifier
     turns = (
         Turn(("discriminator",), discriminator_loss),
-        Turn(("generator",), generator_loss, fresh=False),
+        Turn(("generator",), generator_loss, reuse="batch+noise"),
     )
-    return System(players, turns, show, apply=APPLY, judge=Judge(judge))
+    return System(players, turns, show, (UPSCALE, DiscriminatorScores(scores)))

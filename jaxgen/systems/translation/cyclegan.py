@@ -22,9 +22,10 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.losses.adversarial import least_squares as game
+from jaxgen.losses.adversarial import least_squares as gan_loss
 from jaxgen.nn.replay import ImagePool
-from jaxgen.train.game import Apply, Judge, Player, System, Turn
+from jaxgen.train.abilities import DiscriminatorScores, Translator
+from jaxgen.train.game import Player, System, Turn
 
 COLUMNS = 12  # of the picture
 
@@ -55,10 +56,10 @@ def cyclegan(
         fake_b, fake_a = nets.g(a), nets.f(b)
         nets.pool_b(fake_b)  # for the discriminators' turn
         nets.pool_a(fake_a)
-        fooling = game.fool(nets.d_b(fake_b)) + game.fool(nets.d_a(fake_a))
+        fooling = gan_loss.generator(nets.d_b(fake_b)) + gan_loss.generator(nets.d_a(fake_a))
         cycled = l1(nets.f(fake_b), a) + l1(nets.g(fake_a), b)
         loss = fooling + cycle * cycled
-        metrics = {"fooling": fooling / 2, "cycle": cycled / 2}
+        metrics = {"adversarial": fooling / 2, "cycle": cycled / 2}
         if identity:
             same = l1(nets.g(b), b) + l1(nets.f(a), a)
             loss += identity * cycle * same
@@ -66,12 +67,22 @@ def cyclegan(
         return loss, metrics
 
     def discriminators_loss(nets, batch, key):
-        loss_a = game.tell(nets.d_a(batch["a"]), nets.d_a(nets.pool_a())) / 2
-        loss_b = game.tell(nets.d_b(batch["b"]), nets.d_b(nets.pool_b())) / 2
+        loss_a = gan_loss.discriminator(nets.d_a(batch["a"]), nets.d_a(nets.pool_a())) / 2
+        loss_b = gan_loss.discriminator(nets.d_b(batch["b"]), nets.d_b(nets.pool_b())) / 2
         return loss_a + loss_b, {"a": loss_a, "b": loss_b}
 
-    def judge(nets, batch, key):
-        """D_B's scores of real images and of such that G made."""
+    def translator(name, player):
+        """From the first letter of `name` to the last, by one of the generators."""
+        source, target = name[0], name[-1]
+        return Translator(
+            lambda nets, inputs, key: getattr(nets, player)(inputs["image"]),
+            lambda batch: ({"image": batch[source]}, batch[target]),
+            name=name,
+            multiple=4,
+        )
+
+    def scores(nets, batch, key):
+        """D_B's scores of real images of B and of translated ones."""
         return nets.d_b(batch["b"]), nets.d_b(nets.g(batch["a"]))
 
     def show(nets, batch, key):
@@ -95,16 +106,12 @@ def cyclegan(
         },
         turns=(
             Turn(("g", "f"), generators_loss),
-            Turn(("d_a", "d_b"), discriminators_loss, fresh=False),
+            Turn(("d_a", "d_b"), discriminators_loss, reuse="batch+noise"),
         ),
         show=show,
-        apply={
-            "a-to-b": Apply(
-                lambda nets, images, key: nets.g(images), lambda x: (x["a"], x["b"]), multiple=4
-            ),
-            "b-to-a": Apply(
-                lambda nets, images, key: nets.f(images), lambda x: (x["b"], x["a"]), multiple=4
-            ),
-        },
-        judge=Judge(judge, log_odds=False),
+        abilities=(
+            translator("a-to-b", "g"),
+            translator("b-to-a", "f"),
+            DiscriminatorScores(scores, log_odds=False),
+        ),
     )

@@ -19,9 +19,10 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.losses.adversarial import non_saturating as game
+from jaxgen.losses.adversarial import non_saturating as gan_loss
 from jaxgen.models.pix2pix import UNet
-from jaxgen.train.game import Apply, Judge, Player, System, Turn
+from jaxgen.train.abilities import DiscriminatorScores, Translator
+from jaxgen.train.game import Player, System, Turn
 
 Objective = Literal["cgan+l1", "cgan", "gan+l1", "gan", "l1"]
 Direction = Literal["a-to-b", "b-to-a"]
@@ -53,18 +54,18 @@ def pix2pix(
     def seen(a, b):
         return jnp.concatenate([a, b], axis=-1) if conditional else b
 
-    def judge(nets, batch, key):
-        """Maps of logits of real pairs and of made ones."""
+    def scores(nets, batch, key):
+        """Maps of logits of real pairs and of translated ones."""
         a, b = pair(batch)
         fake = nets.generator.still(a)  # its running statistics are kept by its own turn
         on_fake = nets.discriminator(seen(a, fake))
         return nets.discriminator(seen(a, b)), on_fake
 
     def discriminator_loss(nets, batch, key):
-        on_real, on_fake = judge(nets, batch, key)
+        on_real, on_fake = scores(nets, batch, key)
         says_real = nn.sigmoid(on_real).mean(), nn.sigmoid(on_fake).mean()
         metrics = {"d_real": says_real[0], "d_fake": says_real[1]}
-        return game.tell(on_real, on_fake) / 2, metrics
+        return gan_loss.discriminator(on_real, on_fake) / 2, metrics
 
     def generator_loss(nets, batch, key):
         a, b = pair(batch)
@@ -73,39 +74,34 @@ def pix2pix(
         loss = l1_weight * l1 if "l1" in objective else 0.0
         if not adversarial:
             return loss, {"l1": l1}
-        fool = game.fool(nets.discriminator(seen(a, fake)))
-        return loss + fool, {"l1": l1, "fool": fool}
+        fooling = gan_loss.generator(nets.discriminator(seen(a, fake)))
+        return loss + fooling, {"l1": l1, "adversarial": fooling}
 
-    def translate(nets, a, key=None):
-        return nets.generator(a, train=statistics == "batch", noise=noise)
+    def translate(nets, inputs, key=None):
+        return nets.generator(inputs["image"], train=statistics == "batch", noise=noise)
 
     def show(nets, batch, key):
         """Input, output and target beside each other."""
         a, b = pair(batch)
-        return {"translations": jnp.concatenate([a, translate(nets, a), b], axis=2)}
-
-    def spread(nets, batch, key):
-        """Mean absolute difference of two outputs for one input: how much the noise does."""
-        a, _ = pair(batch)
-        return jnp.abs(translate(nets, a) - translate(nets, a)).mean(axis=(1, 2, 3))
+        return {"translations": jnp.concatenate([a, translate(nets, {"image": a}), b], axis=2)}
 
     size, _, channels = shape
     # Where the innermost level is one pixel, its kernels' rims see padding alone in training.
     smallest = 2**generator.depth
-    how = Apply(translate, pair, multiple=smallest, any_size=size > smallest)
+    translator = Translator(
+        translate,
+        lambda batch: ({"image": pair(batch)[0]}, pair(batch)[1]),
+        name=direction,
+        multiple=smallest,
+        any_size=size > smallest,
+    )
 
     adam = optax.adam(lr, b1=0.5, b2=0.999)
     players = {"generator": Player(generator, [(2, *shape)], adam)}
-    turns = (Turn(("generator",), generator_loss, fresh=not adversarial),)
+    turns = (Turn(("generator",), generator_loss, reuse="batch+noise" if adversarial else "none"),)
     if adversarial:
         sees = (2, size, size, channels * (2 if conditional else 1))
         players["discriminator"] = Player(discriminator, [sees], adam)
         turns = (Turn(("discriminator",), discriminator_loss), *turns)
-    return System(
-        players,
-        turns,
-        show,
-        apply={direction: how},
-        measures={"spread": spread},
-        judge=Judge(judge) if adversarial else None,
-    )
+    watched = (DiscriminatorScores(scores),) if adversarial else ()
+    return System(players, turns, show, (translator, *watched))

@@ -11,12 +11,12 @@ has drawn, is spent.
 import jax
 import jax.numpy as jnp
 
-from jaxgen.train import devices
+from jaxgen import parallel
 
 
 def _keys(key, n):
     fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    return fold(key, devices.first(n) + jnp.arange(n))
+    return fold(key, parallel.first(n) + jnp.arange(n))
 
 
 def each(draw, key: jax.Array, n: int):

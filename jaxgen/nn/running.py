@@ -5,12 +5,12 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 
-class Kept(nn.Module):
-    """`kept()` is the number, 0 at first; `kept(x)` makes it x, which all devices agree on."""
+class RunningValue(nn.Module):
+    """`value()` is the number, 0 at first; `value(x)` sets it to x, on which all devices agree."""
 
     @nn.compact
     def __call__(self, value: Float[Array, ""] | None = None) -> Float[Array, ""]:
-        number = self.variable("kept", "value", lambda: jnp.float32(0))
+        number = self.variable("running", "value", lambda: jnp.float32(0))
         if value is not None:
             number.value = value
         return number.value

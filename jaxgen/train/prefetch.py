@@ -1,4 +1,4 @@
-"""Minibatches on the devices, a call ahead of the game."""
+"""Minibatches on the devices, some calls ahead of the program that takes them."""
 
 import dataclasses
 import queue
@@ -10,8 +10,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh
 
+from jaxgen.parallel import AXIS
 from jaxgen.train import devices
-from jaxgen.train.devices import AXIS
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,7 +44,7 @@ def schedule(system, start: int, stop: int, per_call: int, boundaries) -> Iterat
         start += n
 
 
-class Feed:
+class Prefetcher:
     """Loads, stacks and places the data of each call in a thread, `ahead` calls early.
 
     Iterating gives (call, arrays [K, M, B, ...] on the mesh, position): `position` is the state of

@@ -9,14 +9,10 @@ A raw example is a dict: `image` (or `a` and `b`) uint8 [H, W, 1|3|4] of any siz
 other attributes int, `caption` str.
 """
 
-import dataclasses
-import hashlib
-import importlib.metadata
-import importlib.util
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,39 +22,6 @@ SHIPPED = ("mnist5k", "emoji", "openmoji", "emoji-lines", "emoji-domains", "phot
 OWN = ("tfds:NAME", "folder:DIR", "pairs:DIR", "domains:DIR")
 # A plus is a part of a path, unless a set's name follows.
 PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains):|(?:{'|'.join(SHIPPED)})(?:\+|$))")
-
-
-@dataclasses.dataclass(frozen=True)
-class Source:
-    """`source[i]` is a raw example, i in 0 .. len(source) - 1; every read returns the same.
-
-    `fingerprint`: a short digest of the content (for shipped sets: of the packages' versions).
-    `label_names[k]` is the name of label k; empty without labels.  `measure(i)` is what `origin`
-    gives, where it can be had without decoding the image.
-    """
-
-    length: int
-    read: Callable[[int], dict[str, Any]]
-    fingerprint: str
-    label_names: tuple[str, ...] = ()
-    measure: Callable[[int], tuple[str, int, int]] | None = None
-
-    def origin(self, i: int) -> tuple[str, int, int]:
-        """The name of example i, and its image's height and width in pixels (of a pair, those of
-        both)."""
-        if self.measure:
-            return self.measure(i)
-        example = self[i]
-        height, width, _ = example.get("image", example.get("a", example.get("b"))).shape
-        return f"image {i}", height, width
-
-    def __len__(self) -> int:
-        return self.length
-
-    def __getitem__(self, i: int) -> dict[str, Any]:
-        if not 0 <= i < self.length:
-            raise IndexError(i)
-        return self.read(i)
 
 
 def open_source(
@@ -142,47 +105,3 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
         return source.origin(k)
 
     return Source(ends[-1], read, digest(*(s.fingerprint for s in sources)), names, measure)
-
-
-def digest(*parts: str | bytes) -> str:
-    """Sixteen hex digits of the BLAKE2 hash of the parts."""
-    state = hashlib.blake2b(digest_size=8)
-    for part in parts:
-        part = part.encode() if isinstance(part, str) else part
-        state.update(len(part).to_bytes(8, "big") + part)
-    return state.hexdigest()
-
-
-def unit_hash(name: str) -> float:
-    """A number in [0, 1) that depends on the name alone, so that a split is stable."""
-    return int(digest(name), 16) / 2**64
-
-
-def keep_split(names: Sequence[str], split: str, held_out: float, missing: str) -> list[int]:
-    """Positions of the names in the split, by `unit_hash(name) < held_out` for "test".
-
-    An empty test split raises UserError: `missing`, when nothing is held out at all.
-    """
-    test = [unit_hash(name) < held_out for name in names]
-    kept = [i for i, held in enumerate(test) if held == (split == "test")]
-    if not kept:
-        if not held_out:
-            raise UserError(missing)
-        raise UserError(
-            f"a held-out share of {held_out:g} leaves nothing for {split} of {len(names)} "
-            "examples; ask for another share or add images"
-        )
-    return kept
-
-
-def package_folder(module: str, package: str, spec: str) -> Path:
-    """Where the pip package keeps its files; UserError with the command that installs it."""
-    found = importlib.util.find_spec(module)
-    if found is None or not found.submodule_search_locations:
-        raise UserError(f'data "{spec}" needs {package}: pip install "jaxgen[samples]"')
-    return Path(found.submodule_search_locations[0])
-
-
-def package_digest(count: int, *packages: str) -> str:
-    """The fingerprint of a shipped set: its packages, their versions and how many examples."""
-    return digest(*(f"{p}=={importlib.metadata.version(p)}" for p in packages), str(count))

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from jaxgen.train.feed import Call, Feed
+from jaxgen.train.prefetch import Call, Prefetcher
 from tests.train.toy import mesh
 
 
@@ -41,7 +41,7 @@ class Device:
 def test_waiting_is_what_the_devices_wait(busy):
     """Not the host, while they still play; all of it, when they have nothing to play."""
     gate = threading.Event()
-    feed = Feed(Slow(gate), (Call(n, 1, (1,), 1) for n in itertools.count()), mesh(1))
+    feed = Prefetcher(Slow(gate), (Call(n, 1, (1,), 1) for n in itertools.count()), mesh(1))
     if busy:
         feed.playing = Device(gate)
     else:

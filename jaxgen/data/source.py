@@ -1,0 +1,234 @@
+"""What data is: sources of raw examples, their fields, and what a system is told about them."""
+
+import dataclasses
+import hashlib
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from jaxgen.data.tokens import Tokens
+from jaxgen.errors import UserError
+
+Kind = Literal[
+    "image", "mask", "classes", "video", "voxels", "label", "attributes", "caption", "text", "array"
+]
+PIXELS = ("image", "mask", "classes")  # the kinds that are resized, cropped and flipped
+
+
+@dataclasses.dataclass(frozen=True)
+class Field:
+    """What one entry of an example is; nothing is guessed from its name or dtype.
+
+    kind:
+      image       uint8 [H, W, C]; losses see float32 in [-1, 1]
+      mask        uint8 [H, W, 1], 0 or 255; losses see float32 0 or 1
+      classes     uint8 [H, W, 1], a label map, never blurred; losses see int32
+      video       uint8 [T, H, W, C]; losses see float32 in [-1, 1]
+      voxels      uint8 [D, H, W, 1], 0 or 1; losses see float32
+      label       an int; losses see int32 [B]
+      attributes  int32 [A], named by `attribute_names`
+      caption     str, which no loss sees
+      text        int32 [L], the tokens of the caption
+      array       numbers that are passed on as they are
+    channels: of an image or a video; 0 where the files decide.
+    """
+
+    kind: Kind
+    channels: int = 0
+
+
+@dataclasses.dataclass(frozen=True)
+class DataInfo:
+    """What a system may know of its data, in training and when a run is opened again.
+
+    shape: [H, W, C] of an image as networks see it (of voxels [D, H, W]).
+    fields: by name, of what batches hold.
+    label_names, attribute_names: label_names[k] is the name of label k; empty without labels.
+    vocabulary: from a caption to the numbers of `text`, where there is one.
+    """
+
+    shape: tuple[int, ...]
+    fields: Mapping[str, Field]
+    label_names: tuple[str, ...] = ()
+    attribute_names: tuple[str, ...] = ()
+    vocabulary: Tokens | None = None
+
+    def zeros(self, n: int) -> dict[str, Any]:
+        """n examples of zeros in the shapes and types that losses see."""
+        import jax.numpy as jnp
+
+        def entry(name, field):
+            channels = field.channels or self.shape[-1]
+            match field.kind:
+                case "image" | "video":
+                    return jnp.zeros((n, *self.shape[:-1], channels))
+                case "mask":
+                    return jnp.zeros((n, *self.shape[:-1], 1))
+                case "classes":
+                    return jnp.zeros((n, *self.shape[:-1], 1), jnp.int32)
+                case "voxels":
+                    return jnp.zeros((n, *self.shape))
+                case "label":
+                    return jnp.zeros(n, jnp.int32)
+                case "attributes":
+                    return jnp.zeros((n, len(self.attribute_names)), jnp.int32)
+                case "text" if self.vocabulary:
+                    return jnp.zeros((n, self.vocabulary.context), jnp.int32)
+            return None
+
+        made = {name: entry(name, field) for name, field in self.fields.items()}
+        return {name: x for name, x in made.items() if x is not None}
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """`source[i]` is a raw example, i in 0 .. len(source) - 1; every read returns the same.
+
+    `fingerprint`: a short digest of the content (for shipped sets: of the packages' versions).
+    `label_names[k]` is the name of label k; empty without labels.  `measure(i)` is what `origin`
+    gives, where it can be had without decoding the image.
+    """
+
+    length: int
+    read: Callable[[int], dict[str, Any]]
+    fingerprint: str
+    label_names: tuple[str, ...] = ()
+    measure: Callable[[int], tuple[str, int, int]] | None = None
+
+    def origin(self, i: int) -> tuple[str, int, int]:
+        """The name of example i, and its image's height and width in pixels (of a pair, those of
+        both)."""
+        if self.measure:
+            return self.measure(i)
+        example = self[i]
+        height, width, _ = example.get("image", example.get("a", example.get("b"))).shape
+        return f"image {i}", height, width
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        if not 0 <= i < self.length:
+            raise IndexError(i)
+        return self.read(i)
+
+
+class Batches(Protocol):
+    """Endless minibatches of one process, resumable at any of them."""
+
+    def __next__(self) -> Mapping[str, Any]: ...
+
+    def get_state(self) -> dict[str, Any]:
+        """The position, JSON-able; `set_state` goes on from it exactly."""
+        ...
+
+    def set_state(self, state: dict[str, Any]) -> None: ...
+
+    def close(self) -> None: ...
+
+
+class Data(Protocol):
+    """What `fit` takes: `jaxgen.load_data` and `jaxgen.arrays` give it.
+
+    info: what systems are told.
+    resident: the whole set [N, ...] by field, to lie on the devices, or None; then `batches` is
+      asked for indices.
+    augment: (batch as losses see it, key) -> batch, inside the training program; or None.
+    """
+
+    @property
+    def info(self) -> DataInfo: ...
+
+    @property
+    def resident(self) -> Mapping[str, Any] | None: ...
+
+    @property
+    def augment(self) -> Callable[[Any, Any], Any] | None: ...
+
+    def examples(self, n: int) -> Mapping[str, Any]:
+        """The same n examples every time, [n, ...] by field."""
+        ...
+
+    def batches(
+        self,
+        batch_size: int,
+        seed: int,
+        *,
+        process: int = 0,
+        processes: int = 1,
+        indices: bool = False,
+    ) -> Batches: ...
+
+
+def to_program(batch: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
+    """A batch as losses see it; see `Field`.  What has no field is passed on."""
+    import jax
+    import jax.numpy as jnp
+
+    def convert(name, x):
+        kind = fields[name].kind if name in fields else "array"
+        if kind in ("image", "video"):
+            return to_float(x)
+        if kind == "mask":
+            return jnp.float32(x) / 255
+        if kind == "voxels":
+            return jnp.float32(x)
+        if kind == "classes":
+            return jnp.int32(x)
+        return jax.tree.map(jnp.asarray, x)
+
+    return {name: convert(name, x) for name, x in batch.items()}
+
+
+def to_float(images):
+    """Images uint8 [...] as float32 in [-1, 1]; floats pass through."""
+    import jax.numpy as jnp
+
+    images = jnp.asarray(images)
+    return jnp.float32(images) / 127.5 - 1 if images.dtype == jnp.uint8 else images
+
+
+def digest(*parts: str | bytes) -> str:
+    """Sixteen hex digits of the BLAKE2 hash of the parts."""
+    state = hashlib.blake2b(digest_size=8)
+    for part in parts:
+        part = part.encode() if isinstance(part, str) else part
+        state.update(len(part).to_bytes(8, "big") + part)
+    return state.hexdigest()
+
+
+def unit_hash(name: str) -> float:
+    """A number in [0, 1) that depends on the name alone, so that a split is stable."""
+    return int(digest(name), 16) / 2**64
+
+
+def keep_split(names: Sequence[str], split: str, held_out: float, missing: str) -> list[int]:
+    """Positions of the names in the split, by `unit_hash(name) < held_out` for "test".
+
+    An empty test split raises UserError: `missing`, when nothing is held out at all.
+    """
+    test = [unit_hash(name) < held_out for name in names]
+    kept = [i for i, held in enumerate(test) if held == (split == "test")]
+    if not kept:
+        if not held_out:
+            raise UserError(missing)
+        raise UserError(
+            f"a held-out share of {held_out:g} leaves nothing for {split} of {len(names)} "
+            "examples; ask for another share or add images"
+        )
+    return kept
+
+
+def package_folder(module: str, package: str, spec: str) -> Path:
+    """Where the pip package keeps its files; UserError with the command that installs it."""
+    found = importlib.util.find_spec(module)
+    if found is None or not found.submodule_search_locations:
+        raise UserError(f'data "{spec}" needs {package}: pip install "jaxgen[samples]"')
+    return Path(found.submodule_search_locations[0])
+
+
+def package_digest(count: int, *packages: str) -> str:
+    """The fingerprint of a shipped set: its packages, their versions and how many examples."""
+    return digest(*(f"{p}=={importlib.metadata.version(p)}" for p in packages), str(count))

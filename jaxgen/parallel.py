@@ -1,0 +1,45 @@
+"""What a network or a loss may ask of the mesh of devices that it is computed on.
+
+There is one mesh axis: a batch is split over it, weights are copied along it.  Networks and losses
+see one device's share of the batch; `mean` and `gather` reach the others.  Outside the training
+program (initialisation, pictures, commands) there is one share and both are the identity.
+"""
+
+import jax
+from jax import lax
+
+AXIS = "batch"
+
+
+def axis() -> str | None:
+    """The mesh axis inside the training program, None outside (Flax's `axis_name`)."""
+    try:
+        lax.axis_index(AXIS)
+    except NameError:
+        return None
+    return AXIS
+
+
+def copies(x):
+    """Weights [...] as each device's own, so that their gradient is summed over devices once."""
+    return lax.pcast(x, AXIS, to="varying") if axis() else x
+
+
+def mean(x):
+    """The mean of `x` over the devices' shares; its gradient is that of the global mean."""
+    return lax.pmean(x, AXIS) if axis() else x
+
+
+def gather(x: jax.Array) -> jax.Array:
+    """The global batch [B, ...] from every device's share [b, ...], for losses over pairs."""
+    return lax.all_gather(x, AXIS, tiled=True) if axis() else x
+
+
+def varies(x: jax.Array) -> bool:
+    """Whether `x` may differ between devices; weights and means over devices do not."""
+    return AXIS in jax.typeof(x).manual_axis_type.varying
+
+
+def first(n: int):
+    """The index in the global batch of the first of this device's `n` examples."""
+    return lax.axis_index(AXIS) * n if axis() else 0

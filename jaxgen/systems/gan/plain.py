@@ -1,0 +1,16 @@
+"""What the plain GANs share: how their discriminator scores real and generated images."""
+
+from collections.abc import Callable
+
+from jaxgen.sample.priors import Prior
+
+
+def scores(prior: Prior, discriminator: str = "discriminator") -> Callable:
+    """(nets, batch, key) -> (D(x), D(G(z))), of the batch's images [b, H, W, C] in [-1, 1] and of
+    as many generated ones; in two passes, so that each has its own batch statistics."""
+
+    def of(nets, batch, key):
+        d, real = getattr(nets, discriminator), batch["image"]
+        return d(real), d(nets.generator(prior(key, len(real))))
+
+    return of
