@@ -11,7 +11,7 @@ import tyro
 
 from jaxgen.data.images import to_pil
 from jaxgen.data.pipeline import load
-from jaxgen.train.pictures import as_uint8, save_png
+from jaxgen.pictures import as_uint8, save_png
 
 
 def samples(images: np.ndarray, n: int, seed: int = 0) -> np.ndarray:

@@ -57,7 +57,7 @@ def apply(
     from tqdm import tqdm
 
     from jaxgen.data.images import to_pil
-    from jaxgen.train.pictures import save_png
+    from jaxgen.pictures import save_png
 
     folder = out or Path(run) / "use" / f"{way}_round_{trained.round:08d}"
     made, program = [], compiled(trained, way)
@@ -124,7 +124,7 @@ def one(trained: "Trained", way: str, program, image: "np.ndarray", size: int | 
 
     from jaxgen.data.images import RESAMPLE, to_input, to_pil, with_channels
     from jaxgen.train.game import to_float
-    from jaxgen.train.pictures import as_uint8
+    from jaxgen.pictures import as_uint8
 
     args, how = trained.args, trained.system.apply[way]
     if how.any_size:

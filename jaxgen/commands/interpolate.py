@@ -66,7 +66,7 @@ def interpolate(
     trained = open_run(run, round)
     import numpy as np
 
-    from jaxgen.train.pictures import grid, save_film, save_png
+    from jaxgen.pictures import grid, save_film, save_png
 
     name = f"walk_round_{trained.round:08d}_seed_{seed}{by(truncation)}.gif"
     path = out or Path(run) / "use" / name

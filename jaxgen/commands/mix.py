@@ -66,7 +66,7 @@ def mix(
 
     trained = open_run(run, round)
     layer = _layer(trained, layer)
-    from jaxgen.train.pictures import grid, save_png
+    from jaxgen.pictures import grid, save_png
 
     name = f"mix_round_{trained.round:08d}_seed_{seed}_layer_{layer}{by(truncation)}.png"
     path = out or Path(run) / "use" / name

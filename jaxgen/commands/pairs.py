@@ -119,7 +119,7 @@ def of_run(
     import numpy as np
 
     from jaxgen.train.game import look, to_float
-    from jaxgen.train.pictures import as_uint8
+    from jaxgen.pictures import as_uint8
 
     apply = trained.system.apply[direction]
 

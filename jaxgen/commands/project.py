@@ -69,7 +69,7 @@ def project(
     targets = {name: _target(trained, file) for file, name in files.items()}
     from tqdm import tqdm
 
-    from jaxgen.train.pictures import grid, save_film, save_png
+    from jaxgen.pictures import grid, save_film, save_png
     from jaxgen.weights import distances
 
     searched = search(trained, distances.distance(distance, weights), steps, lr, seed)
@@ -156,7 +156,7 @@ def _target(trained: "Trained", file: Path) -> "np.ndarray":
 def _beside(target: "np.ndarray", found: "Found") -> "np.ndarray":
     import numpy as np
 
-    from jaxgen.train.pictures import as_uint8
+    from jaxgen.pictures import as_uint8
 
     return np.stack([target, as_uint8(found.image)[0]])
 

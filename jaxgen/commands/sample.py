@@ -55,7 +55,7 @@ def sample(
     import numpy as np
 
     from jaxgen.data.images import to_pil
-    from jaxgen.train.pictures import grid, save_png
+    from jaxgen.pictures import grid, save_png
 
     name = f"samples_round_{trained.round:08d}_seed_{seed}{by(truncation)}"
     path = out or Path(run) / "use" / (name if single else f"{name}.png")
@@ -114,7 +114,7 @@ def images(
     from tqdm import tqdm
 
     from jaxgen.train.game import look
-    from jaxgen.train.pictures import as_uint8
+    from jaxgen.pictures import as_uint8
 
     @jax.jit
     def generate(states, latents, key):

@@ -57,7 +57,7 @@ def finish_picture(args: Any, picture: Any) -> None:
     all is."""
     from jaxgen.commands.report import report
     from jaxgen.files import replacing
-    from jaxgen.train.pictures import grid
+    from jaxgen.pictures import grid
 
     path = args.out or args.workdir / "picture.png"
     try:

@@ -69,6 +69,8 @@ def environment(data_fingerprint: str | None = None) -> dict[str, Any]:
 class Run:
     """The folder of one run, to be entered: `with Run(workdir, args, environment()) as run`.
 
+    data: what its system was told of its data, for data.json.
+
     A folder that holds a run is gone on with, if the arguments (but for those named in `free`) and
     the data's fingerprint are those it was started with; it belongs to one process at a time. With
     `write=False` (processes other than 0) nothing is touched. What cannot be written, for a full
@@ -80,12 +82,14 @@ class Run:
         workdir: Path,
         args: dict[str, Any],
         environment: dict[str, Any],
+        data: dict[str, Any] | None = None,
         write: bool = True,
         free: frozenset[str] = FREE,
     ):
         self.folder, self.write, self._free = Path(workdir), write, free
         self.name = args.get("stage")  # what the progress line calls it
         self._args, self._session = _plain(args), _plain(environment)
+        self._data = data
         self._open = ExitStack()
         self._events = None
         self._rewound: int | None = None
@@ -111,7 +115,7 @@ class Run:
     def stage(self, name: str) -> "Run":
         """The run of one stage of several, in a folder of that name; it closes with this run."""
         args = {**self._args, "stage": name}
-        run = Run(self.folder / name, args, self._session, self.write, self._free)
+        run = Run(self.folder / name, args, self._session, None, self.write, self._free)
         return self._open.enter_context(run)
 
     def log(self, record: dict[str, Any]) -> None:
@@ -160,7 +164,7 @@ class Run:
         import numpy as np
         from tensorboardX import summary
 
-        from jaxgen.train.pictures import grid, save_png
+        from jaxgen.pictures import grid, save_png
 
         grids = {name: grid(entry) for name, entry in images.items()}
         for name, sheet in grids.items():
@@ -201,11 +205,12 @@ class Run:
                 )
             self._session |= self._agree(args, sessions)
         self._number = len(sessions)
-        with self._writing("args.json and environment.json"):
-            for name, content in (
-                ("environment.json", [*sessions, self._session]),
-                ("args.json", self._args),  # last: a folder with it is a run's
-            ):
+        with self._writing("args.json, environment.json and data.json"):
+            contents = {"environment.json": [*sessions, self._session]}
+            if self._data is not None:
+                contents["data.json"] = self._data
+            contents["args.json"] = self._args  # last: a folder with it is a run's
+            for name, content in contents.items():
                 with replacing(self.folder / name) as temporary:
                     temporary.write_text(json.dumps(content, indent=2) + "\n")
 

@@ -14,7 +14,7 @@ from imageio_ffmpeg import get_ffmpeg_exe
 from PIL import Image, ImageSequence
 
 from jaxgen.errors import UserError
-from jaxgen.train.pictures import as_uint8, grid, save_film
+from jaxgen.pictures import as_uint8, grid, save_film
 from jaxgen.train.run import FREE, Run, environment, read_run
 
 ARGS = {"workdir": "runs/x", "seed": 0, "batch_size": 64, "rounds": 100, "adam": {"b1": 0.5}}
@@ -263,7 +263,7 @@ def test_a_file_in_the_way_is_one_line(tmp_path):
 def test_importing_is_quick():
     heavy = "jax", "flax", "orbax", "grain", "tensorboardX", "tensorflow", "imageio"
     code = (
-        "import sys, jaxgen.train.run, jaxgen.train.checkpoints, jaxgen.train.pictures;"
+        "import sys, jaxgen.train.run, jaxgen.train.checkpoints, jaxgen.pictures;"
         f"print([m for m in {heavy} if m in sys.modules])"
     )
     start = time.monotonic()

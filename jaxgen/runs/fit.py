@@ -1,0 +1,76 @@
+"""From a system and data to a trained run, in a folder that can be gone on with."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgen.data.source import Data
+from jaxgen.runs.trained import TrainedRun
+from jaxgen.train import nets
+from jaxgen.train.fit import fit as play
+from jaxgen.train.game import System
+from jaxgen.train.run import FREE, Run, environment
+from jaxgen.train.stages import Stage, fit_stages, folders
+
+
+def fit(
+    system: System | list[Stage],
+    data: Data,
+    rounds: int = 10_000,
+    *,
+    batch_size: int = 64,
+    run: Path | str | None = None,
+    seed: int = 0,
+    evaluate: Sequence[str] = (),
+    evaluate_every: int = 0,
+    evaluate_samples: int = 1000,
+    log: Callable[[dict[str, Any]], Any] | None = None,
+    record: Mapping[str, Any] | None = None,
+    free: frozenset[str] = FREE | {"rounds"},
+    **options,
+) -> TrainedRun:
+    """Trains `system` (or stages, one after the other) on `data` and returns the trained run.
+
+    rounds: a round is one pass through the system's turns; stages have rounds of their own.
+    batch_size: examples of a minibatch, over all devices together.
+    run: its folder; the same call again goes on where it stopped, bit for bit.  None writes
+      nothing.
+    evaluate, evaluate_every, evaluate_samples: metrics that are scored in every so many rounds.
+    log: a function of each record, {"round": ..., "images": ..., "turn/metric": ...}.
+    record: what args.json says of the run; by default rounds, batch size and seed.
+    free: what of that may change when the run goes on.
+    options: those of `jaxgen.train.fit.iterate`: precision, rounds_per_call, log_every,
+      sample_every, save_every, keep, mesh.
+
+    Raises UserError, Diverged where a loss stops being finite, Stopped where a signal has ended the
+    run.
+    """
+    options |= {"batch_size": batch_size, "seed": seed, "log": log}
+    stages = system if isinstance(system, list) else None
+    last = stages[-1].system if stages else system
+    if evaluate_every:
+        from jaxgen.evaluate.training import in_training
+
+        options["evaluate"] = in_training(evaluate, last, data, evaluate_samples, run)
+        options["evaluate_every"] = evaluate_every
+    if run is None:
+        states = _play(system, data, rounds, options)
+        return TrainedRun(last, nets.local(states), data.info, rounds)
+    run = Path(run)
+    record = record or {"rounds": rounds, "batch_size": batch_size, "seed": seed}
+    lead = jax.process_index() == 0
+    session = environment(getattr(data, "fingerprint", None))
+    with Run(run, record, session, data.info.to_json(), lead, free) as opened:
+        states = _play(system, data, rounds, options | {"run": opened})
+    folder = run / folders(stages)[-1] if stages else run
+    name = record.get("experiment", "").rpartition(".")[2] or run.resolve().name
+    reached = stages[-1].rounds if stages else rounds
+    return TrainedRun(last, nets.local(states), data.info, reached, name, folder)
+
+
+def _play(system, data, rounds, options):
+    if isinstance(system, list):
+        return fit_stages(system, data, **options)
+    return play(system, data, rounds, **options)

@@ -1,0 +1,106 @@
+"""Opens a run folder: the system that it was trained with, and its newest checkpoint."""
+
+import dataclasses
+import importlib
+import json
+import sys
+import types
+import typing
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+
+from jaxgen.data.source import DataInfo
+from jaxgen.errors import UserError
+from jaxgen.runs.trained import TrainedRun
+from jaxgen.train import devices, nets
+from jaxgen.train.checkpoints import Checkpoints, saved_rounds
+from jaxgen.train.game import System
+from jaxgen.train.run import read_run
+from jaxgen.train.stages import Stage, folders
+
+Systems = System | list[Stage] | Callable[[DataInfo], System | list[Stage]]
+
+
+def load(
+    folder: Path | str, system: Systems | None = None, *, round: int | None = None
+) -> TrainedRun:
+    """The run in `folder`, which may still be training.
+
+    system: the system of a run that was made from Python, or a function of the data's `DataInfo`
+      that gives it; an experiment's run needs none.
+    round: that checkpoint instead of the newest one.
+
+    Of a run in stages it is the last one that has begun; or that of the stage whose folder is
+    given.  UserError where there is no run, no checkpoint yet, or a checkpoint of other networks.
+    """
+    folder = Path(folder)
+    record = read_run(folder).args
+    top = folder.parent if "stage" in record else folder
+    if not any(map(saved_rounds, [folder / "checkpoints", *folder.glob("*-*/checkpoints")])):
+        raise UserError(f"{folder} has no checkpoint yet; wait for its first --save-every rounds")
+    info, args = read_info(top), None
+    if system is None:
+        module, args = arguments(record, folder)
+        args = dataclasses.replace(args, workdir=top)
+        if not hasattr(module, "system"):
+            raise UserError(f"{folder} is a run of {module.__name__}, a study without a system")
+        system = module.system(args, info)
+    elif callable(system):
+        system = system(info)
+    name = record.get("experiment", "").rpartition(".")[2] or top.resolve().name
+    if "stage" in record:
+        system = system[folders(system).index(record["stage"])].system
+    elif isinstance(system, list):
+        places = [folder / name for name in folders(system)]
+        done = [i for i, place in enumerate(places) if saved_rounds(place / "checkpoints")]
+        folder, system = places[done[-1]], system[done[-1]].system
+    mesh = devices.make_mesh(jax.local_devices()[:1])
+    like = nets.placed(nets.shapes(system, info.zeros), mesh)
+    say = lambda line: print(line, file=sys.stderr)
+    checkpoints = Checkpoints(folder / "checkpoints", write=False, report=say)
+    found = checkpoints.restore(like, round=round)
+    checkpoints.close()
+    if found is None:
+        raise UserError(f"{folder} has no checkpoint that is whole; train it further or anew")
+    states = nets.local(found[1])
+    return TrainedRun(system, states, info, found[0], name, folder, args)
+
+
+def read_info(folder: Path) -> DataInfo:
+    """What the run's system was told of its data, from its data.json.  UserError."""
+    path = folder / "data.json"
+    try:
+        return DataInfo.from_json(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise UserError(f"{folder} has lost its data.json; start the same command again") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path} is damaged ({error}); start the same command again") from None
+
+
+def arguments(record: dict[str, Any], folder: Path) -> tuple[types.ModuleType, Any]:
+    """The experiment's module and its `Args`, from the args.json of the run in `folder`."""
+    name = record.get("experiment")
+    if not isinstance(name, str):
+        raise UserError(
+            f"{folder} was made from Python; name its system: jaxgen.load(folder, system), or "
+            "--system MODULE:NAME"
+        )
+    try:
+        module = importlib.import_module(name)
+    except ImportError as error:
+        raise UserError(
+            f"{folder} is a run of {name}, which cannot be imported ({error}); start where it was "
+            "trained, or with the jaxgen that trained it"
+        ) from error
+    hints = typing.get_type_hints(module.Args)
+
+    def value(field, x):  # as it was before it became JSON
+        if isinstance(x, list):
+            return tuple(x)
+        return Path(x) if x is not None and hints[field] in (Path, Path | None) else x
+
+    fields = [field.name for field in dataclasses.fields(module.Args) if field.name in record]
+    return module, module.Args(**{field: value(field, record[field]) for field in fields})
