@@ -18,7 +18,7 @@ from jaxgen.experiments.clip import Args
 from jaxgen.experiments.clip import system as build
 from jaxgen.models import clip as models
 from jaxgen.nn import attention
-from jaxgen.train import game
+from jaxgen.train.nets import init
 from tests.quick import quick_to_compile  # noqa: F401
 
 ROUNDS = 300
@@ -154,7 +154,7 @@ def test_a_run_without_its_vocabulary_is_refused(run, tmp_path):
 
 def test_the_temperature_is_kept_from_100(run):
     system = open_run(run).system
-    states = game.init(system, jax.random.key(0))
+    states = init(system, jax.random.key(0))
     tx, params = system.players["temperature"].optimizer, states["temperature"].params
     np.testing.assert_allclose(jnp.exp(params["log"]), 1 / 0.07, rtol=1e-5)
     params = {"log": jnp.float32(math.log(99.99))}

@@ -7,7 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.systems.translation.cyclegan import cyclegan
-from jaxgen.train import game
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.program import compile_rounds
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.train.toy import mesh
@@ -42,7 +42,7 @@ def batches(rounds, n=8):
 
 def play(system, rounds=1, n=8, n_devices=1):
     where = mesh(n_devices)
-    states = game.place(game.init(system, jax.random.key(0)), where)
+    states = place(init(system, jax.random.key(0)), where)
     program = compile_rounds(system, where, system.plan(0))
     numbers = np.arange(rounds, dtype=np.int32)
     states, metrics = program(states, batches(rounds, n), numbers, jax.random.key(1))
@@ -75,10 +75,10 @@ def test_losses_at_logits_of_zero():
 
 def test_objective_by_hand():
     system = toy(cycle=7.0, identity=0.25)
-    states = game.init(system, jax.random.key(0))
+    states = init(system, jax.random.key(0))
     states["g"] = states["g"].replace(params={"scale": jnp.asarray(2.0)})
     states["d_b"] = states["d_b"].replace(params={"weight": jnp.asarray(3.0)})
-    nets = game.look(system, states, jax.random.key(0))
+    nets = bind(states, jax.random.key(0))
     a, b = (batches(1)[name][0, 0] for name in "ab")
     loss, metrics = system.turns[0].loss(nets, {"a": a, "b": b}, jax.random.key(1))
     mean = lambda x: x.mean((1, 2, 3))
@@ -114,14 +114,14 @@ def test_devices_do_not_matter():
     states, metrics = play(toy(lr=0.1, pool=16), 6, n_devices=4)
     for name in alone:
         np.testing.assert_allclose(metrics[name], alone[name], rtol=1e-4, err_msg=name)
-    lanes = states["pool_b"].extra["memory"]["lanes"]
+    lanes = states["pool_b"].collections["memory"]["lanes"]
     assert lanes.shape == (8, 2, *SHAPE)
     assert {shard.data.shape for shard in lanes.addressable_shards} == {(2, 2, *SHAPE)}
 
 
 def test_is_shown_applied_and_judged():
     small = toy()
-    nets = game.look(small, game.init(small, jax.random.key(0)), jax.random.key(1))
+    nets = bind(init(small, jax.random.key(0)), jax.random.key(1))
     batch = {name: jnp.asarray(x[0, 0]) for name, x in batches(1, 24).items()}
     pictures = small.show(nets, batch, jax.random.key(2))["samples"]
     assert pictures.shape == (144, *SHAPE)  # a square of 12 rows of 12

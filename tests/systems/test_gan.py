@@ -11,7 +11,8 @@ import optax
 from jaxgen.losses import adversarial
 from jaxgen.models import mlp
 from jaxgen.systems.gan import dcgan, gan, wgan
-from jaxgen.train import game, optim
+from jaxgen.train import optim
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.program import compile_rounds
 from tests.train.toy import mesh
 
@@ -36,7 +37,7 @@ def build(experiment, **flags):
 
 def play(system, rounds=1, batch_size=8, plan=None):
     where = mesh(1)
-    states = game.place(game.init(system, jax.random.key(0)), where)
+    states = place(init(system, jax.random.key(0)), where)
     plan = plan or system.plan(0)
     program = compile_rounds(system, where, plan)
     image = Images().examples(batch_size)["image"]
@@ -52,8 +53,8 @@ def test_first_gan_starts_at_the_mean_image():
     """The generator's output bias is the logit of the mean training image (released code)."""
     mean = Images().examples(1000)["image"].mean(axis=0) / 127.5 - 1
     system = build("gan", width=16, units=8)
-    states = game.init(system, jax.random.key(0))
-    nets = game.look(system, states, jax.random.key(0))
+    states = init(system, jax.random.key(0))
+    nets = bind(states, jax.random.key(0))
     images = system.use.generate(nets, system.use.latent(jax.random.key(1), 64))
     np.testing.assert_allclose(images.mean(axis=0), mean, atol=0.02)
 
@@ -144,7 +145,7 @@ def test_wgan_gp_pulls_the_slope_to_one():
     """The penalty falls from that of a random critic, and the critic has no batch statistics."""
     system = build("wgan_gp", width=4, critic_steps=1, lr=5e-3)
     states, history = play(system, 60)
-    assert "batch_stats" not in states["critic"].extra
+    assert "batch_stats" not in states["critic"].collections
     assert history[-1]["critic/penalty"] < 0.5 * history[0]["critic/penalty"]
     line = history[-1]
     loss = -line["critic/distance"] + 10 * line["critic/penalty"]

@@ -16,6 +16,7 @@ from jaxgen.commands import study
 from jaxgen.commands.arguments import parse
 from jaxgen.data.images import decode
 from jaxgen.data.one import One
+from jaxgen.data.source import to_float
 from jaxgen.errors import UserError
 from jaxgen.experiments import gatys as experiment
 from jaxgen.models.squeezenet import SqueezeNet
@@ -23,7 +24,8 @@ from jaxgen.models.vgg import vgg19
 from jaxgen.nn import imagenet
 from jaxgen.nn.pool import max_pool
 from jaxgen.systems.style.gatys import gatys, in_colours_of, targets
-from jaxgen.train import devices, game
+from jaxgen.train import devices
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.program import compile_rounds
 from jaxgen.weights.assemble import Trained
 from tests.experiments.command import metrics
@@ -67,12 +69,12 @@ def build(trained, start, content=CONTENT, style=STYLE, **settings):
     batch = targets(trained, content, style, "fire5", LAYERS)
     settings = {"alpha": 1.0, "beta": 1.0, **settings}
     system = gatys(trained, start.shape[1:], "fire5", LAYERS, start=signed(start), **settings)
-    states = game.init(system, jax.random.key(0))
+    states = init(system, jax.random.key(0))
 
     def loss(params):
-        nets = game.look(system, states, jax.random.key(0))
+        nets = bind(states, jax.random.key(0))
         nets.picture.params = params
-        return system.turns[0].loss(nets, game.to_float(batch), jax.random.key(0))
+        return system.turns[0].loss(nets, to_float(batch), jax.random.key(0))
 
     see = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, _), slope = see(states["picture"].params)
@@ -103,7 +105,7 @@ def test_style_is_more_than_a_palette(trained):
 def test_lbfgs_goes_down_at_every_step(trained):
     system, batch, start, _ = build(trained, CONTENT, alpha=0.1, smooth=1e-4)
     mesh = devices.make_mesh(jax.devices()[:1])
-    states = game.place(game.init(system, jax.random.key(0)), mesh)
+    states = place(init(system, jax.random.key(0)), mesh)
     index = {"index": np.zeros((12, 1, 1), np.int32)}
     play = compile_rounds(system, mesh, (1,))
     before = jax.device_get(states["features"].params)

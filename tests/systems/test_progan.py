@@ -12,7 +12,7 @@ from jaxgen.commands.arguments import parse
 from jaxgen.errors import UserError
 from jaxgen.experiments import progan
 from jaxgen.nn.resample import enlarge, shrink
-from jaxgen.train import game
+from jaxgen.train.nets import bind, init
 from tests.quick import quick_to_compile  # noqa: F401
 
 TOY = progan.Args(
@@ -30,15 +30,15 @@ def stages(**flags):
 def players(stage, states, step=0):
     """The players after `step` rounds of the stage."""
     old = {name: state.replace(step=jnp.asarray(step)) for name, state in states.items()}
-    return game.look(stage.system, old, KEY)
+    return bind(old, KEY)
 
 
 @pytest.fixture(scope="module")
 def grown():
     """(the 8-pixel stage and its states, the 16-pixel stage and the states it starts from)."""
     _, one, two = stages()
-    old = game.init(one.system, jax.random.key(1))
-    return one, old, two, two.carry(old, game.init(two.system, jax.random.key(2)))
+    old = init(one.system, jax.random.key(1))
+    return one, old, two, two.carry(old, init(two.system, jax.random.key(2)))
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +138,7 @@ def test_both_players_and_the_data_are_faded_alike(grown, images):
 
 def test_a_small_stage_sees_means_of_squares(images):
     stage = stages()[0]
-    states = game.init(stage.system, KEY)
+    states = init(stage.system, KEY)
     nets = players(stage, states)
     real, _ = stage.system.judge.scores(nets, {"image": images}, KEY)
     close(real, nets.critic(shrink(images, 4)))
@@ -148,7 +148,7 @@ def test_a_small_stage_sees_means_of_squares(images):
 def test_the_critics_loss(images, target):
     """WGAN-GP's, the slope in units of its target, and a drift of 0.001 E f(x)^2."""
     stage = stages(target=target)[0]
-    states = game.init(stage.system, KEY)
+    states = init(stage.system, KEY)
 
     @jax.jit
     def run(states):

@@ -14,7 +14,7 @@ from jaxgen.commands.restore import open_run
 from jaxgen.errors import UserError
 from jaxgen.experiments import srgan
 from jaxgen.systems.restoration.srgan import low, pair, upscale
-from jaxgen.train import game
+from jaxgen.train.nets import bind, init
 from jaxgen.weights import squeezenet
 from tests.quick import quick_to_compile  # noqa: F401
 
@@ -37,11 +37,11 @@ def images():
 
 def test_the_second_stage_starts_from_the_firsts_weights():
     one, two = stages()
-    old = one.carry({}, game.init(one.system, jax.random.key(0)))
-    fresh = game.init(two.system, jax.random.key(1))
+    old = one.carry({}, init(one.system, jax.random.key(0)))
+    fresh = init(two.system, jax.random.key(1))
     new = two.carry(old, fresh)
     assert_equal(new["generator"].params, old["generator"].params)
-    assert_equal(new["generator"].extra, old["generator"].extra)
+    assert_equal(new["generator"].collections, old["generator"].collections)
     assert_equal(new["discriminator"].params, fresh["discriminator"].params)
     assert_equal(new["features"].params, squeezenet.caffe().variables["params"])
 
@@ -49,11 +49,11 @@ def test_the_second_stage_starts_from_the_firsts_weights():
 def test_published_weights_are_needed_for_training_alone(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     one, two = stages()
-    states = {stage.name: game.init(stage.system, jax.random.key(0)) for stage in (one, two)}
+    states = {stage.name: init(stage.system, jax.random.key(0)) for stage in (one, two)}
     with pytest.raises(UserError, match="needs the package ndf"):
         one.carry({}, states["srresnet"])  # before the first stage has cost any time
     pixels = stages(content="pixels")[1]
-    pixels.carry({}, game.init(pixels.system, jax.random.key(0)))
+    pixels.carry({}, init(pixels.system, jax.random.key(0)))
 
 
 def test_small_images_are_what_a_file_holds(images):
@@ -69,8 +69,8 @@ def test_small_images_are_what_a_file_holds(images):
 
 def test_an_image_of_any_size_alone_or_in_company():
     (stage, _) = stages()
-    states = game.init(stage.system, jax.random.key(0))
-    nets = game.look(stage.system, states, jax.random.key(0))
+    states = init(stage.system, jax.random.key(0))
+    nets = bind(states, jax.random.key(0))
     x = jax.random.uniform(jax.random.key(1), (2, 7, 5, 3), minval=-1.0)
     made = jax.jit(lambda x: upscale(nets, x, None))(x)
     assert made.shape == (2, 28, 20, 3)
@@ -84,13 +84,13 @@ def test_an_image_of_any_size_alone_or_in_company():
 def test_the_generators_loss(content, images):
     stage = stages(content=content, adversarial=0.5)[1]
     system = stage.system
-    states = stage.carry({}, game.init(system, jax.random.key(0)))
+    states = stage.carry({}, init(system, jax.random.key(0)))
     turn = system.turns[1]
     assert (turn.learners, turn.fresh) == (("generator",), False)
 
     @jax.jit
     def run(states):
-        nets, again = (game.look(system, states, jax.random.key(0)) for _ in range(2))
+        nets, again = (bind(states, jax.random.key(0)) for _ in range(2))
         found = turn.loss(nets, {"image": images}, jax.random.key(1))
         made = again.generator(low(images))
         maps = [made, images]

@@ -12,7 +12,8 @@ import pytest
 from jaxgen.commands.arguments import parse
 from jaxgen.errors import UserError
 from jaxgen.experiments import stylegan2
-from jaxgen.train import devices, game
+from jaxgen.train import devices
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.optim import half_life, lazy_adam
 from jaxgen.train.program import compile_rounds
 from tests.quick import quick_to_compile  # noqa: F401
@@ -34,18 +35,18 @@ def build(**flags):
 def toy():
     """A system and its states, with a mean style, noise and colours that are not their first."""
     system = build()
-    states = game.init(system, jax.random.key(1))
+    states = init(system, jax.random.key(1))
     state = states["generator"]
     keys = iter(jax.random.split(jax.random.key(2), 99))
     shake = lambda x: x + 0.3 * jax.random.normal(next(keys), x.shape)
-    extra = {**state.extra, "averages": jax.tree.map(shake, state.extra["averages"])}
+    extra = {**state.collections, "averages": jax.tree.map(shake, state.collections["averages"])}
     params = jax.tree.map(shake, state.params)
-    states["generator"] = state.replace(params=params, extra=extra, ema={"params": params})
+    states["generator"] = state.replace(params=params, collections=extra, ema={"params": params})
     return system, states
 
 
 def nets_of(system, states):
-    return game.look(system, states, KEY)
+    return bind(states, KEY)
 
 
 def turn(system, name):
@@ -117,7 +118,7 @@ def test_truncation_goes_to_the_mean_style(toy):
     @jax.jit
     def run(states):
         nets = nets_of(system, states)
-        mean = states["generator"].extra["averages"]["mapping"]["w"]
+        mean = states["generator"].collections["averages"]["mapping"]["w"]
         average = use.space.generate(nets, jnp.stack([mean] * 3), use.space.maps(nets))
         return (
             [use.truncated(nets, z, psi) for psi in (0.0, 0.5, 1.0)],
@@ -175,7 +176,7 @@ def test_ada_moves_its_probability_with_the_discriminators_certainty():
     see it."""
     system = build(augment="ada", ada_target=-0.9, path_weight=0.0, gamma=0.0)
     mesh = devices.make_mesh(jax.devices()[:1])
-    states = game.place(game.init(system, KEY), mesh)
+    states = place(init(system, KEY), mesh)
     program = compile_rounds(system, mesh, system.plan(0))
     batch = {"image": np.zeros((1, 1, 4, 8, 8, 3), np.uint8) + 200}
     found = []
@@ -188,7 +189,7 @@ def test_ada_moves_its_probability_with_the_discriminators_certainty():
     assert found[:4] == [0, 0, 0, 0]
     assert moved in (0, 1)  # 16 of 16 images: all the way, or it stays
     assert found[5] == moved
-    assert float(states["ada"].extra["ada"]["minibatches"]) == 2
+    assert float(states["ada"].collections["ada"]["minibatches"]) == 2
 
 
 def test_flags_that_do_not_fit():
