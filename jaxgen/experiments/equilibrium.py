@@ -26,7 +26,8 @@ class Args(Basic):
     save_every: Count = 400
     sample_every: Count = 2000
     data: Literal["ring", "grid", "swiss-roll"] = "ring"
-    """Distribution of the data: 8 Gaussians on a circle, 25 on a grid, or a spiral (which has no modes to count)."""
+    """Distribution of the data: 8 Gaussians on a circle, 25 on a grid, or a spiral (which has no
+    modes to count)."""
     width: Count = 128
     """Units of the networks' three hidden layers; 512 in the paper."""
     generator_lr: Rate = 2e-3
