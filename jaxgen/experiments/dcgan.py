@@ -31,9 +31,8 @@ class Args(Arguments):
 
 
 def system(args: Args, info):
+    from jaxgen.latents import lerp, normal, slerp, uniform
     from jaxgen.models import dcgan as models
-    from jaxgen.sample.interpolation import lerp, slerp
-    from jaxgen.sample.priors import normal, uniform
     from jaxgen.systems.gan.dcgan import LATENT, dcgan
 
     *size, channels = info.shape

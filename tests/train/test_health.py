@@ -9,8 +9,8 @@ import optax
 import pytest
 
 from jaxgen import draw
+from jaxgen.latents import uniform
 from jaxgen.train import game, health
-from jaxgen.sample.priors import uniform
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.fit import fit
 from jaxgen.train.nets import init

@@ -1,7 +1,27 @@
-"""Paths between two latents."""
+"""Latents: the priors that they are drawn from, and the paths between two of them.
 
+A prior is a function (key, n) -> float32 [n, latent], drawn by example.
+"""
+
+from collections.abc import Callable
+
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
+
+from jaxgen import draw
+
+Prior = Callable[[jax.Array, int], jax.Array]
+
+
+def normal(latent: int) -> Prior:
+    """N(0, I)."""
+    return lambda key, n: draw.normal(key, n, (latent,))
+
+
+def uniform(latent: int, low: float = -1.0, high: float = 1.0) -> Prior:
+    """Uniform in [low, high), each number on its own."""
+    return lambda key, n: draw.uniform(key, n, (latent,), low, high)
 
 
 def lerp(a: Float[Array, "*b k"], b: Float[Array, "*b k"], t) -> Float[Array, "*tb k"]:
