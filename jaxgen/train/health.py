@@ -173,8 +173,8 @@ BANDS = (
         0,
         0.75,
         "the training images are being learned by heart: in {value:.0%} of pairs the discriminator "
-        "scores one of them higher than a held-out one; more images, mirrored ones or a smaller network "
-        "help",
+        "scores one of them higher than a held-out one; more images, mirrored ones or a smaller "
+        "network help",
     ),
     Band(
         "health/saturation",
