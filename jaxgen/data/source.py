@@ -183,11 +183,12 @@ def to_program(batch: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[st
 
 
 def to_float(images):
-    """Images uint8 [...] as float32 in [-1, 1]; floats pass through."""
+    """Images uint8 [...], or a tree of them, as float32 in [-1, 1]; other types pass through."""
+    import jax
     import jax.numpy as jnp
 
-    images = jnp.asarray(images)
-    return jnp.float32(images) / 127.5 - 1 if images.dtype == jnp.uint8 else images
+    convert = lambda x: jnp.float32(x) / 127.5 - 1 if x.dtype == jnp.uint8 else jnp.asarray(x)
+    return jax.tree.map(convert, images)
 
 
 def digest(*parts: str | bytes) -> str:

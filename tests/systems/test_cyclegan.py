@@ -7,6 +7,7 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.systems.translation.cyclegan import cyclegan
+from jaxgen.train.abilities import DiscriminatorScores, Translator
 from jaxgen.train.nets import bind, init, place
 from jaxgen.train.program import compile_rounds
 from tests.quick import quick_to_compile  # noqa: F401
@@ -119,7 +120,7 @@ def test_devices_do_not_matter():
     assert {shard.data.shape for shard in lanes.addressable_shards} == {(2, 2, *SHAPE)}
 
 
-def test_is_shown_applied_and_judged():
+def test_is_shown_and_translates():
     small = toy()
     nets = bind(init(small, jax.random.key(0)), jax.random.key(1))
     batch = {name: jnp.asarray(x[0, 0]) for name, x in batches(1, 24).items()}
@@ -129,12 +130,13 @@ def test_is_shown_applied_and_judged():
     np.testing.assert_array_equal(pictures[:12], batch["a"][:12])
     np.testing.assert_array_equal(pictures[36:48], batch["b"][:12])
     np.testing.assert_array_equal(pictures[72:84], batch["a"][12:])
-    other = {"a-to-b": ("a", "b"), "b-to-a": ("b", "a")}
-    for direction, way in small.apply.items():
-        given, wanted = way.pair(batch)
-        assert [given is batch[x] for x in other[direction]] == [True, False]
-        assert wanted is batch[other[direction][1]]
-        made = way.apply(nets, jnp.zeros((2, 12, 20, 1)), jax.random.key(3))
-        assert made.shape == (2, 12, 20, 1)
-    real, fake = small.judge.scores(nets, batch, jax.random.key(4))
+    ways = small.all_of(Translator)
+    assert [way.name for way in ways] == ["a-to-b", "b-to-a"]
+    for way in ways:
+        inputs, ground_truth = way.pair(batch)
+        assert inputs["image"] is batch[way.name[0]]
+        assert ground_truth is batch[way.name[-1]]
+        image = {"image": jnp.zeros((2, 12, 20, 1))}
+        assert way.translate(nets, image, jax.random.key(3)).shape == (2, 12, 20, 1)
+    real, fake = small.ability(DiscriminatorScores).scores(nets, batch, jax.random.key(4))
     assert real.shape == fake.shape == (24,)

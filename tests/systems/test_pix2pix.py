@@ -11,23 +11,25 @@ import numpy as np
 import pytest
 
 from jaxgen.commands.arguments import parse
-from jaxgen.data.source import to_float
+from jaxgen.data.source import DataInfo, Field, to_float
 from jaxgen.errors import UserError
 from jaxgen.experiments import pix2pix as experiment
 from jaxgen.losses.adversarial import non_saturating
+from jaxgen.train.abilities import DiscriminatorScores, Translator
 from jaxgen.train.nets import Net, bind, init, place
 from jaxgen.train.program import compile_rounds
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.train.toy import mesh
 
 SIZE = 16
+FIELDS = {"a": Field("image", 3), "b": Field("image", 3)}
 TOY = {"size": SIZE, "width": 4, "layers": 1, "depth": 3}
 GOLDEN = Path(__file__).parents[1] / "golden/b"
 
 
 def build(**flags):
     args = experiment.Args(**{**TOY, **flags})
-    return experiment.system(args, SimpleNamespace(shape=(args.size, args.size, 3)))
+    return experiment.system(args, DataInfo((*args.size, 3), FIELDS))
 
 
 def pairs(n=4):
@@ -83,7 +85,10 @@ def test_objectives(objective):
     def look(batch):
         nets = bind(init(system, jax.random.key(0)), jax.random.key(1))
         other = batch | {"a": batch["a"][::-1]}  # the same b, with a shuffled
-        real = [system.judge.scores(nets, x, jax.random.key(2))[0] for x in (batch, other)]
+        real = [
+            system.ability(DiscriminatorScores).scores(nets, x, jax.random.key(2))[0]
+            for x in (batch, other)
+        ]
         return system.turns[1].loss(nets, batch, jax.random.key(2)), jnp.abs(
             real[0] - real[1]
         ).max()
@@ -110,7 +115,7 @@ def test_l1_alone_has_no_discriminator():
     system = build(objective="l1")
     assert list(system.players) == ["generator"]
     assert [turn.learners for turn in system.turns] == [("generator",)]
-    assert system.judge is None
+    assert system.ability(DiscriminatorScores) is None
     nets = SimpleNamespace(generator=lambda a: -a)
     loss, metrics = system.turns[0].loss(nets, to_float(pairs()), None)
     assert metrics.keys() == {"l1"}
@@ -139,12 +144,13 @@ def test_one_minibatch_a_round_and_one_step_of_the_statistics():
 def test_direction():
     batch = jax.tree.map(np.asarray, to_float(pairs()))
     there, back = build(), build(direction="b-to-a")
-    assert not build(depth=4).apply["a-to-b"].any_size
-    assert list(there.apply) == ["a-to-b"]
-    assert list(back.apply) == ["b-to-a"]
-    for one, names in ((there.apply["a-to-b"], "ab"), (back.apply["b-to-a"], "ba")):
-        for x, name in zip(one.pair(batch), names):
-            np.testing.assert_array_equal(x, batch[name])
+    assert not build(depth=4).ability(Translator).any_size
+    for system, name in ((there, "a-to-b"), (back, "b-to-a")):
+        (one,) = system.all_of(Translator)
+        assert one.name == name
+        inputs, ground_truth = one.pair(batch)
+        np.testing.assert_array_equal(inputs["image"], batch[name[0]])
+        np.testing.assert_array_equal(ground_truth, batch[name[-1]])
         assert one.multiple == 2**3
         assert one.any_size  # 16 pixels become 2, not 1
     states = init(back, jax.random.key(0))
@@ -160,14 +166,14 @@ def test_direction():
 
 
 @partial(jax.jit, static_argnums=0)
-def translate(apply, states, a, key):
+def translate(function, states, a, key):
     nets = {name: Net(state, key) for name, state in states.items()}
-    return apply(SimpleNamespace(**nets), a, key)
+    return function(SimpleNamespace(**nets), {"image": a}, key)
 
 
 def used(system, states, key, a):
-    (apply,) = system.apply.values()
-    return np.asarray(translate(apply.apply, states, a, jax.random.key(key)))
+    function = system.ability(Translator).translate
+    return np.asarray(translate(function, states, a, jax.random.key(key)))
 
 
 def test_dropout_is_the_noise():
@@ -176,16 +182,7 @@ def test_dropout_is_the_noise():
     for dropout in (True, False):
         system = build(variant="torch", test_dropout=dropout)
         states = init(system, jax.random.key(0))
-
-        @jax.jit
-        def spread(states, key, system=system, a=a):
-            nets = bind(states, key)
-            return system.measures["spread"](nets, {"a": a, "b": a}, key)
-
-        found = spread(states, jax.random.key(3))
-        assert found.shape == (4,)
         one, two = (used(system, states, key, a) for key in (1, 2))
-        assert bool(found.min() > 1e-5) is dropout
         assert bool(np.abs(one - two).max() > 1e-5) is dropout
 
 
@@ -204,7 +201,7 @@ def test_learns_a_negative():
     """A few rounds bring the outputs nearer to the targets than the inputs are."""
     system, where = build(lr=2e-3), mesh(1)
     states = place(init(system, jax.random.key(0)), where)
-    program = compile_rounds(system, where, system.plan(0))
+    program = compile_rounds(system, where, system.plan(0), fields=FIELDS)
     batch = {k: x[None, None] for k, x in pairs().items()}
     for r in range(30):
         states, metrics = program(states, batch, np.array([r], np.int32), jax.random.key(1))
@@ -218,7 +215,7 @@ def test_learns_a_negative():
         (["--size", "60", "--depth", "3"], "cannot be halved 3 times"),
         (["--size", "33"], "cannot be halved 1 times"),
         (["--size", "16", "--layers", "3"], "use 2 at most"),
-        (["--dropout", "1"], "a rate from 0"),
+        (["--dropout", "1"], "from 0 up to below 1"),
         (["--l1-weight", "-1"], "at least 0"),
     ],
 )

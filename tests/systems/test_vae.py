@@ -14,12 +14,13 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from jaxgen.data.pipeline import load
-from jaxgen.data.source import to_float
+from jaxgen.data.source import DataInfo, to_float
 from jaxgen.experiments.vae import Args
 from jaxgen.experiments.vae import system as build
 from jaxgen.losses import likelihood
 from jaxgen.models import vae as models
 from jaxgen.systems.likelihood import pixels, vae
+from jaxgen.train.abilities import Density
 from jaxgen.train.fit import fit
 from jaxgen.train.nets import Net, bind, init, local
 from tests.quick import quick_to_compile  # noqa: F401
@@ -119,10 +120,11 @@ def black_and_white(n=6):
 
 
 def measured(nets, system, batch, key):
-    return jax.jit(lambda: {name: f(nets, batch, key) for name, f in system.measures.items()})()
+    densities = [(d.name, d.log_prob) for d in system.all_of(Density)]
+    return jax.jit(lambda: {name: f(nets, batch, key) for name, f in densities})()
 
 
-def test_measures_are_bounds_of_the_likelihood():
+def test_densities_are_bounds_of_the_likelihood():
     """With one latent log p(x) is an integral that a sum can do."""
     batch, key = black_and_white(), jax.random.key(3)
     z = np.linspace(-8, 8, 4001, dtype=np.float32)
@@ -205,7 +207,7 @@ def test_pictures():
 
 def test_starts_as_the_paper_says():
     args = Args(start="paper", size=8, units=200, latent=200)
-    states = init(build(args, SimpleNamespace(shape=(8, 8, 4))), jax.random.key(0))
+    states = init(build(args, DataInfo((8, 8, 4), {})), jax.random.key(0))
     for leaf in jax.tree.leaves([state.params for state in states.values()]):
         assert math.isclose(leaf.std(), 0.01, rel_tol=0.2)
 
@@ -222,7 +224,7 @@ def test_few_rounds_on_digits_beat_pixels_by_themselves():
     alone = likelihood.bernoulli_log_likelihood(jnp.float32(y), logits)
     np.testing.assert_allclose(alone, by_hand, rtol=1e-4)
 
-    system = build(Args(units=100, latent=10, lr=5e-3, importance_samples=20), data)
+    system = build(Args(units=100, latent=10, lr=5e-3, importance_samples=20), data.info)
     states = fit(system, data, 300, batch_size=50, rounds_per_call=50, mesh=mesh(1))
     nets = bind(local(states), jax.random.key(0))
     found = measured(nets, system, to_float({"image": held_out}), jax.random.key(1))
