@@ -13,6 +13,7 @@ from tyro.conf import FlagCreatePairsOff, Positional
 from jaxgen.commands.apply import apply
 from jaxgen.commands.compare import compare
 from jaxgen.commands.evaluate import evaluate
+from jaxgen.commands.export import export
 from jaxgen.commands.interpolate import interpolate
 from jaxgen.commands.list import catalogue
 from jaxgen.commands.match import match
@@ -44,6 +45,7 @@ COMMANDS = {
     "project": project,
     "apply": apply,
     "match": match,
+    "export": export,
     "report": report,
     "evaluate": evaluate,
     "compare": compare,
