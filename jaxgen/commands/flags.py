@@ -6,6 +6,7 @@ holds a parsed dataclass against them.
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_type_hints
 
@@ -31,6 +32,8 @@ class Range:
         return low and (value < self.high if self.below else value <= self.high)
 
     def __str__(self) -> str:
+        if math.isinf(self.low):
+            return "a finite number"
         if math.isinf(self.high):
             return f"more than {self.low:g}" if self.above else f"at least {self.low:g}"
         first, last = f"{self.low:.15g}", f"{self.high:.15g}"
@@ -75,9 +78,14 @@ File = Annotated[Path | None, arg(metavar="FILE")]
 
 def check_ranges(args: Any) -> None:
     """UserError that names the first flag whose value is out of the range of its type."""
-    for name, hint in get_type_hints(type(args), include_extras=True).items():
+    check_values(get_type_hints(type(args), include_extras=True), vars(args))
+
+
+def check_values(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
+    """`check_ranges` of values by name; None is in every range."""
+    for name, hint in hints.items():
+        value = values.get(name)
         for limits in get_args(hint)[1:]:
-            value = getattr(args, name)
-            if isinstance(limits, Range) and value not in limits:
+            if isinstance(limits, Range) and value is not None and value not in limits:
                 flag = name.replace("_", "-")
                 raise UserError(f"--{flag} is {limits}, not {value:.15g}")
