@@ -14,6 +14,7 @@ project = "jaxgen"
 release = jaxgen.__version__
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["own_gan.py"]
+smartquotes = False
 html_theme = "furo"
 html_title = "jaxgen"
 html_copy_source = html_show_copyright = False

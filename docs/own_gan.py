@@ -22,7 +22,7 @@ def generator_loss(nets, batch, key):
     return nn.softplus(-nets.discriminator(fake)).mean(), {}
 
 
-adam = optax.adam(5e-4, b1=0.5)
+adam = optax.adam(1e-3, b1=0.5)
 players = {
     "generator": jg.Player(generator, [(2, 32)], adam, ema=0.99),
     "discriminator": jg.Player(discriminator, [(2, 16, 16, 1)], adam),
@@ -34,6 +34,6 @@ system = jg.System(players, turns, abilities=(sampler,))
 if __name__ == "__main__":
     offsets = np.mgrid[:16, :16] - np.random.default_rng(0).uniform(4, 12, (1000, 2, 1, 1))
     data = jg.arrays({"image": np.uint8(255 * ((offsets**2).sum(1) < 9))[..., None]})
-    gan = jg.fit(system, data, rounds=2000, batch_size=64, run="runs/own_gan", save_every=500)
-    print(gan.sample(16, seed=0).shape, gan.evaluate("swd"))
+    gan = jg.fit(system, data, rounds=1000, batch_size=64, run="runs/own_gan", save_every=200)
+    print(gan.sample(16, seed=0).shape, gan.evaluate("swd", data=data, samples=100))
     gan.export("generator.safetensors", player="generator")
