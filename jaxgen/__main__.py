@@ -9,6 +9,7 @@ import tyro
 from jaxgen.commands.choices import CONFIG, call, returning
 from jaxgen.commands.compare import compare
 from jaxgen.commands.evaluate import evaluate
+from jaxgen.commands.export import export
 from jaxgen.commands.interpolate import interpolate
 from jaxgen.commands.list import catalogue
 from jaxgen.commands.match import match
@@ -29,6 +30,7 @@ COMMANDS = {
     "project": project,
     "translate": translate,
     "match": match,
+    "export": export,
     "report": report,
     "evaluate": evaluate,
     "compare": compare,

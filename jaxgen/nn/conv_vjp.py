@@ -35,6 +35,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.export import is_symbolic_dim
 
 
 class Geometry(NamedTuple):
@@ -95,15 +96,22 @@ def _in_form(geometry, *arrays, default, cpu):
 def _few(geometry, images, channels):
     """Whether there are few pixels beside weights, so that reading the weights is what takes time
     and they should be multiplied as they lie."""
-    return 4 * len(images) * math.prod(geometry.small) <= channels
+    return _at_most(4 * len(images) * math.prod(geometry.small), channels)
 
 
 def _colours(geometry, batch, channels):
     """Whether images of so few channels are written or read with stride 1, and the rows for them
     (see below) take no more than a quarter of a GiB in float32."""
-    pixels = max(math.prod(geometry.big), math.prod(geometry.small))
-    rows = math.prod(geometry.window) * channels * batch * pixels
-    return geometry.stride == 1 and channels <= 4 and rows <= 2**26
+    rows = [
+        math.prod(geometry.window) * channels * batch * math.prod(sides)
+        for sides in (geometry.big, geometry.small)
+    ]
+    return geometry.stride == 1 and channels <= 4 and all(_at_most(n, 2**26) for n in rows)
+
+
+def _at_most(n, most):
+    """Whether n <= most; a size that an exported program leaves open counts as more."""
+    return not is_symbolic_dim(n) and n <= most
 
 
 def _s(geometry, big, kernel):

@@ -12,7 +12,8 @@ import numpy as np
 
 from jaxgen.errors import UserError
 from jaxgen.files import cache_folder, replacing
-from jaxgen.weights import safetensors, torch_files
+from jaxgen.weights import torch_files
+from jaxgen.weights.pickles import damaged
 
 TIMEOUT = 10.0  # seconds without an answer
 CHUNK = 1 << 20
@@ -117,8 +118,20 @@ def read_state_dict(path: Path) -> dict[str, np.ndarray]:
     except OSError as error:
         raise UserError(f"weights {path} cannot be read ({error.strerror})") from None
     if start[8:] == b"{":
-        return safetensors.read_state_dict(path)
+        return _read_safetensors(path)
     return torch_files.read_state_dict(path)
+
+
+def _read_safetensors(path):
+    import ml_dtypes  # noqa: F401  (NumPy's bfloat16)
+    from safetensors.numpy import load_file
+
+    try:
+        return load_file(path)
+    except (AttributeError, TypeError):
+        raise UserError(f"{path} holds numbers of a kind that NumPy lacks; convert it") from None
+    except Exception as error:
+        raise damaged(path, error) from None
 
 
 def in_package(purpose: str, package: str, file: str, sha256: str, install: str) -> Path:

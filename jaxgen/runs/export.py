@@ -1,0 +1,285 @@
+"""Weights and programs of a trained run, as files that are used without jaxgen."""
+
+import json
+import re
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import jax
+import numpy as np
+from jax import export as jax_export
+
+import jaxgen
+from jaxgen.errors import UserError
+from jaxgen.files import replacing
+from jaxgen.parallel import AXIS
+from jaxgen.train.abilities import Sampler, Translator
+from jaxgen.train.nets import bind
+from jaxgen.train.run import read_run
+
+if TYPE_CHECKING:
+    from jaxgen.runs.trained import TrainedRun
+
+PLATFORMS = ("cpu", "cuda", "rocm", "tpu")
+
+
+def export(
+    trained: "TrainedRun",
+    path: Path,
+    *,
+    to: str | None = None,
+    player: str | Sequence[str] | None = None,
+    platforms: Sequence[str] = ("cpu", "cuda", "tpu"),
+    direction: str | None = None,
+    seed: int = 0,
+    batch: int = 64,
+    **choices,
+) -> Path:
+    """Writes `path`, and what it holds in words as JSON beside it (PATH.json); returns `path`.
+
+    to: "safetensors" or "stablehlo"; by default the path's suffix.
+
+    safetensors: all arrays by names like generator/params/Conv_0/kernel, the averaged weights where
+      there are any; of all players, frozen ones too, or of those that `player` names.  The JSON is
+      the file's metadata "jaxgen", too.
+    stablehlo: a program for `jax.export`, with the weights in it, for any number of images: latents
+      (and conditions [n, ...]) to images, as `sample` does, or images to images, each on its own,
+      as `translate` does, of any size where the system takes any.  Images are float32 [n, H, W, C]
+      in [-1, 1].
+        platforms: what it runs on.  direction: which translator, where there are several.
+        choices: values of the ability's options.  seed: of the noise that the networks draw, which
+        is part of the program.  batch: the number of images where a program cannot take any.
+
+    UserError for what cannot be exported, or not be written.
+    """
+    path = Path(path)
+    to = to or path.suffix[1:]
+    if to == "safetensors":
+        if direction or choices:
+            given = ", ".join([*(["direction"] if direction else []), *choices])
+            raise UserError(f"weights have no {given}; leave it out, or export to stablehlo")
+        content, card = _weights(trained, player)
+    elif to == "stablehlo":
+        if player:
+            raise UserError("a program holds all players that it needs; leave player out")
+        content, card = _program(trained, path, platforms, direction, seed, batch, choices)
+    else:
+        raise UserError(f"{path.name} ends in neither .safetensors nor .stablehlo; rename it")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_bytes(content)
+        with replacing(path.with_name(f"{path.name}.json")) as temporary:
+            temporary.write_text(json.dumps(card, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(f"{path} cannot be written ({reason}); name another place") from error
+    return path
+
+
+def _about(trained: "TrainedRun") -> dict[str, Any]:
+    """What every file says of the run."""
+    record = read_run(trained.folder) if trained.folder else None
+    arguments = dict(record.args) if record else {}
+    info = trained.info
+    return {
+        "jaxgen": jaxgen.__version__,
+        "experiment": arguments.pop("experiment", trained.name),
+        "arguments": arguments,
+        "round": trained.round,
+        "data": {
+            "shape": info.shape,
+            "label_names": info.label_names,
+            "attribute_names": info.attribute_names,
+        },
+        "provenance": record.environment[-1] if record and record.environment else None,
+    }
+
+
+def _weights(trained, player) -> tuple[bytes, dict[str, Any]]:
+    from safetensors.numpy import save
+
+    players = trained.system.players
+    names = [player] if isinstance(player, str) else player or list(players)
+    arrays, described = {}, {}
+    for name in names:
+        own = trained.frozen(name)
+        leaves = jax.tree_util.tree_flatten_with_path({name: own.variables})[0]
+        path = lambda keys: jax.tree_util.keystr(keys, simple=True, separator="/")
+        arrays |= {path(keys): np.asarray(x, order="C") for keys, x in leaves}
+        described[name] = {
+            "parameters": sum(x.size for x in jax.tree.leaves(own.variables["params"])),
+            "averaged": trained.states[name].ema is not None,
+            "frozen": players[name].optimizer is None,
+        }
+    shapes = {name: x.shape for name, x in arrays.items()}
+    card = {**_about(trained), "players": described, "shapes": shapes}
+    return save(arrays, {"jaxgen": json.dumps(card)}), card
+
+
+class _Input(NamedTuple):
+    """An array [n, *shape] that a program is given; `numpy` is Python that makes one."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: Any
+    range: str
+    numpy: str = "np.zeros({})"
+
+
+def _program(trained, path, platforms, direction, seed, batch, choices):
+    platforms = [platforms] if isinstance(platforms, str) else list(platforms)
+    if not platforms or not set(platforms) <= set(PLATFORMS):
+        raise UserError(f"platforms are some of {', '.join(PLATFORMS)}, not {platforms}")
+    ability = _ability(trained, direction)
+    options = {name: option.default for name, option in ability.options.items()}
+    if unknown := [name for name in choices if name not in options]:
+        known = f"; there is {', '.join(options)}" if options else ""
+        raise UserError(f"{trained.name} has no option {unknown[0]} to export with{known}")
+    run, inputs = _function(trained, ability, options | choices, jax.random.key(seed))
+    exported, notes = _lowered(run, inputs, ability, platforms, batch, seed)
+    for note in notes:
+        print(f"{path.name}: {note}", file=sys.stderr)
+    described = [
+        {"name": x.name, **_described(aval, x.range)}
+        for x, aval in zip(inputs, exported.in_avals, strict=True)
+    ]
+    card = {
+        **_about(trained),
+        "ability": type(ability).__name__.lower(),
+        "direction": getattr(ability, "name", None),
+        "options": options | choices,
+        "notes": notes,
+        "inputs": described,
+        "output": _described(exported.out_avals[0], "[-1, 1]"),
+        "platforms": platforms,
+        "jax": jax.__version__,
+        "python": _example(path, inputs, exported),
+    }
+    return bytes(exported.serialize()), card
+
+
+def _ability(trained, direction):
+    sampler, translators = trained.system.ability(Sampler), trained.system.all_of(Translator)
+    if direction is None and (sampler or translators):
+        return sampler or translators[0]
+    names = [translator.name for translator in translators]
+    if direction in names:
+        return translators[names.index(direction)]
+    if direction is None:
+        raise UserError(f"{trained.name} makes no images; export its weights to .safetensors")
+    raise UserError(f"direction is {' or '.join(names) or 'left out'}, not {direction}")
+
+
+def _function(trained, ability, options, key):
+    """(arrays [n, ...] -> images, what these arrays are)."""
+    states, info = trained.states, trained.info
+    if isinstance(ability, Translator):
+
+        def translate(*arrays):
+            given = dict(zip(ability.inputs, arrays, strict=True))
+            return ability.translate(bind(states, key), given, key, **options).clip(-1, 1)
+
+        shapes, _ = jax.eval_shape(lambda: ability.pair(info.zeros(1)))
+        return translate, [_translated(name, shapes[name]) for name in ability.inputs]
+
+    latents = jax.eval_shape(lambda: ability.prior(key, 1))
+    leaves, structure = jax.tree.flatten_with_path(latents)
+
+    def generate(*arrays):
+        z = jax.tree.unflatten(structure, arrays[: len(leaves)])
+        condition = dict(zip(ability.condition, arrays[len(leaves) :], strict=True))
+        return ability.generate(bind(states, key), z, condition, key, **options).clip(-1, 1)
+
+    of = getattr(ability.prior, "name", "draws of the system's prior")
+    drawn = getattr(ability.prior, "numpy", "np.zeros({})")
+    inputs = [
+        _Input("_".join(["z", *map(_key, path)]), x.shape[1:], x.dtype, of, drawn)
+        for path, x in leaves
+    ]
+    return generate, inputs + [_condition(name, info) for name in ability.condition]
+
+
+def _key(key):
+    return jax.tree_util.keystr((key,), simple=True)
+
+
+def _translated(name, x):
+    of = "0 or 1" if name == "mask" else "[-1, 1]" if x.dtype == np.float32 else "labels"
+    return _Input(name, x.shape[1:], x.dtype, of)
+
+
+def _condition(name, info):
+    x = info.zeros(1)[name]
+    of = {
+        "label": f"0 to {len(info.label_names) - 1}, see label_names",
+        "attributes": "0 or 1, see attribute_names",
+        "text": "tokens of the run's vocabulary",
+    }
+    return _Input(name, x.shape[1:], x.dtype, of.get(info.fields[name].kind, ""))
+
+
+def _lowered(run, inputs, ability, platforms, batch, seed):
+    """(the program, for as many shapes of its inputs as can be; what is to be said of it)."""
+    # As if every image had a device to itself: draws by example stay what they are, and networks,
+    # which may count and compare, see sizes that are known.
+    single = lambda *arrays: run(*(x[None] for x in arrays))[0]
+    sampling = isinstance(ability, Sampler)
+    alone = jax.vmap(single, axis_name=AXIS if sampling else None)
+
+    jaxpr = str(jax.make_jaxpr(run, axis_env=[(AXIS, 2)])(*_shapes(inputs, 1)))
+    whole = re.search(r"\b(psum\w*|all_gather\w*)\[", jaxpr)
+    notes = [f"its noise is that of seed {seed} at every call"] if "random_bits[" in jaxpr else []
+    if whole and not sampling:
+        notes.append("its networks use the statistics of each image by itself")
+    open_size = not sampling and ability.any_size
+    one_size = ["its images have the training's size"] if open_size else []
+    tries = [(alone, _shapes(inputs, "b", ability.multiple), [])] if open_size else []
+    if whole and sampling:
+        why = f"its networks look at the whole batch, which is of {batch} images"
+        tries.append((run, _shapes(inputs, batch), [why]))
+    else:
+        number = [f"it takes {batch} images at a time"]
+        tries.append((alone, _shapes(inputs, "b"), one_size))
+        tries.append((alone, _shapes(inputs, batch), [*one_size, *number]))
+    for f, shapes, said in tries:
+        try:
+            return jax_export.export(jax.jit(f), platforms=platforms)(*shapes), notes + said
+        except Exception:  # whatever a network makes of a size that is left open
+            if shapes is tries[-1][1]:
+                raise
+    raise AssertionError
+
+
+def _shapes(inputs, n, multiple=None):
+    """What `n` examples are, a number or "b"; with a `multiple`, of images of any size."""
+    scope = jax_export.SymbolicScope(["h >= 2", "w >= 2"] if multiple else [])
+
+    def shape(x):
+        sides = x.shape
+        if multiple and sides[:2] == inputs[0].shape[:2]:
+            sides = (f"{multiple}*h", f"{multiple}*w", *sides[2:])
+        sides = jax_export.symbolic_shape(", ".join(map(str, (n, *sides))), scope=scope)
+        return jax.ShapeDtypeStruct(sides, x.dtype)
+
+    return [shape(x) for x in inputs]
+
+
+def _described(aval, of):
+    shape = [side if isinstance(side, int) else str(side) for side in aval.shape]
+    return {"shape": shape, "dtype": str(aval.dtype), "range": of}
+
+
+def _example(path, inputs, exported):
+    """Lines of Python that run the program."""
+    n = exported.in_avals[0].shape[0]
+    n = n if isinstance(n, int) else 16
+    return [
+        "import numpy as np",
+        "from jax import export",
+        f'program = export.deserialize(open("{path.name}", "rb").read())',
+        *(f'{x.name} = {x.numpy.format((n, *x.shape))}.astype("{x.dtype}")' for x in inputs),
+        f"images = program.call({', '.join(x.name for x in inputs)})",
+    ]

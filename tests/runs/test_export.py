@@ -1,0 +1,336 @@
+"""Exported weights and programs are what the run computes with, and need no jaxgen."""
+
+import dataclasses
+import json
+import math
+import os
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from flax import linen as nn
+from safetensors import safe_open
+
+from jaxgen import draw
+from jaxgen.commands import export as command
+from jaxgen.data.source import DataInfo, Field
+from jaxgen.errors import UserError
+from jaxgen.latents import uniform
+from jaxgen.models import dcgan, pix2pix, srgan, stylegan2, vae
+from jaxgen.models.patchgan import PatchGAN
+from jaxgen.runs import load
+from jaxgen.runs.trained import TrainedRun
+from jaxgen.systems.gan.dcgan import dcgan as dcgan_system
+from jaxgen.systems.gan.stylegan2 import stylegan2 as stylegan2_system
+from jaxgen.systems.gan.wgan import wgan as wgan_system
+from jaxgen.systems.likelihood.vae import vae as vae_system
+from jaxgen.systems.restoration.srgan import srgan as srgan_system
+from jaxgen.systems.translation.cyclegan import cyclegan as cyclegan_system
+from jaxgen.systems.translation.pix2pix import pix2pix as pix2pix_system
+from jaxgen.train import nets
+from jaxgen.train.abilities import Option, Sampler, Translator
+from jaxgen.train.game import Player, System, Turn
+from jaxgen.weights.published import read_state_dict
+from tests.quick import quick_to_compile  # noqa: F401
+
+KEY = jax.random.key(0)
+PAIRS = {"a": Field("image", 3), "b": Field("image", 3)}
+
+
+def toy(system, shape, name, fields=None, **info):
+    """The system with weights and statistics drawn at random, without compiling anything."""
+    rng = np.random.default_rng(0)
+
+    def fill(path, x):
+        if path[-1] == jax.tree_util.DictKey("var") or x.dtype != jnp.float32:
+            return jnp.ones(x.shape, x.dtype)
+        return jnp.float32(rng.normal(0, math.prod(x.shape[:-1]) ** -0.5, x.shape))
+
+    states = jax.tree_util.tree_map_with_path(fill, nets.shapes(system))
+    fields = fields or {"image": Field("image", shape[-1])}
+    return TrainedRun(system, states, DataInfo(shape, fields, **info), 7, name)
+
+
+def wgan():
+    shape = (8, 8, 1)
+    system = wgan_system(dcgan.Generator(8, 1, 4), dcgan.Discriminator(8, 4), shape)
+    return toy(system, shape, "wgan")
+
+
+def theano():
+    """DCGAN's first networks, whose statistics are always those of the batch."""
+    networks = dcgan.PaperGenerator(8, 1, 4), dcgan.PaperDiscriminator(8, 4)
+    return toy(dcgan_system(*networks, (8, 8, 1), uniform(100)), (8, 8, 1), "theano")
+
+
+def torch():
+    networks = dcgan.Generator(16, 3, 4), dcgan.Discriminator(16, 4)
+    return toy(dcgan_system(*networks, (16, 16, 3)), (16, 16, 3), "dcgan")
+
+
+def variational():
+    shape = (8, 8, 1)
+    networks = vae.Encoder(3, (9,)), vae.BernoulliDecoder(shape, (9,))
+    return toy(vae_system(*networks, shape, 3, optax.adam(1e-3)), shape, "vae")
+
+
+def styles():
+    networks = stylegan2.Generator((8, 4), 3, 8, 2), stylegan2.Discriminator((8, 4))
+    return toy(stylegan2_system(*networks, (8, 8, 3), 5), (8, 8, 3), "stylegan2")
+
+
+def translated():
+    """With dropout, and the statistics of what it is given."""
+    networks = pix2pix.UNet(3, 3, 4, variant="torch"), PatchGAN(4, 1)
+    return toy(pix2pix_system(*networks, (16, 16, 3)), (16, 16, 3), "pix2pix", PAIRS)
+
+
+def enlarged():
+    networks = srgan.Generator(3, 4, 1), srgan.Discriminator(4)
+    optimizers = [optax.adam(1e-3)] * 2
+    return toy(srgan_system(*networks, (32, 32, 3), optimizers), (32, 32, 3), "srgan")
+
+
+class Labelled(nn.Module):
+    @nn.compact
+    def __call__(self, z, label, key, scale):
+        x = nn.Dense(12)(z["a"] + z["b"]) + nn.Embed(4, 12)(label)
+        x += scale * draw.normal(key, len(label), (12,))
+        return nn.tanh(x).reshape(len(label), 2, 2, 3)
+
+
+def labelled():
+    """Two latents, a condition, an option, and noise by example."""
+
+    def prior(key, n):
+        keys = jax.random.split(key)
+        return {name: draw.normal(k, n, (5,)) for name, k in zip("ab", keys)}
+
+    def generate(nets, z, condition, key, scale=1.0):
+        return nets.generator(z, condition["label"], key, scale)
+
+    inputs = [prior(KEY, 2), jnp.zeros(2, jnp.int32), KEY, 1.0]
+    system = System(
+        {"generator": Player(Labelled(), inputs, optax.sgd(0.1))},
+        (Turn(("generator",), lambda nets, batch, key: (jnp.zeros(()), {})),),
+        abilities=(
+            Sampler(
+                prior,
+                generate,
+                condition=("label",),
+                options={"scale": Option(1.0, "Scale of the noise")},
+            ),
+        ),
+    )
+    fields = {"image": Field("image", 3), "label": Field("label")}
+    return toy(system, (2, 2, 3), "labelled", fields, label_names=("c", "d", "e", "f"))
+
+
+def given(trained, n=5, size=(16, 24)):
+    """Inputs of the exported program, in order."""
+    if trained.system.ability(Translator):
+        return [np.random.default_rng(1).uniform(-1, 1, (n, *size, 3)).astype("float32")]
+    sampler = trained.system.ability(Sampler)
+    z = jax.tree.leaves(sampler.prior(jax.random.key(2), n))
+    return [*map(np.asarray, z), *(np.arange(n, dtype="int32") % 4 for _ in sampler.condition)]
+
+
+def wanted(trained, arrays, **options):
+    """What the run itself makes of them."""
+
+    @jax.jit
+    def run(states, *arrays):
+        players = nets.bind(states, KEY)
+        if translator := trained.system.ability(Translator):
+            return translator.translate(players, {"image": arrays[0]}, KEY, **options)
+        sampler = trained.system.ability(Sampler)
+        structure = jax.tree.structure(sampler.prior(KEY, 1))
+        k = structure.num_leaves
+        condition = dict(zip(sampler.condition, arrays[k:]))
+        z = jax.tree.unflatten(structure, arrays[:k])
+        return sampler.generate(players, z, condition, KEY, **options)
+
+    if trained.system.ability(Translator):  # one at a time
+        images = [run(trained.states, arrays[0][i : i + 1])[0] for i in range(len(arrays[0]))]
+    else:
+        images = run(trained.states, *arrays)
+    return np.clip(images, -1, 1)
+
+
+ALONE = """
+import json, sys
+import numpy as np
+sys.modules["jaxgen"] = None  # an import of it fails
+for name in sys.argv[1:]:
+    lines = {}
+    exec("\\n".join(json.load(open(f"{name}.stablehlo.json"))["python"]), lines)
+    assert np.isfinite(lines["images"]).all()
+    inputs = np.load(f"{name}.npz")
+    np.save(f"{name}.npy", lines["program"].call(*(inputs[k] for k in inputs)))
+"""
+CHOICES = {"stylegan2": {"truncation": 0.5}, "labelled": {"scale": 2.0}}
+RUNS = [wgan, theano, torch, variational, styles, translated, enlarged, labelled]
+
+
+@pytest.fixture(scope="module")
+def programs(tmp_path_factory):
+    """By name: (the run, the program's images and the run's, its card)."""
+    folder, runs = tmp_path_factory.mktemp("programs"), {}
+    for trained in [run() for run in RUNS]:
+        name = trained.name
+        runs[name] = trained
+        path = folder / f"{name}.stablehlo"
+        assert trained.export(path, batch=5, **CHOICES.get(name, {})) == path
+        np.savez(folder / f"{name}.npz", *given(trained))
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
+    command = [sys.executable, "-c", ALONE, *runs]
+    subprocess.run(command, cwd=folder, env=environment, check=True)
+    return {
+        name: (
+            np.load(folder / f"{name}.npy"),
+            wanted(trained, given(trained), **CHOICES.get(name, {})),
+            json.loads((folder / f"{name}.stablehlo.json").read_text()),
+        )
+        for name, trained in runs.items()
+    }
+
+
+NAMES = ["wgan", "theano", "dcgan", "vae", "stylegan2", "pix2pix", "srgan", "labelled"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_program_runs_without_jaxgen_and_gives_the_images_of_the_run(programs, name):
+    found, images, card = programs[name]
+    np.testing.assert_allclose(found, images, rtol=1e-6, atol=1e-6)
+    assert found.std() > 1e-4
+    assert card["platforms"] == ["cpu", "cuda", "tpu"]
+    assert card["output"]["range"] == "[-1, 1]"
+
+
+def test_cards_say_what_goes_in_and_comes_out(programs):
+    cards = {name: card for name, (_, _, card) in programs.items()}
+    assert cards["wgan"]["inputs"] == [
+        {"name": "z", "shape": ["b", 100], "dtype": "float32", "range": "N(0, 1)"}
+    ]
+    assert cards["wgan"]["output"]["shape"] == ["b", 8, 8, 1]
+    assert cards["wgan"]["notes"] == []
+    assert cards["theano"]["inputs"][0]["shape"] == [5, 100]
+    assert cards["theano"]["inputs"][0]["range"] == "uniform in [-1, 1)"
+    assert "whole batch" in cards["theano"]["notes"][0]
+    assert cards["stylegan2"]["options"] == {"truncation": 0.5}
+    assert cards["pix2pix"]["inputs"][0]["shape"] == ["b", "8*h", "8*w", 3]
+    assert cards["pix2pix"]["direction"] == "a-to-b"
+    assert len(cards["pix2pix"]["notes"]) == 2  # of its noise, of its statistics
+    assert cards["srgan"]["output"]["shape"] == ["b", "4*h", "4*w", 3]
+    assert [x["name"] for x in cards["labelled"]["inputs"]] == ["z_a", "z_b", "label"]
+    assert cards["labelled"]["inputs"][2]["range"] == "0 to 3, see label_names"
+    assert cards["labelled"]["data"]["label_names"] == ["c", "d", "e", "f"]
+
+
+def test_one_direction_of_two(tmp_path, capsys):
+    networks = pix2pix.UNet(2, 3, 4, dropout=0.0, norm="instance"), PatchGAN(4, 1)
+    trained = toy(cyclegan_system(*networks, (8, 8, 3), 2), (8, 8, 3), "cyclegan", PAIRS)
+    path = trained.export(tmp_path / "f.stablehlo", direction="b-to-a", platforms="cpu")
+    program = jax.export.deserialize(path.read_bytes())
+    (images,) = given(trained, 2)
+    back = nets.bind(trained.states, KEY).f(jnp.asarray(images))
+    np.testing.assert_allclose(program.call(images), back, rtol=1e-6, atol=1e-6)
+    assert program.platforms == ("cpu",)
+    assert not capsys.readouterr().err
+
+
+def test_what_cannot_be_left_open_is_fixed_and_said(tmp_path, capsys):
+    """A network that counts its pixels, and one that counts its batch in a way of its own."""
+
+    def export(translate, name):
+        translator = Translator(translate, lambda batch: ({"image": batch["image"]}, None))
+        turn = Turn(("p",), lambda nets, batch, key: (jnp.zeros(()), {}))
+        player = Player(nn.Dense(3), [(1, 3)], optax.sgd(0.1))
+        system = System({"p": player}, (turn,), lambda nets, batch, key: {}, (translator,))
+        trained = toy(system, (4, 6, 3), "counting")
+        path = trained.export(tmp_path / name, platforms="cpu", batch=2)
+        shape = jax.export.deserialize(path.read_bytes()).in_avals[0].shape
+        return tuple(map(str, shape)), capsys.readouterr().err
+
+    count = lambda nets, inputs, key: inputs["image"] * len(range(inputs["image"].shape[1]))
+    shape, said = export(count, "pixels.stablehlo")
+    assert shape == ("b", "4", "6", "3")
+    assert said == "pixels.stablehlo: its images have the training's size\n"
+
+
+def test_weights_are_read_back_with_their_card(tmp_path):
+    trained = styles()
+    path = trained.export(tmp_path / "new" / "g.safetensors")
+    found, state = read_state_dict(path), trained.states["generator"]
+    leaves = jax.tree_util.tree_leaves_with_path(state.ema["params"])
+    wanted = {jax.tree_util.keystr(k, simple=True, separator="/"): x for k, x in leaves}
+    for name, x in wanted.items():
+        np.testing.assert_array_equal(found[f"generator/params/{name}"], x, strict=True)
+    noise = [name for name in found if name.startswith("generator/noise/")]
+    assert noise
+    assert any(name.startswith("discriminator/params/") for name in found)
+    card = json.loads(path.with_name("g.safetensors.json").read_text())
+    with safe_open(path, "np") as file:
+        assert json.loads(file.metadata()["jaxgen"]) == card
+    assert card["round"] == 7
+    assert card["data"]["shape"] == [8, 8, 3]
+    assert card["shapes"] == {name: list(x.shape) for name, x in found.items()}
+    count = sum(x.size for x in wanted.values())
+    assert card["players"]["generator"] == {"parameters": count, "averaged": True, "frozen": False}
+    assert card["players"]["path"]["frozen"]
+
+
+def test_weights_of_one_player_and_where_they_are_from(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    record = {"experiment": "jaxgen.experiments.wgan", "rounds": 9}
+    (run / "args.json").write_text(json.dumps(record))
+    sessions = [{"command": "python -m old"}, {"command": "python -m new", "commit": "abc"}]
+    (run / "environment.json").write_text(json.dumps(sessions))
+    trained = dataclasses.replace(wgan(), folder=run)
+    path = trained.export(tmp_path / "weights", to="safetensors", player="generator")
+    assert {name.split("/")[0] for name in read_state_dict(path)} == {"generator"}
+    assert any(name.startswith("generator/batch_stats/") for name in read_state_dict(path))
+    card = json.loads((tmp_path / "weights.json").read_text())
+    assert card["experiment"] == record["experiment"]
+    assert card["arguments"] == {"rounds": 9}
+    assert card["provenance"] == sessions[1]
+
+
+@pytest.mark.parametrize(
+    ("path", "options", "line"),
+    [
+        ("x.npz", {}, "x.npz ends in neither .safetensors nor .stablehlo; rename it"),
+        ("x.safetensors", {"player": "critics"}, "no player 'critics'.* generator or critic"),
+        ("x.safetensors", {"truncation": 0.7}, "weights have no truncation"),
+        ("x.stablehlo", {"player": "generator"}, "leave player out"),
+        ("x.stablehlo", {"truncation": 0.7}, "wgan has no option truncation"),
+        ("x.stablehlo", {"direction": "a-to-b"}, "direction is left out, not a-to-b"),
+        ("x.stablehlo", {"platforms": ["gpu"]}, "platforms are some of cpu, cuda, rocm, tpu"),
+        ("file/x.safetensors", {}, "x.safetensors cannot be written .*; name another place"),
+    ],
+)
+def test_what_cannot_be_exported_is_one_line(tmp_path, path, options, line):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=line) as error:
+        wgan().export(tmp_path / path, **options)
+    assert "\n" not in str(error.value)
+    assert [x.name for x in tmp_path.iterdir()] == ["file"]
+
+
+def test_the_command(tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr(load, "load", lambda *x, **more: asked.append((x, more)) or wgan())
+    run = tmp_path / "runs" / "wgan"
+    run.mkdir(parents=True)
+    (run / "args.json").write_text("{}")
+    written = command.export(run, to="safetensors", system="tests.runs.test_export:toy", round=7)
+    assert written[0] == run / "use" / "wgan_round_00000007.safetensors"
+    assert all(path.exists() for path in written)
+    assert asked == [((run, toy), {"round": 7})]
+    with pytest.raises(UserError, match="--system nowhere:x cannot be imported"):
+        command.export(run, to="safetensors", system="nowhere:x")
