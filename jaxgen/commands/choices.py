@@ -61,40 +61,48 @@ class Flag:
 
 def of_conditions(trained: "TrainedRun") -> dict[str, Flag]:
     """The conditions of the run's sampler."""
-    from jaxgen.train.abilities import Sampler
-
-    sampler = trained.system.ability(Sampler)
-    return {name: _condition(trained.info, name) for name in (sampler.condition if sampler else ())}
+    return {k: _condition(trained.info, k) for way in _samplers(trained) for k in way.condition}
 
 
-def of_options(trained: "TrainedRun") -> dict[str, Flag]:
+def of_sampler_options(trained: "TrainedRun") -> dict[str, Flag]:
     """The options of the run's sampler."""
-    from jaxgen.train.abilities import Sampler
-
-    sampler = trained.system.ability(Sampler)
-    return {name: _option(option) for name, option in (sampler.options if sampler else {}).items()}
+    return {k: _option(x) for way in _samplers(trained) for k, x in way.options.items()}
 
 
 def of_sampler(trained: "TrainedRun") -> dict[str, Flag]:
     """The conditions and options of the run's sampler."""
-    return of_conditions(trained) | of_options(trained)
+    return of_conditions(trained) | of_sampler_options(trained)
 
 
 def of_translators(trained: "TrainedRun") -> dict[str, Flag]:
     """The further inputs and the options of the run's translators."""
+    inputs = {k: _condition(trained.info, k) for w in _translators(trained) for k in w.inputs[1:]}
+    return inputs | {k: _option(x) for w in _translators(trained) for k, x in w.options.items()}
+
+
+def of_options(trained: "TrainedRun") -> dict[str, Flag]:
+    """The options of the run's sampler and of its translators."""
+    ways = [*_samplers(trained), *_translators(trained)]
+    return {k: _option(x) for way in ways for k, x in way.options.items()}
+
+
+def _samplers(trained):
+    from jaxgen.train.abilities import Sampler
+
+    return trained.system.all_of(Sampler)[:1]
+
+
+def _translators(trained):
     from jaxgen.train.abilities import Translator
 
-    found = {}
-    for way in trained.system.all_of(Translator):
-        found |= {name: _condition(trained.info, name) for name in way.inputs[1:]}
-        found |= {name: _option(option) for name, option in way.options.items()}
-    return found
+    return trained.system.all_of(Translator)
 
 
 OfConditions = Annotated[Any, of_conditions]
-OfOptions = Annotated[Any, of_options]
+OfMixer = Annotated[Any, of_sampler_options]
 OfSampler = Annotated[Any, of_sampler]
 OfTranslators = Annotated[Any, of_translators]
+OfOptions = Annotated[Any, of_options]
 
 
 def _option(option):

@@ -326,6 +326,8 @@ def test_the_command(tmp_path, monkeypatch):
     asked = []
     monkeypatch.setattr(load, "load", lambda *x, **more: asked.append((x, more)) or wgan())
     run = tmp_path / "runs" / "wgan"
+    run.mkdir(parents=True)
+    (run / "args.json").write_text("{}")
     written = command.export(run, to="safetensors", system="tests.runs.test_export:toy", round=7)
     assert written[0] == run / "use" / "wgan_round_00000007.safetensors"
     assert all(path.exists() for path in written)
