@@ -9,7 +9,7 @@ import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_num_cpu_devices", 4)
-checked = ["jaxgen.models", "jaxgen.losses", "jaxgen.metrics", "jaxgen.sample"]
+checked = ["jaxgen.models", "jaxgen.losses", "jaxgen.metrics", "jaxgen.sample", "jaxgen.latents"]
 install_import_hook(checked, "beartype.beartype")
 
 

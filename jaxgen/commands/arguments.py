@@ -11,10 +11,20 @@ from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
 import tyro
 
-from jaxgen.commands.scores import LEAST, check_metrics
+from jaxgen.commands.flags import (
+    Count,
+    CountOrZero,
+    Seed,
+    ShareBelowOne,
+    Size,
+    Spec,
+    check_ranges,
+)
 from jaxgen.commands.terminal import listed
 from jaxgen.commands.terminal import parse as parse_flags
 from jaxgen.errors import UserError
+
+CAPTIONS = 50_000  # of which a vocabulary is learned, at most
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,33 +41,28 @@ class Basic:
     ] = None
     """Values for these flags, such as experiments/wgan/paper.toml has; a flag that is given on the
     command line wins."""
-    rounds: int = 10_000
-    """How long to train. A round is one pass through the system's turns."""
-    batch_size: int = 64
+    rounds: Count = 10_000
+    """Length of the training. A round is one pass through the system's turns."""
+    batch_size: Count = 64
     """Examples of a minibatch, over all devices together."""
-    seed: int = 0
-    """Of the weights, the noise and the order of the data."""
-    rounds_per_call: int = 1
+    seed: Seed = 0
+    """Seed of the weights, the noise and the order of the data."""
+    rounds_per_call: Count = 1
     """Rounds that one program plays; more keep a fast device from waiting for the host."""
-    log_every: int = 100
+    log_every: Count = 100
     """Rounds between lines of metrics.jsonl."""
-    sample_every: int = 1000
+    sample_every: Count = 1000
     """Rounds between pictures."""
-    save_every: int = 1000
+    save_every: Count = 1000
     """Rounds between checkpoints."""
 
-    may_be_zero: ClassVar[tuple[str, ...]] = ()
-    """Which of `COUNTS` may be 0, too."""
+    one_device: ClassVar[bool] = False
+    """Whether the training takes one device only, as its batch is one example."""
 
     @property
     def rounds_matter(self) -> bool:
         """Whether a schedule depends on `rounds`, which then may not change when a run goes on."""
         return False
-
-    @property
-    def fingerprint(self) -> str | None:
-        """Of what is in the files that the flags name, where a run is about them. UserError."""
-        return None
 
     def check(self) -> None:
         """Raises UserError for values that do not fit each other."""
@@ -68,104 +73,102 @@ class Basic:
         names = ("batch_size", "seed", "rounds_per_call", "log_every", "sample_every", "save_every")
         return {name: getattr(self, name) for name in names}
 
-
-@dataclasses.dataclass(frozen=True)
-class OnePicture(Basic):
-    """The flags of experiments that make one picture, by a training on it alone."""
-
-    batch_size: ClassVar[int] = 1
-    out: Annotated[
-        Path | None,
-        tyro.conf.arg(metavar="FILE.png", help_behavior_hint="(default: picture.png in --workdir)"),
-    ] = None
-    """Where the finished picture goes; a .jpg, .webp or .tif will do, too."""
-
-    def check(self) -> None:
-        from jaxgen.data.images import SUFFIXES
-
-        if self.out and self.out.suffix.lower() not in SUFFIXES:
-            raise UserError(f"--out {self.out} ends in none of {', '.join(sorted(SUFFIXES))}")
-        if self.out and not self.out.parent.is_dir():
-            raise UserError(f"--out {self.out}: there is no folder {self.out.parent}; make it")
+    def finish(self, run: Any) -> dict[str, Path]:
+        """Writes what a finished run (a TrainedRun) is wanted for; {what: where}."""
+        return {}
 
 
 @dataclasses.dataclass(frozen=True)
 class Arguments(Basic):
     """The flags of experiments on images."""
 
-    data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "mnist5k"
+    data: Spec = "mnist5k"
     """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
     folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
     domains:DIR (trainA/ and trainB/); several with a plus, such as photos+emoji."""
-    size: int = 32
-    """Side of the images in pixels; others are resized."""
+    size: Size = (32, 32)
+    """Sides of the images in pixels: 64 for a square, 48x96 for 48 high and 96 wide. Other images
+    are resized."""
     channels: Literal[1, 3, 4] = 3
     """1 grey, 3 RGB, 4 RGBA."""
     crop: Literal["center", "stretch", "pad", "tiles"] = "center"
-    """How an image that is not square becomes so. tiles does not resize: it cuts squares out of
-    the image, side by side, each of which is an example (of a large folder, --resident yes decodes
-    every image once)."""
+    """How an image of other proportions is brought to the size. tiles does not resize: it cuts
+    pieces of that size out of the image, side by side, each of which is an example (of a large
+    folder, --resident yes decodes every image once)."""
     resample: Literal["lanczos", "bicubic", "bilinear", "area", "nearest"] = "lanczos"
-    """The filter that resizes."""
+    """The filter that resizes; label maps always take the nearest pixel."""
     flip: bool = False
     """Mirror images at random, every second one on average."""
-    random_crop: int = 0
-    """Resize to this many pixels (tiles have as many) and cut the size out at random; 0 does
-    not."""
-    held_out: float = 0.0
-    """Share, from 0 to 1, of a folder without test/ or val/ that is kept from training."""
+    random_crop: CountOrZero = 0
+    """Resize the shorter side to this many pixels (tiles have as many) and cut the size out at
+    random; 0 does not."""
+    held_out: ShareBelowOne = 0.0
+    """Share of a folder without test/ or val/ that is kept from training."""
     resident: Literal["auto", "yes", "no"] = "auto"
     """Keep the decoded data on the devices; auto does so up to 256 MiB."""
     precision: Literal["float32", "bfloat16"] = "float32"
-    """What networks compute in; weights and losses stay float32."""
-    keep: int = 3
-    """How many checkpoints stay, the newest ones."""
-    evaluate_every: int = 0
-    """Rounds between scores of the samples against the training images (scores.jsonl); 0 never."""
-    evaluate_metrics: tuple[str, ...] = ("fid", "kid")
-    """What is scored: fid, kid, is, precision, recall, density, coverage or swd, with SqueezeNet's
-    features; `python -m jaxgen evaluate` has others."""
-    evaluate_samples: int = 1000
-    """How many samples are scored."""
+    """Number format in which networks compute; weights and losses stay float32."""
+    keep: Count = 3
+    """Checkpoints that stay, the newest ones."""
+    evaluate_every: CountOrZero = 0
+    """Rounds between scores in training (scores.jsonl); 0 never."""
+    evaluate_metrics: tuple[str, ...] = ()
+    """Metrics that are scored then, such as fid kid swd; by default those that suit the system.
+    Features are SqueezeNet's; `python -m jaxgen evaluate` has others."""
+    evaluate_samples: Annotated[Count, tyro.conf.arg(metavar="N")] = 1000
+    """Samples, or held-out examples, that are scored."""
     multihost: bool = False
     """Join the processes of a cluster (jax.distributed); JAX_COORDINATOR_ADDRESS does so too."""
 
     needs: ClassVar[tuple[str, ...]] = ("image",)
     """What a batch must hold; "a" and "b" are a pair."""
 
-    def tokenizer(self, captions: Callable[[], Iterable[str]]) -> Any | None:
-        """From a caption to `text` int32 [L], where the system reads: `jaxgen.data.tokens.Tokens`.
+    def __post_init__(self):
+        if isinstance(self.size, int):  # in Python a number stands for a square, too
+            object.__setattr__(self, "size", (self.size, self.size))
 
-        captions: gives those of the training data; a run that has begun has its vocabulary in its
-          folder.  UserError.
+    def tokenizer(self, captions: Callable[[], Iterable[str]]) -> Any | None:
+        """The vocabulary (`jaxgen.data.tokens.Tokens`) of a system that reads, for a new run.
+
+        captions: gives those of the training data.  UserError.
         """
         return None
 
+    def load_data(
+        self, split: str = "train", *, resident: str | None = None, data: str | None = None
+    ):
+        """The data that the flags name (`jaxgen.data.pipeline.Data`); `data` is another SPEC, of
+        which the images are brought to the same form.  A run that has a checkpoint has its
+        vocabulary in its folder."""
+        from jaxgen.data.pipeline import load
+
+        names = ("size", "channels", "crop", "resample", "flip", "random_crop", "held_out")
+        options = {name: getattr(self, name) for name in names}
+
+        def captions():
+            return load(self.data, split="train", resident="no", **options).all_captions(CAPTIONS)
+
+        tokenize = self._kept_vocabulary() or self.tokenizer(captions)
+        resident = resident or self.resident
+        return load(data or self.data, split=split, resident=resident, tokenize=tokenize, **options)
+
+    def _kept_vocabulary(self):
+        from jaxgen.data.source import DataInfo
+        from jaxgen.train.checkpoints import DIGESTS
+
+        if not self.workdir or not any(self.workdir.rglob(DIGESTS)):
+            return None
+        try:
+            kept = json.loads((self.workdir / "data.json").read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return None
+        return DataInfo.from_json(kept).vocabulary
+
     @property
     def schedule(self) -> dict[str, Any]:
-        names = ("precision", "keep", "evaluate_every")
-        return super().schedule | {name: getattr(self, name) for name in names}
-
-    def check(self) -> None:
-        check_metrics(self.evaluate_metrics)
-        for name, least in {"evaluate_every": 0, "evaluate_samples": LEAST}.items():
-            if (value := getattr(self, name)) < least:
-                raise UserError(f"--{_flag(name)} is at least {least}, not {value}")
-
-
-# At least 1; a seed is what NumPy and JAX both take.
-COUNTS = (
-    *("size", "rounds", "batch_size", "rounds_per_call"),
-    *("log_every", "sample_every", "save_every", "keep"),
-    *("width", "units", "steps", "critic_steps", "critic_boost"),
-    *("latent", "layers", "importance_samples"),
-    *("pretrain_rounds", "blocks", "discriminator_width"),
-    *("patch", "embedding", "heads", "text_width", "text_layers", "text_heads", "merges"),
-    *("first_rounds", "stage_rounds", "fade_rounds", "base", "group"),
-    *("ada_images", "ema_images"),
-)
-RATES = ("lr", "generator_lr", "critic_lr", "hasty_lr", "clip", "pretrain_lr")
-SEEDS = 2**31
+        names = ("precision", "keep", "evaluate_every", "evaluate_samples")
+        others = {name: getattr(self, name) for name in names}
+        return super().schedule | others | {"evaluate": self.evaluate_metrics}
 
 
 def parse(kind: type, name: str, argv: list[str]) -> Any:
@@ -175,15 +178,7 @@ def parse(kind: type, name: str, argv: list[str]) -> Any:
         args = _flags(kind, name, [*_recipe(kind, name, args.recipe), *argv])
     if args.workdir is None:
         args = dataclasses.replace(args, workdir=Path("runs") / name.rpartition(".")[2])
-    for field in COUNTS:
-        least = 0 if field in kind.may_be_zero else 1
-        if (value := getattr(args, field, 1)) < least:
-            raise UserError(f"--{_flag(field)} is at least {least}, not {value}")
-    if not 0 <= args.seed < SEEDS:
-        raise UserError(f"--seed is from 0 to {SEEDS - 1}, not {args.seed}")
-    for field in RATES:
-        if (value := getattr(args, field, 1)) <= 0:
-            raise UserError(f"--{_flag(field)} is more than 0, not {value:g}")
+    check_ranges(args)
     args.check()
     return args
 

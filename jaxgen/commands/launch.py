@@ -1,8 +1,9 @@
 """From a command line to a finished run: `python -m jaxgen.experiments.NAME [flags]`.
 
 An experiment is a module with a dataclass `Args` (its flags; their docstrings are the help) and a
-function `system(args, data)`: a System, or a list of Stages; it may look at `data.shape` and
-`data.examples(n)`.  Nothing here imports JAX before the arguments and the data are right.
+function `system(args, info)`: a System, or a list of Stages, for data of which `info` (a
+`jaxgen.data.source.DataInfo`) tells.  Nothing here imports JAX before the arguments and the data
+are right.
 """
 
 import ctypes
@@ -18,9 +19,6 @@ from typing import Any
 from jaxgen.commands.arguments import parse
 from jaxgen.commands.terminal import one_line
 from jaxgen.errors import UserError
-
-CAPTIONS = 50_000  # of which a vocabulary is learned, at most
-VOCABULARY = "merges.txt"  # in the folder of a run that reads captions
 
 
 def launch(system: Callable[[Any, Any], Any]) -> None:
@@ -39,70 +37,48 @@ def module_name(system: Callable) -> str:
     return spec.name if spec else Path(sys.argv[0]).stem
 
 
-def train(name: str, system: Callable, args: Any) -> None:
-    """Trains with parsed arguments in `args.workdir`, to the end or to where a signal stops it."""
-    data = load_data(args)
-    if missing := set(args.needs) - set(data[0]):
+def train(name: str, system: Callable, args: Any) -> Any:
+    """Trains with parsed arguments in `args.workdir`, to the end or to where a signal stops it;
+    returns the TrainedRun."""
+    data = args.load_data()
+    fields = data.info.fields
+    if missing := [k for k in getattr(args, "needs", ()) if k not in fields]:
+        has = " and ".join(k for k, field in fields.items() if field.kind == "image")
         raise UserError(
             f"{name.rpartition('.')[2]} learns from {' and '.join(args.needs)}, but {args.data} "
-            f"has {' and '.join(k for k in data[0] if k in ('image', 'a', 'b'))} (no "
-            f"{' and '.join(sorted(missing))}); use another --data"
+            f"has {has} (no {' and '.join(missing)}); use another --data"
         )
-    start_jax(args.multihost or "JAX_COORDINATOR_ADDRESS" in os.environ)
+    start_jax(getattr(args, "multihost", False) or "JAX_COORDINATOR_ADDRESS" in os.environ)
     import jax
 
-    from jaxgen.train.fit import fit
-    from jaxgen.train.run import FREE, Run, environment
-    from jaxgen.train.stages import Stage, fit_stages, folders
+    from jaxgen.runs.fit import fit
+    from jaxgen.train.devices import make_mesh
+    from jaxgen.train.run import FREE
 
-    built = system(args, data)
-    written = {"experiment": name, **dataclasses.asdict(args)}
-    free = FREE if args.rounds_matter else FREE | {"rounds"}
-    schedule = args.schedule
-    if args.evaluate_every:
-        from jaxgen.commands.evaluate import in_training
-
-        schedule["evaluate"] = in_training(args.evaluate_metrics, args.evaluate_samples)
-    lead = jax.process_index() == 0
-    with Run(args.workdir, written, environment(data.fingerprint), lead, free) as run:
-        if lead and data.tokenize:
-            data.tokenize.save(args.workdir / VOCABULARY)
-        if isinstance(built, list) and isinstance(built[0], Stage):
-            options = {k: v for k, v in schedule.items() if k != "batch_size"}
-            fit_stages(built, run=run, **options)  # each stage has a batch size of its own
-            last = args.workdir / folders(built)[-1]
-        else:
-            fit(built, data, args.rounds, run=run, **schedule)
-            last = args.workdir
-    if lead:
+    run = fit(
+        system(args, data.info),
+        data,
+        args.rounds,
+        run=args.workdir,
+        record={"experiment": name, **dataclasses.asdict(args)},
+        free=FREE if args.rounds_matter else FREE | {"rounds"},
+        mesh=make_mesh(jax.devices()[:1]) if args.one_device else None,
+        **args.schedule,
+    )
+    run = dataclasses.replace(run, args=args)
+    if jax.process_index() == 0:
         from jaxgen.commands.report import report
 
-        page = report(args.workdir)
-        print(f"pictures     {last / 'samples'}")
-        print(f"metrics      {last / 'metrics.jsonl'}")
-        print(f"checkpoints  {last / 'checkpoints'}")
-        print(f"report       {page}")
-
-
-def load_data(args, split: str = "train"):
-    """The data that the arguments name."""
-    from jaxgen.data.pipeline import load
-
-    options = {
-        "size": args.size,
-        "channels": args.channels,
-        "crop": args.crop,
-        "resample": args.resample,
-        "flip": args.flip,
-        "random_crop": args.random_crop,
-        "held_out": args.held_out,
-    }
-
-    def captions():
-        return load(args.data, split="train", resident="no", **options).all_captions(CAPTIONS)
-
-    tokenize = args.tokenizer(captions)
-    return load(args.data, split=split, resident=args.resident, tokenize=tokenize, **options)
+        places = {
+            **args.finish(run),
+            "pictures": run.folder / "samples",
+            "metrics": run.folder / "metrics.jsonl",
+            "checkpoints": run.folder / "checkpoints",
+            "report": report(args.workdir),
+        }
+        for what, where in places.items():
+            print(f"{what:12} {where}")
+    return run
 
 
 def keep_memory() -> None:

@@ -1,4 +1,4 @@
-"""`python -m jaxgen list`: the experiments that there are, and the runs in a folder."""
+"""`python -m jaxgen list`: the experiments, and the runs in a folder."""
 
 import dataclasses
 import importlib
@@ -20,7 +20,7 @@ def catalogue(folder: Annotated[Positional[Path], arg(metavar="DIR")] = Path("ru
     """Every experiment with its paper, data and recipes, and every run in a folder.
 
     Args:
-        folder: Where the runs are; their sub-folders are searched too.
+        folder: Folder of the runs; its sub-folders are searched, too.
     """
     if not folder.is_dir() and folder != Path("runs"):
         raise UserError(f"there is no folder {folder}; name the one that holds the runs")
@@ -76,7 +76,8 @@ def _run(folder: Path) -> Sequence[str]:
 
     try:
         args = json.loads((folder / "args.json").read_text())
-        name, rounds = args["experiment"].rpartition(".")[2], int(args["rounds"])
+        name = args.get("experiment", "(from Python)").rpartition(".")[2]
+        rounds = int(args["rounds"])
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return "?", "", "", "", "its args.json is not one of a run"
     stages = [path.parent for path in folder.glob("*-*/args.json")]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.commands.choices import RunFolder
 from jaxgen.files import replacing
 from jaxgen.train.run import RunRecord, read_run
 
@@ -19,29 +20,26 @@ POINTS = 400  # of a curve; about the pixels it is wide
 CLOCK = ("round", "images", "seconds")  # what a record counts, not a curve
 
 
-def report(workdir: Path) -> Path:
-    """Writes `report.html` into the run folder, from what is there now, and returns its path.
+def report(run: RunFolder) -> Path:
+    """A run as one page, report.html in its folder: curves, pictures, arguments.
 
-    The page holds the curves of all metrics, the samples over time, the totals, the arguments and
-    the environment; it loads nothing from anywhere. The stages of a run in several follow each
-    other, their rounds counted on. A folder that is no run is a UserError.
+    The page loads nothing from anywhere. Stages follow each other, their rounds counted on.
     """
-    run = _with_stages(read_run(workdir))
-    title = _title(run)
+    record = _with_stages(read_run(run))
     page = _template() % {
-        "title": escape(title),
-        "subtitle": escape(_subtitle(run)),
-        "command": escape(run.environment[-1].get("command", "") if run.environment else ""),
-        "totals": _totals(run),
-        "arguments": _table(run.args),
-        "environment": _table(run.environment[-1] if run.environment else {}),
-        "sessions": _sessions(run.environment),
+        "title": escape(_title(record)),
+        "subtitle": escape(_subtitle(record)),
+        "command": escape(record.environment[-1].get("command", "") if record.environment else ""),
+        "totals": _totals(record),
+        "arguments": _table(record.args),
+        "environment": _table(record.environment[-1] if record.environment else {}),
+        "sessions": _sessions(record.environment),
         # "</" would end the script that holds it
         "data": json.dumps(
-            {"curves": curves(run.metrics), "samples": _samples(run)}, separators=(",", ":")
+            {"curves": curves(record.metrics), "samples": _samples(record)}, separators=(",", ":")
         ).replace("</", "<\\/"),
     }
-    path = run.workdir / "report.html"
+    path = record.workdir / "report.html"
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return path

@@ -1,9 +1,8 @@
-"""From a command line to what a study finds: numbers and a figure, or one picture.
+"""From a command line to what a study finds: numbers and a figure.
 
-A study is an experiment that is no training on a set of images: several short runs on made-up
-points with a plot of their own, or one run whose only datum is a picture.  Its module has a
-dataclass `Args` and a function `study(args, run)`, which trains by `fit`, in stages of the run's
-folder or in the folder itself, and then calls `finish` or `finish_picture`.
+A study is an experiment of several short runs, on points, with a plot of their own.  Its module has
+a dataclass `Args` and a function `study(args, run)`, which trains by `fit`, in stages of the run's
+folder, and then calls `finish`.
 """
 
 import dataclasses
@@ -17,7 +16,6 @@ from typing import Any
 from jaxgen.commands.arguments import parse
 from jaxgen.commands.launch import module_name, start_jax
 from jaxgen.commands.terminal import one_line
-from jaxgen.errors import UserError
 
 
 def launch(study: Callable[[Any, Any], None]) -> None:
@@ -30,13 +28,12 @@ def launch(study: Callable[[Any, Any], None]) -> None:
 
 def make(name: str, study: Callable, args: Any) -> None:
     """Makes the study in `args.workdir`; what is trained there already is not trained again."""
-    fingerprint = args.fingerprint  # before JAX starts, as a file may be missing
     start_jax()
     from jaxgen.train.run import FREE, Run, environment
 
     written = {"experiment": name, **dataclasses.asdict(args)}
     free = FREE if args.rounds_matter else FREE | {"rounds"}
-    with Run(args.workdir, written, environment(fingerprint), free=free) as run:
+    with Run(args.workdir, written, environment(), free=free) as run:
         study(args, run)
 
 
@@ -50,24 +47,3 @@ def finish(folder: Path, numbers: Mapping[str, Any], figure: Any) -> None:
         figure.savefig(temporary, dpi=110)
     print(f"numbers  {folder / 'numbers.json'}")
     print(f"figure   {folder / 'figure.png'}")
-
-
-def finish_picture(args: Any, picture: Any) -> None:
-    """Writes the picture [1, H, W, C] in [-1, 1] to `--out`, and the run's report, and says where
-    all is."""
-    from jaxgen.commands.report import report
-    from jaxgen.files import replacing
-    from jaxgen.pictures import grid
-
-    path = args.out or args.workdir / "picture.png"
-    try:
-        with replacing(path) as temporary:
-            grid(picture).save(temporary)
-    except OSError as error:
-        raise UserError(f"{path} cannot be written ({error.strerror}); use another --out") from None
-    page = report(args.workdir)
-    print(f"picture      {path}")
-    print(f"on its way   {args.workdir / 'samples'}")
-    print(f"metrics      {args.workdir / 'metrics.jsonl'}")
-    print(f"checkpoints  {args.workdir / 'checkpoints'}")
-    print(f"report       {page}")

@@ -7,6 +7,7 @@ import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
@@ -66,6 +67,18 @@ def parse(cli: Callable[..., Any], argv: Sequence[str], prog: str) -> Any:
             os.environ["COLUMNS"] = columns
 
 
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turns what the disk refuses into one line."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise UserError(
+            f"{path} cannot be written ({reason}); name another place by --out"
+        ) from error
+
+
 def listed(names: Sequence[str], last: str = "or") -> str:
     """a, b or c."""
     return f" {last} ".join(filter(None, (", ".join(names[:-1]), names[-1])))
@@ -106,6 +119,7 @@ _WORDS: tuple[tuple[str, Callable[..., str]], ...] = (
         r"Error parsing (\S+): could not convert string to float: (.*)",
         "{} is a number, not {}".format,
     ),
+    (r"Missing value for argument '(\w+)'.*", lambda name: f"a {name.upper()} comes before flags"),
     (r"Missing value for argument '(\S+)'.*", "{} needs a value".format),
     (r"Missing from \S+ -m \S+ (\S+): (\S+) .*", "{} needs a {}".format),
     (

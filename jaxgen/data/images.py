@@ -1,13 +1,15 @@
-"""Images of any size, mode and bit depth as uint8 arrays [H, W, C]; then squares of one size."""
+"""Images of any size, mode and bit depth as uint8 arrays [H, W, C]; then of one size."""
 
 import io
 import re
+from collections.abc import Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from jaxgen.data.source import DataInfo
 from jaxgen.errors import UserError
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif"})
@@ -53,7 +55,7 @@ def _opened(file, name):
         raise UserError(f"{name}: no such file; it was there when the run began") from None
     except Exception as error:  # Pillow raises many kinds for a broken file
         reason = str(error).split("\n")[0] or type(error).__name__
-        reason = re.sub(r" file <_io.*", "", reason)  # of no use to a person
+        reason = re.sub(r" file <_io.*", "", reason)  # of no use to a user
         raise UserError(
             f"{name} is not a readable image ({reason}); replace it by a whole PNG or JPEG, or "
             "move it away"
@@ -102,43 +104,78 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
     return image.convert("L" if channels == 1 else "RGB")
 
 
-def to_input(image: np.ndarray, args) -> np.ndarray:
-    """A person's image as held-out ones come to a run of these arguments: uint8 [size, size, c],
-    out of the middle where training cuts at random."""
-    stored = args.random_crop or args.size
-    first = (stored - args.size) // 2
-    middle = slice(first, first + args.size)
-    square = to_square(image, stored, args.channels, args.crop, args.resample)
-    return square[middle, middle]
+def parse_size(text: str) -> tuple[int, int]:
+    """(height, width) of "64" (a square) or "48x96" (48 high, 96 wide).  Raises UserError."""
+    sides = text.lower().split("x")
+    if not all(side.isdigit() and int(side) > 0 for side in sides) or len(sides) > 2:
+        raise UserError(f"{text} is no size; write 64 for a square, 48x96 for 48 high and 96 wide")
+    return int(sides[0]), int(sides[-1])
 
 
-def to_square(
-    image: np.ndarray, size: int, channels: int, crop: str = "center", resample: str = "lanczos"
+def to_input(image: np.ndarray, info: DataInfo) -> np.ndarray:
+    """A user's image uint8 [H, W, C] as held-out ones come to a system of that data: uint8 of
+    `info.shape`, out of the middle where training cuts at random."""
+    *size, channels = info.shape
+    stored = info.stored or tuple(size)
+    return middle(to_size(image, stored, channels, info.crop, info.resample), size)
+
+
+def middle(images: np.ndarray, size: Sequence[int]) -> np.ndarray:
+    """The middle [..., h, w, C] of images [..., H, W, C]."""
+    top, left = ((whole - side) // 2 for whole, side in zip(images.shape[-3:-1], size, strict=True))
+    return images[..., top : top + size[0], left : left + size[1], :]
+
+
+def to_size(
+    image: np.ndarray,
+    size: tuple[int, int],
+    channels: int,
+    crop: str = "center",
+    resample: str = "lanczos",
+    kind: str = "image",
 ) -> np.ndarray:
-    """uint8 [size, size, channels] of a uint8 image [H, W, 1|3|4].
+    """uint8 [*size, channels] of a uint8 image [H, W, 1|3|4].
 
-    `crop`: "center" takes the central square, "stretch" changes the proportions, "pad" keeps the
-    whole image on a white (for RGBA: transparent) square.  `resample` is a key of `RESAMPLE`;
-    shrinking always averages over the source pixels, except with "nearest".
+    crop: "center" takes the largest part of the right proportions out of the middle, "stretch"
+      changes the proportions, "pad" keeps the whole image on a white (for RGBA: transparent, for
+      masks and label maps: zero) ground.
+    resample: a key of `RESAMPLE`; shrinking always averages over the source pixels, except with
+      "nearest".
+    kind: "mask" and "classes" have one channel and always take the nearest pixel.
+
+    An image that has the size and the channels already comes back as it is, of any type and number
+    of channels.
     """
-    picture = with_channels(to_pil(image), channels)
-    width, height = picture.size
-    method = RESAMPLE[resample]
-    if crop == "pad" and width != height:
-        scale = size / max(width, height)
+    image_like = kind == "image"
+    channels = channels if image_like else 1
+    if image.shape == (*size, channels):
+        return image
+    if image.dtype != np.uint8 or image.shape[-1] not in (1, 3, 4):
+        raise UserError(
+            f"images of {image.shape[-1]} channels and type {image.dtype} cannot be resized; give "
+            f"them the size {size[0]} x {size[1]} and {channels} channels"
+        )
+    picture = with_channels(to_pil(image), channels) if image_like else to_pil(image)
+    (width, height), (high, wide) = picture.size, size
+    method = RESAMPLE[resample if image_like else "nearest"]
+    if crop == "pad" and width * high != height * wide:
+        scale = min(wide / width, high / height)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        ground = {1: 255, 3: (255, 255, 255), 4: (255, 255, 255, 0)}[channels]
-        square = Image.new(picture.mode, (size, size), ground)
-        corner = ((size - inner[0]) // 2, (size - inner[1]) // 2)
-        square.paste(picture.resize(inner, method), corner)
-        picture = square
+        ground = {1: 255, 3: (255, 255, 255), 4: (255, 255, 255, 0)}[channels] if image_like else 0
+        padded = Image.new(picture.mode, (wide, high), ground)
+        corner = ((wide - inner[0]) // 2, (high - inner[1]) // 2)
+        padded.paste(picture.resize(inner, method), corner)
+        picture = padded
     else:
         box = (0.0, 0.0, float(width), float(height))
         if crop != "stretch":
-            side = min(width, height)
-            left, top = (width - side) // 2, (height - side) // 2
-            box = (left, top, left + side, top + side)
-        if picture.size != (size, size):
-            picture = picture.resize((size, size), method, box=box)
+            cut = (
+                min(width, max(1, round(height * wide / high))),
+                min(height, max(1, round(width * high / wide))),
+            )
+            left, top = (width - cut[0]) // 2, (height - cut[1]) // 2
+            box = (left, top, left + cut[0], top + cut[1])
+        if picture.size != (wide, high):
+            picture = picture.resize((wide, high), method, box=box)
     array = np.asarray(picture)
     return array[..., None] if array.ndim == 2 else array

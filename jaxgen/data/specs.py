@@ -1,12 +1,9 @@
-"""Sources: random access to raw examples, from a `--data` SPEC.
+"""From a data SPEC to the source, or sources, that it names.
 
-    mnist5k | emoji | openmoji | emoji-lines | emoji-domains | photos      shipped by pip packages
-    tfds:NAME[/CONFIG]                                                     tensorflow-datasets
-    folder:DIR | pairs:DIR | domains:DIR                                   a person's own images
-    photos+emoji, folder:ONE+folder:TWO, ...                               several sets as one
-
-A raw example is a dict: `image` (or `a` and `b`) uint8 [H, W, 1|3|4] of any size, `label` and
-other attributes int, `caption` str.
+mnist5k | emoji | openmoji | emoji-lines | emoji-domains | photos      shipped by pip packages
+tfds:NAME[/CONFIG]                                                     tensorflow-datasets
+folder:DIR | pairs:DIR | domains:DIR                                   a user's own images
+photos+emoji, folder:ONE+folder:TWO, ...                               several sets as one
 """
 
 import itertools
@@ -16,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgen.data import emoji, folders, samples, tfds
+from jaxgen.data.source import Source, digest
 from jaxgen.errors import UserError
 
 SHIPPED = ("mnist5k", "emoji", "openmoji", "emoji-lines", "emoji-domains", "photos")
@@ -29,7 +28,7 @@ def open_source(
 ) -> tuple[Source, ...]:
     """The source `spec` names; two of them, shuffled apart, for unpaired domains (a, then b).
 
-    `split` is "train" or "test".  Shipped sets hold out about 10 %.  A person's own set holds out
+    `split` is "train" or "test".  Shipped sets hold out about 10 %.  A user's own set holds out
     its test/ or val/ folder, else the share `held_out` (by the hash of the file's name).
     `size`: drawings are drawn at this size in pixels.  Raises UserError.
     """
@@ -39,8 +38,6 @@ def open_source(
         raise UserError(f"held_out is a share from 0 up to 1, not {held_out:g}")
     if len(specs := PLUS.split(spec)) > 1:
         return (_joined(specs, [open_source(part, split, size, held_out) for part in specs]),)
-    from jaxgen.data import emoji, folders, samples, tfds
-
     kind, _, rest = spec.partition(":")
     match kind, rest:
         case "mnist5k", "":
@@ -63,7 +60,7 @@ def open_source(
             return (folders.pairs(Path(path).expanduser(), split, held_out),)
         case "domains", path if path:
             return folders.domains(Path(path).expanduser(), split, held_out)
-    raise UserError(f'no data "{spec}"; --data takes {", ".join((*SHIPPED, *OWN))}')
+    raise UserError(f'no data "{spec}"; there are {", ".join((*SHIPPED, *OWN))}')
 
 
 def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Source:
@@ -73,19 +70,26 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
         if len(sources) > 1:
             raise UserError(f"{spec} is two sets, shuffled apart, which others cannot join")
     sources = [source for (source,) in opened]
-    first = [source[0] for source in sources]
-    images = [" and ".join(k for k in ("image", "a", "b") if k in example) for example in first]
-    for spec, its in zip(specs, images, strict=True):
-        if its != images[0]:
+    for spec, source in zip(specs, sources, strict=True):
+        if source.pixels != sources[0].pixels:
+            has, first = (" and ".join(s.pixels) for s in (source, sources[0]))
             raise UserError(
-                f"{specs[0]} has {images[0]}, but {spec} has {its}; join sets that have the same"
+                f"{specs[0]} has {first}, but {spec} has {has}; join sets that have the same"
             )
-    kept = set.intersection(*map(set, first))
+    fields = {
+        name: field
+        for name, field in sources[0].fields.items()
+        if all(s.fields.get(name, field).kind == field.kind and name in s.fields for s in sources)
+    }
+    attributes = sources[0].attribute_names
+    if any(source.attribute_names != attributes for source in sources):
+        fields = {name: field for name, field in fields.items() if field.kind != "attributes"}
+        attributes = ()
     names: tuple[str, ...] = ()
-    if "label" in kept and all(source.label_names for source in sources):
+    if "label" in fields and all(source.label_names for source in sources):
         names = tuple(dict.fromkeys(n for source in sources for n in source.label_names))
     else:
-        kept.discard("label")
+        fields.pop("label", None)
     number = {name: k for k, name in enumerate(names)}
     ends = list(itertools.accumulate(map(len, sources)))
 
@@ -95,7 +99,7 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
 
     def read(i: int) -> dict[str, Any]:
         source, k = find(i)
-        example = {name: value for name, value in source[k].items() if name in kept}
+        example = {name: value for name, value in source[k].items() if name in fields}
         if names:
             example["label"] = number[source.label_names[example["label"]]]
         return example
@@ -104,4 +108,5 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
         source, k = find(i)
         return source.origin(k)
 
-    return Source(ends[-1], read, digest(*(s.fingerprint for s in sources)), names, measure)
+    fingerprint = digest(*(source.fingerprint for source in sources))
+    return Source(ends[-1], read, fingerprint, fields, names, attributes, measure)

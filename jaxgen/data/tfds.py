@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.data.images import decode
-from jaxgen.data.source import Source, digest, keep_split
+from jaxgen.data.source import Field, Source, digest, keep_split
 from jaxgen.errors import UserError
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
@@ -57,7 +57,7 @@ def tfds(name: str, split: str = "train", held_out: float = 0.0) -> tuple[Source
     count = builder.info.splits[own].num_examples
     keep = range(count)
     if test is None:
-        missing = f"tfds:{name} has no test split; ask for a share with --held-out 0.1"
+        missing = f"tfds:{name} has no test split; hold out a share of it"
         keep = keep_split([str(i) for i in keep], split, held_out, missing)
     return (_source(builder, name, own, keep, "image"),)
 
@@ -145,6 +145,10 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
                 "prepare the set again"
             ) from None
 
+    fields = {key: Field("image")}
+    fields |= {"label": Field("label")} if label else {}
+    fields |= {"caption": Field("caption")} if text else {}
+
     def read(i: int) -> dict[str, Any]:
         record, pixels = get(i, decode)
         example = {key: pixels}
@@ -159,6 +163,7 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
         length=len(keep),
         read=read,
         fingerprint=_digest(str(builder.data_dir), split),
+        fields=fields,
         label_names=label_names,
         measure=lambda i: (f"tfds:{name}, example {keep[i]} of {split}", *get(i, sides)[1]),
     )

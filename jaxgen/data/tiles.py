@@ -7,32 +7,32 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from threading import Lock
 from typing import Any
 
-import numpy as np
-
 from jaxgen.data.source import Source, digest
 from jaxgen.errors import UserError
 
 AT_HAND = 2**28  # bytes of decoded images that are kept, for their other tiles
 
 
-def tiles(source: Source, side: int) -> Source:
-    """Every tile of `side` x `side` pixels is an example, with its image's label and caption.
+def tiles(source: Source, size: tuple[int, int]) -> Source:
+    """Every tile of `size` (height, width) in pixels is an example, with its image's label and
+    caption.
 
-    Tiles do not overlap; their grid lies in the middle of the image, and up to side - 1 pixels at
-    its rim are left out.  They come image by image, row by row.  Images are decoded when a tile is
+    Tiles do not overlap; their grid lies in the middle of the image, and what does not fill a tile
+    at its rim is left out.  They come image by image, row by row.  Images are decoded when a tile is
     read.  Raises UserError for an image that is smaller than a tile.
     """
     with ThreadPoolExecutor() as threads:
         origins = list(threads.map(source.origin, range(len(source))))
-    small = [origin for origin in origins if min(origin[1:]) < side]
+    high, wide = size
+    small = [origin for origin in origins if origin[1] < high or origin[2] < wide]
     if small:
         name, height, width = small[0]
         more = f" (and {len(small) - 1} more such images)" if len(small) > 1 else ""
         raise UserError(
-            f"{name} is {width} x {height} pixels, too small for a tile of {side}{more}; use a "
-            "smaller --random-crop or --size, or move it away"
+            f"{name} is {width} x {height} pixels, too small for a tile of {wide} x {high}"
+            f"{more}; use smaller tiles, or move it away"
         )
-    grids = [(height // side, width // side) for _, height, width in origins]
+    grids = [(height // high, width // wide) for _, height, width in origins]
     ends = list(itertools.accumulate(rows * columns for rows, columns in grids))
     decoded = _Decoded(source, [4 * height * width for _, height, width in origins])
 
@@ -41,24 +41,26 @@ def tiles(source: Source, side: int) -> Source:
         name, height, width = origins[i]
         rows, columns = grids[i]
         row, column = divmod(k - ends[i] + rows * columns, columns)
-        top = (height - rows * side) // 2 + row * side
-        left = (width - columns * side) // 2 + column * side
+        top = (height - rows * high) // 2 + row * high
+        left = (width - columns * wide) // 2 + column * wide
 
         def cut(x):
             if x.shape[:2] != (height, width):
                 raise UserError(f"{name}: its images differ in size; tiles need pairs of one size")
             # A copy, for a view would keep the whole image in memory.
-            return x[top : top + side, left : left + side].copy()
+            return x[top : top + high, left : left + wide].copy()
 
         raw = decoded(i)
-        return {key: cut(x) if isinstance(x, np.ndarray) else x for key, x in raw.items()}
+        return {key: cut(x) if key in source.pixels else x for key, x in raw.items()}
 
     return Source(
         length=ends[-1],
         read=read,
-        fingerprint=digest(source.fingerprint, f"tiles of {side}"),
+        fingerprint=digest(source.fingerprint, f"tiles of {high if high == wide else size}"),
+        fields=source.fields,
         label_names=source.label_names,
-        measure=lambda k: (origins[bisect_right(ends, k)][0], side, side),
+        attribute_names=source.attribute_names,
+        measure=lambda k: (origins[bisect_right(ends, k)][0], high, wide),
     )
 
 

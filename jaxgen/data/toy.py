@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgen import draw
 from jaxgen.data.one import Same
-from jaxgen.data.source import digest
+from jaxgen.data.source import DataInfo, Field, digest
 
 _ANGLES = np.arange(8) * np.pi / 4
 RING_MODES = (2 * np.stack([np.cos(_ANGLES), np.sin(_ANGLES)], axis=1) / 1.414).astype(np.float32)
@@ -52,6 +52,7 @@ class Endless:
     """
 
     resident = None
+    info = DataInfo((2,), {"x": Field("array")})
 
     def __init__(self, sample):
         self.sample = sample

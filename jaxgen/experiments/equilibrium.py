@@ -5,6 +5,7 @@ import math
 from typing import Literal
 
 from jaxgen.commands.arguments import Basic
+from jaxgen.commands.flags import Count, Rate, Weight
 from jaxgen.commands.study import finish, launch
 
 
@@ -19,26 +20,27 @@ class Args(Basic):
     quarter of their width.
     """
 
-    rounds: int = 8000
-    batch_size: int = 256
-    rounds_per_call: int = 50
-    save_every: int = 400
-    sample_every: int = 2000
+    rounds: Count = 8000
+    batch_size: Count = 256
+    rounds_per_call: Count = 50
+    save_every: Count = 400
+    sample_every: Count = 2000
     data: Literal["ring", "grid", "swiss-roll"] = "ring"
-    """8 Gaussians on a circle, 25 on a grid, or a spiral (which has no modes to count)."""
-    width: int = 128
+    """Distribution of the data: 8 Gaussians on a circle, 25 on a grid, or a spiral (which has no
+    modes to count)."""
+    width: Count = 128
     """Units of the networks' three hidden layers; 512 in the paper."""
-    generator_lr: float = 2e-3
-    """The generators' rate (Adam); like all rates it falls linearly to 0."""
-    lr: float = 2e-4
-    """The discriminator's rate with the minimax and the non-saturating loss."""
-    critic_lr: float = 1e-3
-    """The rate of WGAN-GP's critic."""
-    hasty_lr: float = 1e-2
-    """The discriminator's rate in the run that is to lose modes."""
-    penalty: float = 0.1
-    """WGAN-GP's lambda; 0.1 in its authors' toy script."""
-    critic_steps: int = 3
+    generator_lr: Rate = 2e-3
+    """Learning rate of the generators (Adam); like all rates it falls linearly to 0."""
+    lr: Rate = 2e-4
+    """Learning rate of the discriminator with the minimax and the non-saturating loss."""
+    critic_lr: Rate = 1e-3
+    """Learning rate of WGAN-GP's critic."""
+    hasty_lr: Rate = 1e-2
+    """Learning rate of the discriminator in the run that is to lose modes."""
+    penalty: Weight = 0.1
+    """Weight of WGAN-GP's penalty, lambda; 0.1 in its authors' toy script."""
+    critic_steps: Count = 3
     """WGAN-GP's critic steps a round; 5 in its paper."""
 
     @property
@@ -64,9 +66,11 @@ def study(args: Args, run) -> None:
     from jaxgen.data import toy
     from jaxgen.metrics.modes import coverage
     from jaxgen.systems.gan.points import judge
-    from jaxgen.train import devices, game
+    from jaxgen.train import devices
     from jaxgen.train.checkpoints import Checkpoints
-    from jaxgen.train.fit import fit, round_to
+    from jaxgen.train.fit import fit
+    from jaxgen.train.metric_logger import round_to
+    from jaxgen.train.nets import bind, placed, shapes
 
     sample, *mixture = {
         "ring": (toy.ring, toy.RING_MODES, toy.RING_STD),
@@ -82,12 +86,12 @@ def study(args: Args, run) -> None:
 
         @jax.jit
         def look(states, system=system, pair=pair):
-            return judge(pair, game.look(system, states, key_noise), real, key_noise)
+            return judge(pair, bind(states, key_noise), real, key_noise)
 
         # What was saved on the way is judged afterwards, on many more points than a minibatch has.
         checkpoints = Checkpoints(stage.folder / "checkpoints", write=False)
         mesh = devices.make_mesh(jax.local_devices()[:1])
-        like = game.place(game.init(system, jax.random.key(0)), mesh)
+        like = placed(shapes(system), mesh)
         histories[name] = []
         for round in checkpoints.rounds():
             _, states, _ = checkpoints.restore(like, round=round)  # pyright: ignore (it is there)

@@ -6,11 +6,11 @@ from typing import Annotated, ClassVar, Literal
 
 import tyro
 
-from jaxgen.commands.arguments import OnePicture
-from jaxgen.commands.study import finish_picture, launch
+from jaxgen.commands.arguments import Basic
+from jaxgen.commands.flags import Count, CountOrZero, File, Rate, Weight
+from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
-Photograph = Annotated[Path | None, tyro.conf.arg(metavar="FILE")]
 LEAST = 32  # pixels a side, which both networks' last pools need
 
 # w_l of Eq. 5. SqueezeNet's make its layers count alike: 1,250 over E_l between two photographs,
@@ -34,70 +34,62 @@ STYLE = {
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(OnePicture):
+class Args(Basic):
     """Image style transfer (Gatys, Ecker & Bethge, 2016), https://arxiv.org/abs/1508.06576.
 
-    Makes a picture of what --content shows, painted as --style is. A person's own pair is best
-    given a --workdir of its own. The defaults are the recipe experiments/gatys/quick.toml, sized
-    for two CPU cores; the paper's numbers are in experiments/gatys/paper.toml.
+    A picture that shows --content, painted like --style; a pair of one's own is best given a
+    --workdir of its own. The defaults suit two CPU cores; the paper's numbers are in
+    experiments/gatys/paper.toml.
     """
 
-    rounds: int = 200
+    rounds: Count = 200
     """Steps of the optimizer."""
-    log_every: int = 10
-    sample_every: int = 25
-    save_every: int = 100
-    content: Annotated[Photograph, tyro.conf.arg(help_behavior_hint="(default: an astronaut)")] = (
-        None
-    )
-    """What the picture shows: an image of any format that Pillow reads."""
-    style: Annotated[Photograph, tyro.conf.arg(help_behavior_hint="(default: stained tissue)")] = (
-        None
-    )
-    """How it is painted."""
-    size: int = 384
-    """The picture's longer side in pixels; 0 leaves the content as large as it is."""
-    style_scale: float = 1.0
-    """The longer side of the style image over that of the content; more makes coarser strokes."""
-    content_weight: float = 5.0
-    """Alpha."""
-    style_weight: float = 100.0
-    """Beta."""
-    smooth: float = 0.15
+    log_every: Count = 10
+    sample_every: Count = 25
+    save_every: Count = 100
+    content: Annotated[File, tyro.conf.arg(help_behavior_hint="(default: an astronaut)")] = None
+    """Photograph that the picture shows: an image of any format that Pillow reads."""
+    style: Annotated[File, tyro.conf.arg(help_behavior_hint="(default: stained tissue)")] = None
+    """Painting whose style it has."""
+    size: CountOrZero = 384
+    """Longer side of the picture in pixels; 0 leaves the content as large as it is."""
+    style_scale: Rate = 1.0
+    """Longer side of the style image over that of the content; more makes coarser strokes."""
+    content_weight: Weight = 5.0
+    """Weight of the content, alpha."""
+    style_weight: Weight = 100.0
+    """Weight of the style, beta."""
+    smooth: Weight = 0.15
     """Weight of the squared differences of neighbouring pixels; more is smoother."""
     start: Literal["content", "noise"] = "content"
     """The picture before the first step."""
     keep_colours: bool = False
     """Take brightness alone from the painted picture, and colours from the content."""
     features: Literal["squeezenet", "vgg19"] = "squeezenet"
-    """The network that sees: Caffe's SqueezeNet 1.1, which a package ships, or the paper's."""
-    weights: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """The network's weights; for vgg19 the authors', vgg19-d01eb7cb.pth (548 MB)."""
+    """Network of the features: Caffe's SqueezeNet 1.1, which a package ships, or the paper's."""
+    weights: File = None
+    """File of the network's weights; for vgg19 the authors', vgg19-d01eb7cb.pth (548 MB)."""
     pooling: Literal["average", "max"] = "average"
-    """The network's; the paper replaces max pooling, and on a CPU the average is faster, too."""
+    """Pooling of the network; the paper replaces max pooling, and on a CPU the average is faster,
+    too."""
     content_layer: Annotated[
         str, tyro.conf.arg(help_behavior_hint=f"(default: {' or '.join(CONTENT.values())})")
     ] = ""
-    """The layer whose features are kept."""
+    """Layer whose features are kept."""
     style_layers: Annotated[
         tuple[str, ...],
         tyro.conf.arg(
             help_behavior_hint=f"(default: {', or '.join(map(' '.join, STYLE.values()))})"
         ),
     ] = ()
-    """The layers whose Gram matrices are matched."""
+    """Layers whose Gram matrices are matched."""
     optimizer: Literal["lbfgs", "adam"] = "lbfgs"
-    """L-BFGS with a line search, or Adam, whose steps take half the time and who needs more."""
-    lr: float = 0.04
+    """L-BFGS with a line search, or Adam, with steps that take half the time and are worth less."""
+    lr: Rate = 0.04
     """Adam's learning rate; pixels are from -1 to 1."""
 
-    may_be_zero: ClassVar[tuple[str, ...]] = ("size",)
-
-    @property
-    def fingerprint(self) -> str:
-        from jaxgen.data.source import digest
-
-        return digest(*(x.tobytes() for x in images(self)))
+    batch_size: ClassVar[int] = 1
+    one_device: ClassVar[bool] = True
 
     @property
     def content_from(self) -> str:
@@ -108,12 +100,6 @@ class Args(OnePicture):
         return self.style_layers or STYLE[self.features]
 
     def check(self) -> None:
-        super().check()
-        for flag in ("content_weight", "style_weight", "smooth"):
-            if (value := getattr(self, flag)) < 0:
-                raise UserError(f"--{flag.replace('_', '-')} is 0 or more, not {value:g}")
-        if self.style_scale <= 0:
-            raise UserError(f"--style-scale is more than 0, not {self.style_scale:g}")
         known = WEIGHTS[self.features]
         for flag, layers in (("content", [self.content_from]), ("style", self.style_from)):
             if unknown := [layer for layer in layers if layer not in known]:
@@ -122,8 +108,32 @@ class Args(OnePicture):
                     f"{flag}: {self.features} has {', '.join(known)}, and no {unknown[0]}"
                 )
 
+    def load_data(self, split: str = "train", **_):
+        """The one example: both images and what a picture is painted after."""
+        from jaxgen.commands.launch import start_jax
+        from jaxgen.data.one import One
+        from jaxgen.data.source import Field, digest
+        from jaxgen.systems.style.gatys import example
 
-def images(args: Args):
+        images = content_and_style(self)
+        start_jax()
+        arrays = example(network(self), *images, self.content_from, self.style_from)
+        kinds = {"image": "image", "painting": "image", "content": "array", "style": "array"}
+        fields = {name: Field(kind) for name, kind in kinds.items()}
+        return One(arrays, fields, digest(*(image.tobytes() for image in images)))
+
+    def finish(self, run) -> dict[str, Path]:
+        """Writes picture.png, the finished picture."""
+        from jaxgen.data.source import to_float
+        from jaxgen.pictures import grid, save_png
+
+        path = self.workdir / "picture.png"
+        batch = {"image": to_float(content_and_style(self)[0])}
+        save_png(path, grid(run.system.show(run.nets(), batch, None)["picture"]))
+        return {"picture": path}
+
+
+def content_and_style(args: Args):
     """Content and style, uint8 [1, H, W, 3] each, in the sizes that they are used in. UserError."""
     import numpy as np
     from PIL import Image
@@ -173,37 +183,32 @@ def network(args: Args):
     return trained
 
 
-def study(args: Args, run) -> None:
-    import jax
-    import jax.numpy as jnp
+def system(args: Args, info):
     import optax
 
-    from jaxgen.data.one import One
-    from jaxgen.systems.style.gatys import gatys, targets
-    from jaxgen.train import devices, game
-    from jaxgen.train.fit import fit
+    from jaxgen.data.source import to_float
+    from jaxgen.models.squeezenet import SqueezeNet
+    from jaxgen.models.vgg import vgg19
+    from jaxgen.nn import imagenet
+    from jaxgen.systems.style.gatys import gatys
 
-    content, style = images(args)
-    trained = network(args)
-    batch = One(targets(trained, content, style, args.content_from, args.style_from))
-    system = gatys(
-        trained,
-        content.shape[1:],
+    average = args.pooling == "average"
+    return gatys(
+        SqueezeNet(average=average) if args.features == "squeezenet" else vgg19(average=average),
+        imagenet.caffe,
+        lambda: network(args).variables,
+        info.shape,
         args.content_from,
         {layer: WEIGHTS[args.features][layer] for layer in args.style_from},
         alpha=args.content_weight,
         beta=args.style_weight,
         smooth=args.smooth,
         optimizer=optax.lbfgs() if args.optimizer == "lbfgs" else optax.adam(args.lr),
-        start=jnp.float32(content) / 127.5 - 1 if args.start == "content" else None,
+        steps=args.rounds,
+        start=(lambda: to_float(content_and_style(args)[0])) if args.start == "content" else None,
         keep_colours=args.keep_colours,
     )
-    mesh = devices.make_mesh(jax.devices()[:1])
-    states = fit(system, batch, args.rounds, run=run, mesh=mesh, **args.schedule)
-    nets = game.look(system, game.local(states), jax.random.key(args.seed))
-    example = game.to_float(batch.examples(1))
-    finish_picture(args, system.show(nets, example, jax.random.key(args.seed))["picture"])
 
 
 if __name__ == "__main__":
-    launch(study)
+    launch(system)

@@ -2,8 +2,10 @@
 
 import dataclasses
 import math
+from typing import Annotated
 
 from jaxgen.commands.arguments import Basic
+from jaxgen.commands.flags import Count, Range, Rate
 from jaxgen.commands.study import finish, launch
 from jaxgen.errors import UserError
 
@@ -17,31 +19,29 @@ class Args(Basic):
     theta is not 0, the earth-mover distance is |theta|. Numbers and figure are in the run folder.
     """
 
-    rounds: int = 3000
-    batch_size: int = 64
-    rounds_per_call: int = 50
-    save_every: int = 3000
-    sample_every: int = 3000
-    thetas: int = 21
-    """How many, evenly from -1 to 1; an odd number has 0 among them."""
-    width: int = 64
+    rounds: Count = 3000
+    batch_size: Count = 64
+    rounds_per_call: Count = 50
+    save_every: Count = 3000
+    sample_every: Count = 3000
+    thetas: Annotated[int, Range(3)] = 21
+    """Number of values of theta, evenly from -1 to 1; an odd number has 0 among them."""
+    width: Count = 64
     """Units of the critics' three hidden layers."""
-    lr: float = 1e-3
+    lr: Rate = 1e-3
     """Adam's learning rate, and RMSProp's of the clipped critic."""
-    penalty: float = 10.0
-    """The gradient penalty's weight, lambda. It lets slopes grow to 1 + |theta| / (2 lambda)."""
-    clip: float = 0.1
-    """The clipped critic's weights stay in [-clip, clip]."""
+    penalty: Rate = 10.0
+    """Weight of the gradient penalty, lambda. It lets slopes grow to 1 + |theta| / (2 lambda)."""
+    clip: Rate = 0.1
+    """Limit of the clipped critic's weights, which stay in [-clip, clip]."""
 
     @property
     def rounds_matter(self) -> bool:
         return True  # the rates fall over them
 
     def check(self):
-        if self.thetas < 3 or self.thetas % 2 == 0:
-            raise UserError(f"--thetas is an odd number from 3 on, not {self.thetas}")
-        if self.penalty <= 0:
-            raise UserError(f"--penalty is more than 0, not {self.penalty:g}")
+        if self.thetas % 2 == 0:
+            raise UserError(f"--thetas is an odd number, not {self.thetas}")
 
 
 def study(args: Args, run) -> None:
@@ -52,8 +52,9 @@ def study(args: Args, run) -> None:
     from jaxgen.data.toy import Endless
     from jaxgen.losses import divergences
     from jaxgen.systems.gan import parallel_lines as lines
-    from jaxgen.train import game
-    from jaxgen.train.fit import fit, round_to
+    from jaxgen.train.fit import fit
+    from jaxgen.train.metric_logger import round_to
+    from jaxgen.train.nets import bind, local
 
     theta = np.linspace(-1, 1, args.thetas)
     measured = {}  # by critic: what it says of each theta, and its slope
@@ -64,9 +65,9 @@ def study(args: Args, run) -> None:
 
         @jax.jit
         def look(states, system=system, pair=pair):
-            return lines.value(pair, game.look(system, states, jax.random.key(0)))
+            return lines.value(pair, bind(states, jax.random.key(0)))
 
-        measured[name] = [np.asarray(x, float) for x in look(game.local(states))]
+        measured[name] = [np.asarray(x, float) for x in look(local(states))]
 
     value, slope = measured["minimax"]  # V = 2 JS - log 4
     js, js_slope = (value + math.log(4)) / 2, slope / 2

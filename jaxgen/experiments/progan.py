@@ -1,11 +1,9 @@
 """Progressive GAN on emoji: `python -m jaxgen.experiments.progan`."""
 
 import dataclasses
-from typing import Annotated
-
-import tyro
 
 from jaxgen.commands.arguments import Arguments
+from jaxgen.commands.flags import Count, Rate, ShareBelowOne, Size, Spec, Weight, size_text
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -14,83 +12,88 @@ from jaxgen.errors import UserError
 class Args(Arguments):
     """Progressive growing of GANs (Karras et al., 2018), https://arxiv.org/abs/1710.10196.
 
-    A stage for 4, 8, 16, ... pixels up to --size, each in a folder of its own. The defaults are the
-    recipe experiments/progan/quick.toml, sized for two CPU cores; the paper's numbers are in
-    experiments/progan/paper.toml.
+    A stage for 4, 8, 16, ... pixels up to --size, each in a folder of its own. The defaults suit
+    two CPU cores; the paper's numbers are in experiments/progan/paper.toml.
     """
 
-    data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "emoji"
-    size: int = 64
-    """Side of the images in pixels: 4, 8, 16, ...; others are resized."""
-    rounds: int = 3200
-    """Of the last stage, the full size; a round is a step of each player. With fewer than
-    --fade-rounds the last layers stay partly faded in."""
-    stage_rounds: int = 1600
-    """Of each stage between the first and the last."""
-    first_rounds: int = 1600
-    """Of the first stage, 4 pixels."""
-    fade_rounds: int = 640
-    """In how many of a stage's rounds its new layers are faded in; half of them in the paper."""
-    batch_size: int = 16
-    width: int = 64
-    """Channels of a level, at most; 512 in the paper."""
-    base: int = 512
-    """A level of r pixels has 2 base / r channels; 8192 in the paper."""
-    latent: int = 64
+    data: Spec = "emoji"
+    size: Size = (64, 64)
+    """Side of the square images in pixels: 4, 8, 16, ...; others are resized."""
+    rounds: Count = 9600
+    """Length of the whole training, shared out among the stages; a round is a step of each
+    player."""
+    first_rounds: Count = 1600
+    """Share of the first stage, 4 pixels, in proportion to the others."""
+    stage_rounds: Count = 1600
+    """Share of each stage between the first and the last."""
+    last_rounds: Count = 3200
+    """Share of the last stage, the full size."""
+    fade_rounds: Count = 640
+    """Share in which a stage's new layers are faded in, out of --stage-rounds; half in the
+    paper."""
+    batch_size: Count = 16
+    width: Count = 64
+    """Largest number of channels of a level; 512 in the paper."""
+    base: Count = 512
+    """Channels of a level of r pixels are 2 base / r; 8192 in the paper."""
+    latent: Count = 64
     """Dimensions of the noise; 512 in the paper."""
-    group: int = 4
-    """Images whose spread the critic sees together."""
-    lr: float = 2e-3
+    group: Count = 4
+    """Images of which the critic sees the standard deviation together."""
+    lr: Rate = 2e-3
     """Adam's learning rate, of both players; 0.001 in the paper."""
-    penalty: float = 10.0
-    """The weight of the penalty on the critic's slope, lambda."""
-    target: float = 1.0
-    """The slope that the critic is held to; 750 for the paper's CIFAR."""
-    ema: float = 0.998
+    penalty: Weight = 10.0
+    """Weight of the penalty on the critic's gradient, lambda."""
+    target: Rate = 1.0
+    """Norm to which the critic's gradient is held; 750 for the paper's CIFAR."""
+    ema: ShareBelowOne = 0.998
     """Decay of the generator's averaged weights, by round; 0.999 in the paper, 0 averages none."""
+
+    @property
+    def rounds_matter(self) -> bool:
+        return True  # they are shared out
 
     def check(self) -> None:
         super().check()
-        if self.size < 4 or self.size & (self.size - 1):
-            raise UserError(f"--size is 4, 8, 16, 32, 64, ... pixels, not {self.size}")
-        if self.size > 8 and self.fade_rounds > self.stage_rounds:
+        side, other = self.size
+        if side < 4 or side & (side - 1) or side != other:
+            raise UserError(f"--size is 4, 8, 16, 32, 64, ... pixels, not {size_text(self.size)}")
+        if side > 8 and self.fade_rounds > self.stage_rounds:
             raise UserError(
                 f"--fade-rounds {self.fade_rounds} are more than --stage-rounds "
                 f"{self.stage_rounds}; a stage must end grown"
             )
-        if 2 * self.base < self.size:
-            raise UserError(f"--base is at least {self.size // 2} at --size {self.size}")
-        if self.target <= 0:
-            raise UserError(f"--target is more than 0, not {self.target:g}")
-        if not 0 <= self.ema < 1:
-            raise UserError(f"--ema is from 0 up to 1, not {self.ema:g}")
+        if 2 * self.base < side:
+            raise UserError(f"--base is at least {side // 2} at --size {side}")
 
 
-def system(args: Args, data):
+def system(args: Args, info):
     import optax
 
     from jaxgen.models import progan as models
     from jaxgen.systems.gan.progan import progan
-    from jaxgen.train.stages import Stage
+    from jaxgen.train.stages import Stage, share_out
 
-    channels, sides = data.shape[-1], models.sides(args.size)
-    rounds = [args.first_rounds, *(args.stage_rounds for _ in sides[1:])]
-    rounds[-1] = args.rounds
+    channels, sides = info.shape[-1], models.sides(args.size[0])
+    shares = [args.first_rounds, *(args.stage_rounds for _ in sides[1:])]
+    shares[-1] = args.last_rounds
+    rounds = share_out(args.rounds, shares)
+    fade_rounds = max(1, round(args.rounds * args.fade_rounds / sum(shares)))
 
     def stage(side, rounds):
         system = progan(
             models.Generator(side, channels, args.base, args.width),
             models.Critic(args.base, args.width, args.group),
-            data.shape,
+            info.shape,
             side,
-            fade_rounds=args.fade_rounds if side > 4 else 0,
+            fade_rounds=fade_rounds if side > 4 else 0,
             optimizer=optax.adam(args.lr, b1=0.0, b2=0.99),
             latent=args.latent,
             penalty=args.penalty,
             target=args.target,
             ema=args.ema,
         )
-        return Stage(f"{side}px", system, data, rounds, args.batch_size)
+        return Stage(f"{side}px", system, rounds)
 
     return list(map(stage, sides, rounds))
 

@@ -1,13 +1,10 @@
 """SRGAN on photographs and drawings: `python -m jaxgen.experiments.srgan`."""
 
 import dataclasses
-import functools
-from pathlib import Path
-from typing import Annotated, Literal
-
-import tyro
+from typing import Literal
 
 from jaxgen.commands.arguments import Arguments
+from jaxgen.commands.flags import Count, CountOrZero, File, Rate, Size, Spec, Weight, size_text
 from jaxgen.commands.launch import launch
 from jaxgen.commands.terminal import listed
 from jaxgen.errors import UserError
@@ -27,101 +24,96 @@ CONTENTS = {
 class Args(Arguments):
     """SRGAN (Ledig et al., 2017), https://arxiv.org/abs/1609.04802: images four times as large.
 
-    Two stages: SRResNet learns pixels, then SRGAN goes on from its weights. The defaults are the
-    recipe experiments/srgan/quick.toml, sized for two CPU cores; the paper's numbers are in
-    experiments/srgan/paper.toml.
+    Two stages: SRResNet learns pixels, then SRGAN goes on from its weights. The defaults suit two
+    CPU cores; the paper's numbers are in experiments/srgan/paper.toml.
     """
 
-    data: Annotated[str, tyro.conf.arg(metavar="SPEC")] = "photos+emoji"
-    size: int = 64
+    data: Spec = "photos+emoji"
+    size: Size = (64, 64)
     crop: Literal["center", "stretch", "pad", "tiles"] = "tiles"
     flip: bool = True
-    random_crop: int = 72
-    rounds: int = 4500
-    """Of the adversarial stage."""
-    pretrain_rounds: int = 8000
-    """Of the stage before it, SRResNet."""
-    batch_size: int = 8
-    width: int = 32
-    """The generator's channels; 64 in the paper."""
-    blocks: int = 4
-    """Its residual blocks; 16 in the paper."""
-    discriminator_width: int = 16
+    random_crop: CountOrZero = 72
+    rounds: Count = 12500
+    """Length of the whole training, shared out among the two stages."""
+    pretrain_rounds: Count = 8000
+    """Share of the first stage, SRResNet, in proportion to the other's."""
+    adversarial_rounds: Count = 4500
+    """Share of the adversarial stage."""
+    batch_size: Count = 8
+    width: Count = 32
+    """Channels of the generator; 64 in the paper."""
+    blocks: Count = 4
+    """Residual blocks of the generator; 16 in the paper."""
+    discriminator_width: Count = 16
     """Channels of the discriminator's first layer; 64 in the paper."""
-    pretrain_lr: float = 1e-3
+    pretrain_lr: Rate = 1e-3
     """SRResNet's learning rate for Adam; 1e-4 in the paper."""
     pretrain_decay: bool = True
     """Divide it by ten after three quarters of the rounds; the paper does not."""
-    lr: float = 2e-4
-    """The adversarial stage's, of both players; 1e-4 in the paper."""
+    lr: Rate = 2e-4
+    """Learning rate of the adversarial stage, of both players; 1e-4 in the paper."""
     decay: bool = True
     """Divide it by ten after half of the adversarial rounds, as the paper does."""
     content: Literal["squeezenet", "vgg19", "vgg19-torchvision", "pixels"] = "squeezenet"
-    """What compares content: features of SqueezeNet (of the package ndf), of VGG-19 (the authors'
+    """Features that compare content: SqueezeNet's (of the package ndf), VGG-19's (the authors'
     weights or torchvision's, a file of 550 MB), or the pixels themselves (SRGAN-MSE)."""
     layer: str = ""
-    """The features' layer; by default fire3 or relu5_4 (VGG54; relu2_2 is VGG22)."""
-    weights: Annotated[
-        Path | None,
-        tyro.conf.arg(metavar="FILE", help_behavior_hint="(default: the package's, or downloaded)"),
-    ] = None
-    """The file of SqueezeNet's or VGG-19's weights. Needed for training only."""
-    adversarial: float = 1e-3
+    """Layer of the features; by default fire3 or relu5_4 (VGG54; relu2_2 is VGG22)."""
+    weights: File = None
+    """File of SqueezeNet's or VGG-19's weights, by default the package's or downloaded; for
+    training only."""
+    adversarial: Weight = 1e-3
     """Weight of the adversarial loss beside the content's."""
 
     @property
     def rounds_matter(self) -> bool:
-        return self.decay
+        return True  # they are shared out
 
     def check(self) -> None:
         super().check()
-        if self.size % 4:
-            near = self.size - self.size % 4 or 4
-            raise UserError(f"--size is a multiple of 4, such as {near}, not {self.size}")
+        size, least = size_text(self.size), min(self.size)
+        if any(side % 4 for side in self.size):
+            near = size_text(tuple(side - side % 4 or 4 for side in self.size))
+            raise UserError(f"--size is a multiple of 4, such as {near}, not {size}")
         layers, _ = CONTENTS[self.content]
         if self.layer and self.layer not in layers:
             have = f"{listed(layers[1:], 'and')}" if layers else "none"
             raise UserError(f"--layer {self.layer}: the layers of {self.content} are {have}")
-        if self.adversarial < 0:
-            raise UserError(f"--adversarial is 0 or more, not {self.adversarial:g}")
         if self.weights and not self.weights.is_file():
             raise UserError(f"--weights {self.weights}: there is no such file")
-        if self.size < (least := {"squeezenet": 20, "pixels": 4}.get(self.content, 32)):
-            raise UserError(f"{self.content} needs --size {least} or more, not {self.size}")
+        if least < (needed := {"squeezenet": 20, "pixels": 4}.get(self.content, 32)):
+            raise UserError(f"{self.content} needs --size {needed} or more, not {size}")
 
 
-def system(args: Args, data):
+def system(args: Args, info):
     import optax
 
     from jaxgen.models import srgan as models
     from jaxgen.systems.restoration.srgan import srgan, srresnet
-    from jaxgen.train.stages import Stage, inherit
+    from jaxgen.train.stages import Stage, share_out
+
+    early, late = share_out(args.rounds, [args.pretrain_rounds, args.adversarial_rounds])
 
     def adam(lr, drop):
         return optax.adam(optax.piecewise_constant_schedule(lr, {drop: 0.1} if drop else {}))
 
-    early = adam(args.pretrain_lr, args.pretrain_decay and args.pretrain_rounds * 3 // 4)
-    late = [adam(args.lr, args.decay and args.rounds // 2) for _ in range(2)]
-    generator = models.Generator(data.shape[-1], args.width, args.blocks)
+    generator = models.Generator(info.shape[-1], args.width, args.blocks)
     discriminator = models.Discriminator(args.discriminator_width)
-    features, frozen, published = _content(args)
-    first = srresnet(generator, data.shape, early)
-    second = srgan(generator, discriminator, data.shape, late, features, frozen, args.adversarial)
-    # The published weights are looked for before the first stage trains, and not at all where a run
-    # is only used: its checkpoint has them.
-    carry = lambda old, new: published(inherit(old, new))
+    pretrain = adam(args.pretrain_lr, args.pretrain_decay and early * 3 // 4)
+    adversarial = [adam(args.lr, args.decay and late // 2) for _ in range(2)]
+    content = _content(args)
     return [
-        Stage("srresnet", first, data, args.pretrain_rounds, args.batch_size, carry),
-        Stage("srgan", second, data, args.rounds, args.batch_size, carry),
+        Stage("srresnet", srresnet(generator, info.shape, pretrain), early),
+        Stage(
+            "srgan",
+            srgan(generator, discriminator, info.shape, adversarial, *content, args.adversarial),
+            late,
+        ),
     ]
 
 
 def _content(args: Args):
-    """(features of images, the frozen players that have them, states -> states in which these have
-    their published weights)."""
-    import jax
-    import jax.numpy as jnp
-
+    """phi, and the frozen player that it asks."""
     from jaxgen.models.squeezenet import SqueezeNet
     from jaxgen.models.vgg import vgg19
     from jaxgen.nn import imagenet
@@ -129,28 +121,19 @@ def _content(args: Args):
     from jaxgen.weights import squeezenet, vgg
 
     if args.content == "pixels":
-        return lambda nets, images: images, {}, lambda states: states
+        return (lambda nets, images: images), None
     module, prepare, load = {
         "squeezenet": (SqueezeNet(), imagenet.caffe, squeezenet.caffe),
         "vgg19": (vgg19(), imagenet.caffe, vgg.caffe19),
         "vgg19-torchvision": (vgg19(), imagenet.torchvision, vgg.torchvision19),
     }[args.content]
-    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, 32, 32, 3)))
-    blank = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes)
     layers, scale = CONTENTS[args.content]
 
-    def features(nets, images):
-        return nets.features(prepare(imagenet.rgb(images)))[args.layer or layers[0]] * scale
+    def phi(nets, images):
+        return nets.classifier(prepare(imagenet.rgb(images)))[args.layer or layers[0]] * scale
 
-    @functools.cache
-    def weights():
-        return load(args.weights).variables["params"]
-
-    def published(states):
-        known = weights()
-        return {k: s.replace(params=known) if k == "features" else s for k, s in states.items()}
-
-    return features, {"features": Player(module, [], variables=blank)}, published
+    weights = lambda: load(args.weights).variables
+    return phi, Player(module, [(1, 32, 32, 3)], variables=weights)
 
 
 if __name__ == "__main__":

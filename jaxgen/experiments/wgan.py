@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxgen.commands.arguments import Arguments
+from jaxgen.commands.flags import Count, Rate
 from jaxgen.commands.launch import launch
 
 
@@ -11,40 +12,39 @@ from jaxgen.commands.launch import launch
 class Args(Arguments):
     """Wasserstein GAN (Arjovsky, Chintala & Bottou, 2017), https://arxiv.org/abs/1701.07875.
 
-    The defaults are the recipe experiments/wgan/quick.toml, sized for two CPU cores; the paper's
-    numbers are in experiments/wgan/paper.toml.
+    The defaults suit two CPU cores; the paper's numbers are in experiments/wgan/paper.toml.
     """
 
     channels: Literal[1, 3, 4] = 1
-    rounds: int = 6000
-    batch_size: int = 32
+    rounds: Count = 6000
+    batch_size: Count = 32
     net: Literal["dcgan", "dcgan-without-norm", "mlp"] = "dcgan"
     """The generator; the two others are the harder cases of Sec. 4.3. The critic is DCGAN's."""
-    width: int = 16
-    """Channels of the critic's first level and of the generator's last hidden one (the mlp has 512
-    units whatever this is); 64 in the paper."""
-    lr: float = 2e-4
+    width: Count = 16
+    """Channels of the critic's first level and of the generator's last hidden one (the mlp always
+    has 512 units); 64 in the paper."""
+    lr: Rate = 2e-4
     """RMSProp's learning rate, of both players; 5e-5 in the paper."""
-    clip: float = 0.01
-    """The critic's weights stay in [-clip, clip]."""
-    critic_steps: int = 5
+    clip: Rate = 0.01
+    """Limit of the critic's weights, which stay in [-clip, clip]."""
+    critic_steps: Count = 5
     """Critic steps a round."""
-    critic_boost: int = 100
+    critic_boost: Count = 100
     """Critic steps in the first 25 rounds and in every 500th, as in the authors' code."""
 
 
-def system(args: Args, data):
+def system(args: Args, info):
     from jaxgen.models import dcgan, mlp
     from jaxgen.systems.gan.wgan import authors_schedule, wgan
 
-    size, _, channels = data.shape
+    *size, channels = info.shape
     if args.net == "mlp":
-        generator = mlp.WganGenerator(data.shape)
+        generator = mlp.WganGenerator(info.shape)
     else:
         generator = dcgan.Generator(size, channels, args.width, norm=args.net == "dcgan")
     critic = dcgan.Discriminator(size, args.width)
     schedule = authors_schedule(args.critic_steps, args.critic_boost)
-    return wgan(generator, critic, data.shape, args.lr, args.clip, schedule)
+    return wgan(generator, critic, info.shape, args.lr, args.clip, schedule)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxgen.commands.arguments import Arguments
+from jaxgen.commands.flags import Count, Rate, ShareBelowOne, Weight
 from jaxgen.commands.launch import launch
 
 
@@ -11,29 +12,29 @@ from jaxgen.commands.launch import launch
 class Args(Arguments):
     """WGAN with gradient penalty (Gulrajani et al., 2017), https://arxiv.org/abs/1704.00028.
 
-    The defaults are the recipe experiments/wgan_gp/quick.toml, sized for two CPU cores; the paper's
+    The defaults suit two CPU cores; the paper's
     numbers are in experiments/wgan_gp/paper.toml.
     """
 
     channels: Literal[1, 3, 4] = 1
-    rounds: int = 3000
-    batch_size: int = 32
+    rounds: Count = 3000
+    batch_size: Count = 32
     net: Literal["dcgan", "mnist", "cifar-resnet", "good-resnet"] = "dcgan"
-    """DCGAN-like (any size), the same without normalisation on [0, 1] (the code's MNIST), and the
-    residual networks for CIFAR and for 64 pixels."""
-    width: int = 16
-    """The networks' base width: 128 for CIFAR, 64 for MNIST and 64 pixels in the paper."""
-    lr: float = 5e-4
+    """The networks: DCGAN-like (any size), the same without normalisation on [0, 1] (the code's
+    MNIST), and the residual networks for CIFAR and for 64 pixels."""
+    width: Count = 16
+    """Base width of the networks: 128 for CIFAR, 64 for MNIST and 64 pixels in the paper."""
+    lr: Rate = 5e-4
     """Adam's learning rate, of both players; 1e-4 in the paper."""
-    b1: float = 0.0
+    b1: ShareBelowOne = 0.0
     """Adam's first beta."""
-    b2: float = 0.9
+    b2: ShareBelowOne = 0.9
     """Adam's second beta."""
     decay: bool = False
     """Let the learning rate fall linearly to 0 over the rounds (the code's CIFAR ResNet)."""
-    penalty: float = 10.0
-    """The penalty's weight, lambda."""
-    critic_steps: int = 5
+    penalty: Weight = 10.0
+    """Weight of the gradient penalty, lambda."""
+    critic_steps: Count = 5
     """Critic steps a round."""
 
     @property
@@ -41,13 +42,13 @@ class Args(Arguments):
         return self.decay
 
 
-def system(args: Args, data):
+def system(args: Args, info):
     import optax
 
     from jaxgen.models import wgan_gp as models
     from jaxgen.systems.gan.wgan_gp import wgan_gp
 
-    size, _, channels = data.shape
+    *size, channels = info.shape
     unit = args.net == "mnist"
     generator, critic = {
         "dcgan": lambda: (
@@ -74,7 +75,7 @@ def system(args: Args, data):
     return wgan_gp(
         generator,
         critic,
-        data.shape,
+        info.shape,
         *adams,
         # (2 s - 1)^2 = 4 (s - 1/2)^2: what a slope s per unit of [-1, 1] is on [0, 1].
         penalty=args.penalty * (4 if unit else 1),

@@ -19,7 +19,7 @@ import numpy as np
 from jaxtyping import Array, Float
 from tqdm import tqdm
 
-from jaxgen.sample.interpolation import slerp
+from jaxgen.latents import slerp
 
 Latents = Float[Array | np.ndarray, "n k"]
 Images = Float[Array, "n h w c"]

@@ -1,6 +1,6 @@
 """From a system and data to a trained run, in a folder that can be gone on with."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,13 +9,20 @@ import jax
 from jaxgen.data.source import Data
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train import nets
-from jaxgen.train.fit import fit as play
+from jaxgen.train.fit import drain
+from jaxgen.train.fit import iterate as play
 from jaxgen.train.game import System
 from jaxgen.train.run import FREE, Run, environment
-from jaxgen.train.stages import Stage, fit_stages, folders
+from jaxgen.train.stages import Stage, folders, iterate_stages
 
 
-def fit(
+def fit(system: System | list[Stage], data: Data, rounds: int = 10_000, **options) -> TrainedRun:
+    """Trains `system` (or stages, one after the other) on `data` and returns the trained run; for
+    the options see `iterate`."""
+    return drain(iterate(system, data, rounds, **options))
+
+
+def iterate(
     system: System | list[Stage],
     data: Data,
     rounds: int = 10_000,
@@ -30,8 +37,9 @@ def fit(
     record: Mapping[str, Any] | None = None,
     free: frozenset[str] = FREE | {"rounds"},
     **options,
-) -> TrainedRun:
-    """Trains `system` (or stages, one after the other) on `data` and returns the trained run.
+) -> Generator[dict[str, Any], None, TrainedRun]:
+    """Trains like `fit`, and yields each record of metrics on the way.  A caller that breaks off
+    leaves a checkpoint of the last round.
 
     rounds: a round is one pass through the system's turns; stages have rounds of their own.
     batch_size: examples of a minibatch, over all devices together.
@@ -41,7 +49,7 @@ def fit(
     log: a function of each record, {"round": ..., "images": ..., "turn/metric": ...}.
     record: what args.json says of the run; by default rounds, batch size and seed.
     free: what of that may change when the run goes on.
-    options: those of `jaxgen.train.fit.iterate`: precision, rounds_per_call, log_every,
+    options: of `jaxgen.train.fit.iterate`: precision, rounds_per_call, log_every,
       sample_every, save_every, keep, mesh.
 
     Raises UserError, Diverged where a loss stops being finite, Stopped where a signal has ended the
@@ -56,14 +64,14 @@ def fit(
         options["evaluate"] = in_training(evaluate, last, data, evaluate_samples, run)
         options["evaluate_every"] = evaluate_every
     if run is None:
-        states = _play(system, data, rounds, options)
+        states = yield from _play(system, data, rounds, options)
         return TrainedRun(last, nets.local(states), data.info, rounds)
     run = Path(run)
     record = record or {"rounds": rounds, "batch_size": batch_size, "seed": seed}
     lead = jax.process_index() == 0
     session = environment(getattr(data, "fingerprint", None))
     with Run(run, record, session, data.info.to_json(), lead, free) as opened:
-        states = _play(system, data, rounds, options | {"run": opened})
+        states = yield from _play(system, data, rounds, options | {"run": opened})
     folder = run / folders(stages)[-1] if stages else run
     name = record.get("experiment", "").rpartition(".")[2] or run.resolve().name
     reached = stages[-1].rounds if stages else rounds
@@ -72,5 +80,5 @@ def fit(
 
 def _play(system, data, rounds, options):
     if isinstance(system, list):
-        return fit_stages(system, data, **options)
+        return iterate_stages(system, data, **options)
     return play(system, data, rounds, **options)

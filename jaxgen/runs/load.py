@@ -40,7 +40,7 @@ def load(
     record = read_run(folder).args
     top = folder.parent if "stage" in record else folder
     if not any(map(saved_rounds, [folder / "checkpoints", *folder.glob("*-*/checkpoints")])):
-        raise UserError(f"{folder} has no checkpoint yet; wait for its first --save-every rounds")
+        raise UserError(f"{folder} has no checkpoint yet; wait for its first one")
     info, args = read_info(top), None
     if system is None:
         module, args = arguments(record, folder)
@@ -85,8 +85,8 @@ def arguments(record: dict[str, Any], folder: Path) -> tuple[types.ModuleType, A
     name = record.get("experiment")
     if not isinstance(name, str):
         raise UserError(
-            f"{folder} was made from Python; name its system: jaxgen.load(folder, system), or "
-            "--system MODULE:NAME"
+            f"{folder} was made from Python; give its system: jaxgen.load(folder, system), or "
+            "MODULE:NAME for a command"
         )
     try:
         module = importlib.import_module(name)

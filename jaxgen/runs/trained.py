@@ -70,12 +70,13 @@ class TrainedRun:
         return np.concatenate(list(samples(self, n, seed=seed, batch=batch, **choices)))
 
     def interpolate(
-        self, n: int = 8, steps: int = 16, *, seed: int = 0, batch: int = 64, **choices
+        self, n: int = 8, frames: int = 16, *, seed: int = 0, batch: int = 64, **choices
     ) -> np.ndarray:
-        """The frames [n * steps, H, W, C] of a closed walk through `n` latents."""
+        """The frames [n * frames, H, W, C] of a closed walk through `n` latents; see
+        `jaxgen.runs.sampling.walk`."""
         from jaxgen.runs.sampling import walk
 
-        return np.concatenate(list(walk(self, n, steps, seed=seed, batch=batch, **choices)))
+        return np.concatenate(list(walk(self, n, frames, seed=seed, batch=batch, **choices)))
 
     def mix(self, rows: int = 4, columns: int = 6, layer: int | None = None, **options):
         """The cells of a grid of mixed styles; see `jaxgen.runs.sampling.mixes`."""
@@ -91,8 +92,8 @@ class TrainedRun:
         return translate(self, image, direction=direction, **options)
 
     def project(self, image: np.ndarray, **options):
-        """The point of the latent space whose image is nearest to one image uint8 [H, W, C]; see
-        `jaxgen.runs.projecting.project`."""
+        """The latent whose image is nearest to one image uint8 [H, W, C]: `found.point`,
+        `found.image`, `found.distance`; see `jaxgen.runs.projecting.search`."""
         from jaxgen.runs.projecting import project
 
         return project(self, image, **options)

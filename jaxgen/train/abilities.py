@@ -12,7 +12,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-from jaxgen.sample.interpolation import slerp
+from jaxgen.latents import slerp
 
 
 @dataclasses.dataclass(frozen=True)

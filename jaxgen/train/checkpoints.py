@@ -33,7 +33,7 @@ def cannot_write(what: str, reason: str | OSError, where: Path, checkpoints: Pat
     rounds = saved_rounds(checkpoints)
     safe = f"from round {rounds[-1]}, whose checkpoint is safe" if rounds else "from the start"
     return UserError(
-        f"{what} ({reason}: {where}); make room there, make it writable or use another --workdir; "
+        f"{what} ({reason}: {where}); make room there, make it writable or use another run folder; "
         f"with the same command it goes on {safe}"
     )
 
@@ -152,7 +152,7 @@ class Checkpoints:
         if difference := _difference(players, here):
             raise UserError(
                 f"the checkpoint of round {round} in {self.folder} is of other networks: "
-                f"{difference}; use another --workdir, or go back to the old settings"
+                f"{difference}; use another run folder, or go back to the old settings"
             )
         items = {_item(player): args.StandardRestore(state) for player, state in like.items()}
         states = self._manager.restore(round, args=args.Composite(**items))

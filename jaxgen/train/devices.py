@@ -11,7 +11,7 @@ from jaxgen.parallel import AXIS
 
 
 def start_processes() -> None:
-    """Joins the processes of a multi-host run (`--multihost`), before any other use of JAX.
+    """Joins the processes of a multi-host run, before any other use of JAX.
 
     On a cluster that JAX knows (SLURM, Open MPI, Kubernetes, Cloud TPU) nothing needs to be said;
     elsewhere JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID say it.
@@ -31,7 +31,7 @@ def start_processes() -> None:
         )
     except (ValueError, RuntimeError) as error:
         raise UserError(
-            f"--multihost found no cluster ({str(error).splitlines()[0]}); set "
+            f"no cluster of hosts was found ({str(error).splitlines()[0]}); set "
             "JAX_COORDINATOR_ADDRESS, JAX_NUM_PROCESSES and JAX_PROCESS_ID"
         ) from error
 
@@ -86,6 +86,6 @@ def share(batch_size: int, mesh: Mesh) -> int:
         near = max(n, batch_size // n * n)
         raise UserError(
             f"a batch of {batch_size} cannot be split over {n} devices; "
-            f"use a multiple of {n}, such as --batch-size {near}"
+            f"use a multiple of {n}, such as {near}"
         )
     return batch_size // jax.process_count()

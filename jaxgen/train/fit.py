@@ -5,7 +5,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Generator
-from typing import Any
+from typing import Any, TypeVar
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxgen.train.metric_logger import Diverged, MetricLogger
 from jaxgen.train.prefetch import Prefetcher, schedule
 from jaxgen.train.program import compile_rounds
 
+Result = TypeVar("Result")
 PICTURES = 64  # images in the grid that `show` is given to work with
 
 
@@ -29,10 +30,14 @@ class Stopped(Exception):
 
 def fit(system: System, data: Data, rounds: int, **options) -> dict[str, nets.PlayerState]:
     """Plays `rounds` rounds and returns the players' states; for the options see `iterate`."""
-    game = iterate(system, data, rounds, **options)
+    return drain(iterate(system, data, rounds, **options))
+
+
+def drain(training: Generator[Any, None, Result]) -> Result:
+    """What the generator returns at its end."""
     while True:
         try:
-            next(game)
+            next(training)
         except StopIteration as end:
             return end.value
 

@@ -173,22 +173,22 @@ BANDS = (
         0,
         0.75,
         "the training images are being learned by heart: in {value:.0%} of pairs the discriminator "
-        "scores one of them higher than a held-out one; more images, --flip or a smaller network "
-        "help",
+        "scores one of them higher than a held-out one; more images, mirrored ones or a smaller "
+        "network help",
     ),
     Band(
         "health/saturation",
         0,
         0.98,
         "the discriminator is certain of every image (mean |2D-1| is {value:.3f}), and the "
-        "generator can learn little from it; a lower --lr or a weaker discriminator helps",
+        "generator can learn little from it; a lower learning rate or a weaker discriminator helps",
     ),
     Band(
         "gradient_norm",
         1e-8,
         1e4,
         "the gradient of the {who} is {value:.1e} long: below 1e-8 nothing is learned any more, "
-        "above 1e4 the next step may ruin the weights; change --lr",
+        "above 1e4 the next step may ruin the weights; change the learning rate",
     ),
 )
 

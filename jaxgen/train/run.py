@@ -190,7 +190,7 @@ class Run:
             except Timeout:
                 raise UserError(
                     f"another run is at work in {self.folder}; wait for it or stop it, or use "
-                    "another --workdir"
+                    "another run folder"
                 ) from None
 
     def _begin(self) -> None:
@@ -201,7 +201,7 @@ class Run:
             if (args := _read(self.folder / "args.json")) is None:
                 raise UserError(
                     f"{self.folder} has checkpoints but no args.json, which says what they are of; "
-                    "bring it back, or use another --workdir"
+                    "bring it back, or use another run folder"
                 )
             self._session |= self._agree(args, sessions)
         self._number = len(sessions)
@@ -230,14 +230,14 @@ class Run:
         if wrong:
             raise UserError(
                 f"{self.folder} holds a run with other arguments: {'; '.join(wrong)}. Use another "
-                "--workdir, or go back to the old values to go on with that run"
+                "run folder, or go back to the old values to go on with that run"
             )
         prints = [s["data_fingerprint"] for s in sessions if s.get("data_fingerprint")]
         mine = self._session.get("data_fingerprint")
         if prints and mine and prints[-1] != mine:
             raise UserError(
                 f"{self.folder} holds a run on other data: its fingerprint was {prints[-1]} and "
-                f"is now {mine}. Use another --workdir, or bring the old data back to go on with "
+                f"is now {mine}. Use another run folder, or bring the old data back to go on with "
                 "that run"
             )
         return {"changed": changed} if changed else {}
@@ -289,7 +289,7 @@ def read_run(workdir: Path) -> RunRecord:
     workdir = Path(workdir)
     if not (workdir / "args.json").is_file():
         raise UserError(
-            f"{workdir} is not a run folder (it has no args.json); give the --workdir of a run, "
+            f"{workdir} is not a run folder (it has no args.json); give the folder of a run, "
             "for example runs/wgan"
         )
     samples: dict[str, list[tuple[int, Path]]] = {}
@@ -327,7 +327,7 @@ def _read(path: Path) -> Any:
         return None
     except ValueError as error:
         raise UserError(
-            f"{path} is not JSON any more ({error}); mend it or use another --workdir"
+            f"{path} is not JSON any more ({error}); mend it or use another run folder"
         ) from error
 
 

@@ -1,13 +1,14 @@
 """Training in stages: progressive growing, StackGAN, VQGAN then its transformer."""
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
 
 import jax
 
 from jaxgen.data.source import Data, to_program
 from jaxgen.train.checkpoints import saved_rounds
-from jaxgen.train.fit import fit
+from jaxgen.train.fit import drain, iterate
 from jaxgen.train.game import System
 from jaxgen.train.nets import PlayerState, averaged, init, loaded
 
@@ -77,14 +78,19 @@ def share_out(rounds: int, proportions: Sequence[int]) -> list[int]:
     return shares
 
 
-def fit_stages(
+def fit_stages(stages: list[Stage], data: Data, **options) -> States:
+    """Plays the stages in order and returns the last one's states; see `iterate_stages`."""
+    return drain(iterate_stages(stages, data, **options))
+
+
+def iterate_stages(
     stages: list[Stage], data: Data, *, batch_size: int, seed: int = 0, run=None, **options
-) -> States:
-    """Plays the stages in order and returns the last one's states.
+) -> Generator[dict[str, Any], None, States]:
+    """Plays the stages in order; yields each record of metrics and returns the last one's states.
 
     Each trains in its folder, with the seed after that of the one before; one that is done is not
     trained again.  Published weights are loaded before the first stage begins, so that one that is
-    missing is found at once.  `options` are those of `fit`.
+    missing is found at once.  `options` are those of `jaxgen.train.fit.iterate`.
     """
     begun = lambda folder: bool(run and saved_rounds(run.folder / folder / "checkpoints"))
     stages = [
@@ -103,7 +109,7 @@ def fit_stages(
             players = stage.system.players
             return inherit(old, fresh, [n for n, p in players.items() if p.optimizer is None])
 
-        states = fit(
+        states = yield from iterate(
             stage.system,
             own,
             stage.rounds,

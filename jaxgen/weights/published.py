@@ -68,8 +68,8 @@ def locate(
         reason = getattr(reason, "strerror", None) or reason
         raise UserError(
             f"{purpose} needs {file.name} ({file.megabytes} MB), which could not be downloaded "
-            f"({reason}); get {file.address} and put it into {file.path.parent}, or name it with "
-            "--weights"
+            f"({reason}); get {file.address} and put it into {file.path.parent}, or name "
+            "the file where you have it"
         ) from None
 
 

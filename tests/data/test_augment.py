@@ -30,7 +30,7 @@ def test_flips_mirror_about_half_and_treat_a_pair_alike():
 
 def test_crops_are_windows_at_every_place_and_treat_a_pair_alike():
     x = positions(200, 6)
-    a, b = augment.random_crop((x, -x), KEY, 4)
+    a, b = augment.random_crop((x, -x), KEY, (4, 4))
     assert a.shape == (200, 4, 4, 2)
     np.testing.assert_array_equal(b, -a)
     corners = np.asarray(a[:, 0, 0])

@@ -175,7 +175,7 @@ def test_broken_files_are_found_up_front(tmp_path):
 
 def test_unknown_specs_and_splits_are_refused():
     for spec in ("mnist", "folder:", "emoji:x", "tfds:", ""):
-        with pytest.raises(UserError, match="--data takes mnist5k, emoji"):
+        with pytest.raises(UserError, match="there are mnist5k, emoji"):
             open_source(spec)
     with pytest.raises(UserError, match="train"):
         open_source("photos", "valid")

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgen.data.images import decode, from_array, to_square
+from jaxgen.data.images import CROPS, RESAMPLE, decode, from_array, parse_size, to_input, to_size
+from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
 
 RAMP = np.linspace(0, 255, 24).round().astype(np.uint8).reshape(4, 6)
@@ -62,32 +63,32 @@ def test_animation_gives_its_first_frame(tmp_path):
 def test_transparency_lies_on_white_or_stays():
     image = np.zeros((4, 4, 4), np.uint8)  # black, wholly transparent
     image[:, 2:, 3] = 255
-    assert to_square(image, 4, 3)[0, :, 0].tolist() == [255, 255, 0, 0]
-    assert to_square(image, 4, 1)[0, :, 0].tolist() == [255, 255, 0, 0]
-    np.testing.assert_array_equal(to_square(image, 4, 4), image)
+    assert to_size(image, (4, 4), 3)[0, :, 0].tolist() == [255, 255, 0, 0]
+    assert to_size(image, (4, 4), 1)[0, :, 0].tolist() == [255, 255, 0, 0]
+    np.testing.assert_array_equal(to_size(image, (4, 4), 4), image)
     # Transparent black must not darken its neighbours when it is resized.
     white = np.full((8, 8, 4), 255, np.uint8)
     white[:, 4:] = 0
-    assert to_square(white, 3, 3).min() >= 254
+    assert to_size(white, (3, 3), 3).min() >= 254
 
 
 def test_crops_keep_what_they_say():
     image = np.zeros((10, 30, 3), np.uint8)
     image[:, 10:20] = 200
-    assert (to_square(image, 10, 3, "center") == 200).all()
-    stretched = to_square(image, 30, 3, "stretch", "nearest")
+    assert (to_size(image, (10, 10), 3, "center") == 200).all()
+    stretched = to_size(image, (30, 30), 3, "stretch", "nearest")
     assert (stretched[:, :10] == 0).all()
     assert (stretched[:, 10:20] == 200).all()
-    padded = to_square(image, 30, 3, "pad")
+    padded = to_size(image, (30, 30), 3, "pad")
     assert (padded[:10] == 255).all()
     np.testing.assert_array_equal(padded[10:20], image)
-    assert to_square(image[..., :1], 8, 4, "pad").shape == (8, 8, 4)
+    assert to_size(image[..., :1], (8, 8), 4, "pad").shape == (8, 8, 4)
 
 
 def test_area_resampling_is_the_mean_of_the_blocks():
     image = np.random.default_rng(0).integers(0, 256, (8, 8, 1), np.uint8)
     means = image.reshape(4, 2, 4, 2).mean(axis=(1, 3))
-    shrunk = to_square(image, 4, 1, resample="area")[..., 0]
+    shrunk = to_size(image, (4, 4), 1, resample="area")[..., 0]
     assert np.abs(shrunk - means).max() <= 1  # Pillow rounds after each of its two passes
 
 
@@ -108,3 +109,49 @@ def test_truncated_and_floating_point_files_are_named(tmp_path):
     Image.fromarray(np.ones((2, 2), np.float32)).save(tmp_path / "float.tif")
     with pytest.raises(UserError, match=r"float\.tif: .*8 or 16 bits"):
         decode(tmp_path / "float.tif")
+
+
+def test_images_that_are_not_square():
+    image = np.zeros((20, 60, 3), np.uint8)
+    image[:, 10:50] = 200  # the middle of 1:2
+    assert to_size(image, (10, 20), 3).shape == (10, 20, 3)
+    assert (to_size(image, (10, 20), 3, resample="nearest") == 200).all()
+    tall = to_size(image, (40, 20), 3, "pad", "nearest")
+    assert tall.shape == (40, 20, 3)
+    assert (tall[:16] == 255).all()
+    assert (tall[18:22, 5:15] == 200).all()
+    assert to_size(image, (7, 5), 1, "stretch").shape == (7, 5, 1)
+    info = DataInfo((4, 8, 3), {"image": Field("image", 3)}, stored=(6, 12))
+    assert to_input(image, info).shape == (4, 8, 3)
+
+
+def test_sizes_are_read():
+    assert parse_size("64") == (64, 64)
+    assert parse_size("48x96") == parse_size("48X96") == (48, 96)
+    for text in ("", "x", "0", "48x", "4.5", "-3", "1x2x3", "a"):
+        with pytest.raises(UserError, match="no size; write 64 for a square, 48x96"):
+            parse_size(text)
+
+
+def test_a_label_map_stays_a_set_of_whole_numbers():
+    """However it is resized and cut, as wide or as high as it may be."""
+    rng = np.random.default_rng(0)
+    for _ in range(60):
+        high, wide = rng.integers(3, 40, 2)
+        classes = rng.choice([0, 3, 7, 200], (high, wide, 1)).astype(np.uint8)
+        size = tuple(map(int, rng.integers(1, 50, 2)))
+        crop, resample = rng.choice(CROPS), rng.choice(list(RESAMPLE))
+        for kind, known in (("classes", {0, 3, 7, 200}), ("mask", {0, 255})):
+            array = classes if kind == "classes" else np.uint8(classes > 3) * 255
+            found = to_size(array, size, 3, crop, resample, kind)
+            assert found.shape == (*size, 1)
+            assert set(np.unique(found)) <= known
+    padded = to_size(np.full((4, 8, 1), 5, np.uint8), (8, 8), 3, "pad", kind="classes")
+    assert set(np.unique(padded)) == {0, 5}
+
+
+def test_an_image_of_many_channels_passes_but_is_not_resized():
+    image = np.zeros((4, 6, 7), np.float32)
+    assert to_size(image, (4, 6), 7) is image
+    with pytest.raises(UserError, match="7 channels .* cannot be resized"):
+        to_size(image, (2, 3), 7)

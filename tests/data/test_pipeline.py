@@ -46,7 +46,7 @@ def assert_same(one, two):
 
 def test_examples_and_batches_have_the_promised_form(numbered):
     data = load(numbered, size=6, resident="no")
-    assert (len(data), data.shape, data.label_names[3]) == (10, (6, 6, 3), "3")
+    assert (len(data), data.info.shape, data.info.label_names[3]) == (10, (6, 6, 3), "3")
     assert data.augment is None
     example = data[4]
     assert (example["image"].shape, example["image"].dtype) == ((6, 6, 3), np.uint8)
@@ -157,7 +157,7 @@ def test_examples_are_spread_fixed_and_cycle(numbered):
 
 def test_random_crop_stores_larger_images(numbered):
     data = load(numbered, size=4, random_crop=6)
-    assert data.shape == (4, 4, 3)
+    assert data.info.shape == (4, 4, 3)
     assert data.resident["image"].shape == (10, 6, 6, 3)
     assert data.examples(2)["image"].shape == (2, 4, 4, 3)
     assert data.augment is not None

@@ -10,7 +10,7 @@ from PIL import ExifTags, Image
 from jaxgen.data import tiles as module
 from jaxgen.data.images import decode, sides
 from jaxgen.data.pipeline import load
-from jaxgen.data.source import Source
+from jaxgen.data.source import Field, Source
 from jaxgen.data.specs import PLUS, open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.errors import UserError
@@ -48,12 +48,12 @@ def test_tiles_are_disjoint_and_lie_in_the_middle(cut):
         row, column, blue = data[i]["image"][0, 0]
         np.testing.assert_array_equal(data[i]["image"] - (row, column, 0), ramp(4, 4, blue))
     assert [int(data[i]["label"]) for i in (5, 6)] == [0, 1]
-    assert data.label_names == ("cat", "dog")
+    assert data.info.label_names == ("cat", "dog")
 
 
 def test_training_cuts_the_size_out_of_larger_tiles(cut):
     data = load(cut, size=3, random_crop=8, crop="tiles")
-    assert (len(data), data.stored, data.shape) == (2, 8, (3, 3, 3))
+    assert (len(data), data.stored, data.info.shape) == (2, (8, 8), (3, 3, 3))
     assert corners(data) == [(1, 3, 1), (0, 0, 2)]
     assert data.examples(2)["image"].shape == (2, 3, 3, 3)
     assert data.augment is not None
@@ -73,7 +73,9 @@ def test_batches_are_the_same_decoded_or_read_as_they_come(cut):
 
 
 def test_images_that_are_too_small_are_named(cut):
-    with pytest.raises(UserError, match=r"2\.png is 9 x 8 pixels, too small for a tile of 9; use"):
+    with pytest.raises(
+        UserError, match=r"2\.png is 9 x 8 pixels, too small for a tile of 9 x 9"
+    ):
         load(cut, size=9, crop="tiles")
     with pytest.raises(UserError, match=r"1\.png .*\(and 1 more such images\)"):
         load(cut, size=4, random_crop=12, crop="tiles")
@@ -133,12 +135,13 @@ def counted(n):
         time.sleep(0.01)
         return {"image": ramp(4, 8, i)}
 
-    return Source(n, decode, "counted", measure=lambda i: (str(i), 4, 8)), read
+    fields = {"image": Field("image")}
+    return Source(n, decode, "counted", fields, measure=lambda i: (str(i), 4, 8)), read
 
 
 def test_neighbouring_tiles_decode_an_image_once():
     source, read = counted(3)
-    cut = tiles(source, 2)
+    cut = tiles(source, (2, 2))
     with ThreadPoolExecutor(8) as threads:
         found = list(threads.map(lambda k: cut[k]["image"][0, 0].tolist(), range(len(cut))))
     assert sorted(read) == [0, 1, 2]
@@ -149,7 +152,7 @@ def test_neighbouring_tiles_decode_an_image_once():
 def test_few_decoded_images_are_kept(monkeypatch):
     monkeypatch.setattr(module, "AT_HAND", 2 * 4 * 4 * 8)
     source, read = counted(3)
-    cut = tiles(source, 4)
+    cut = tiles(source, (4, 4))
     for k in (0, 2, 1, 4, 0, 2):  # images 0, 1, 0, 2, 0, 1
         cut[k]
     assert read == [0, 1, 2, 1]
@@ -173,11 +176,11 @@ def test_labels_of_one_name_are_one(tmp_path):
     for place in ("a/cat/1", "a/dog/1", "b/ape/1", "b/dog/1"):
         save(tmp_path / f"{place}.png", ramp(4, 4))
     data = load(f"folder:{tmp_path / 'a'}+folder:{tmp_path / 'b'}", size=4)
-    assert data.label_names == ("cat", "dog", "ape")
+    assert data.info.label_names == ("cat", "dog", "ape")
     assert [int(data[i]["label"]) for i in range(4)] == [0, 1, 2, 1]
     save(tmp_path / "c/1.png", ramp(4, 4))
     data = load(f"folder:{tmp_path / 'a'}+folder:{tmp_path / 'c'}", size=4)
-    assert (data.label_names, set(data[0])) == ((), {"image"})
+    assert (data.info.label_names, set(data[0])) == ((), {"image"})
 
 
 def test_a_plus_may_be_part_of_a_path(tmp_path):

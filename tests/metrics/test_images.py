@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgen.metrics import pixels, ppl, swd
-from jaxgen.sample.interpolation import lerp
+from jaxgen.latents import lerp
 
 
 def noise(*shape, seed=0):

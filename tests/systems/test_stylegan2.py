@@ -1,7 +1,6 @@
 """What makes StyleGAN2 itself: lazy regularisers, mixed styles, truncation, ADA's probability."""
 
 import dataclasses
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -10,9 +9,12 @@ import optax
 import pytest
 
 from jaxgen.commands.arguments import parse
+from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
 from jaxgen.experiments import stylegan2
-from jaxgen.train import devices, game
+from jaxgen.train import devices
+from jaxgen.train.abilities import LatentSpace, Sampler, StyleMixer
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.optim import half_life, lazy_adam
 from jaxgen.train.program import compile_rounds
 from tests.quick import quick_to_compile  # noqa: F401
@@ -22,30 +24,31 @@ TOY = stylegan2.Args(
     **{"ada_images": 16, "mixing": 1.0},
 )
 KEY = jax.random.key(0)
+FIELDS = {"image": Field("image", 3)}
 IMAGES = jax.random.uniform(jax.random.key(3), (4, 8, 8, 3), minval=-1.0)
 
 
 def build(**flags):
     args = dataclasses.replace(TOY, **flags)
-    return stylegan2.system(args, SimpleNamespace(shape=(args.size, args.size, args.channels)))
+    return stylegan2.system(args, DataInfo((*args.size, args.channels), FIELDS))
 
 
 @pytest.fixture(scope="module")
 def toy():
     """A system and its states, with a mean style, noise and colours that are not their first."""
     system = build()
-    states = game.init(system, jax.random.key(1))
+    states = init(system, jax.random.key(1))
     state = states["generator"]
     keys = iter(jax.random.split(jax.random.key(2), 99))
     shake = lambda x: x + 0.3 * jax.random.normal(next(keys), x.shape)
-    extra = {**state.extra, "averages": jax.tree.map(shake, state.extra["averages"])}
+    extra = {**state.collections, "averages": jax.tree.map(shake, state.collections["averages"])}
     params = jax.tree.map(shake, state.params)
-    states["generator"] = state.replace(params=params, extra=extra, ema={"params": params})
+    states["generator"] = state.replace(params=params, collections=extra, ema={"params": params})
     return system, states
 
 
 def nets_of(system, states):
-    return game.look(system, states, KEY)
+    return bind(states, KEY)
 
 
 def turn(system, name):
@@ -112,16 +115,17 @@ def test_path_lengths_are_of_half_the_batch_and_their_mean_is_kept(toy):
 
 def test_truncation_goes_to_the_mean_style(toy):
     system, states = toy
-    use, z = system.use, jax.random.normal(jax.random.key(4), (3, 5))
+    sampler, space = system.ability(Sampler), system.ability(LatentSpace)
+    z = jax.random.normal(jax.random.key(4), (3, 5))
 
     @jax.jit
     def run(states):
         nets = nets_of(system, states)
-        mean = states["generator"].extra["averages"]["mapping"]["w"]
-        average = use.space.generate(nets, jnp.stack([mean] * 3), use.space.maps(nets))
+        mean = states["generator"].collections["averages"]["mapping"]["w"]
+        average = space.generate(nets, jnp.stack([mean] * 3), space.maps(nets))
         return (
-            [use.truncated(nets, z, psi) for psi in (0.0, 0.5, 1.0)],
-            use.generate(nets, z),
+            [sampler.generate(nets, z, {}, KEY, truncation=psi) for psi in (0.0, 0.5, 1.0)],
+            sampler.generate(nets, z, {}, KEY),
             average,
         )
 
@@ -134,15 +138,15 @@ def test_truncation_goes_to_the_mean_style(toy):
 
 def test_mixing_takes_the_coarse_layers_from_one_and_the_fine_from_the_other(toy):
     system, states = toy
-    use = system.use
+    mixer, sampler = system.ability(StyleMixer), system.ability(Sampler)
     a, b = jax.random.normal(jax.random.key(4), (2, 3, 5))
-    assert use.layers == 4
+    assert mixer.layers == 4
 
     @jax.jit
     def run(states):
         nets = nets_of(system, states)
-        mixed = [use.mixed(nets, a, b, layer, 1.0) for layer in (0, 2, 4)]
-        return mixed, use.generate(nets, a), use.generate(nets, b)
+        mixed = [mixer.mix(nets, a, b, layer) for layer in (0, 2, 4)]
+        return mixed, *(sampler.generate(nets, z, {}, KEY) for z in (a, b))
 
     (first, middle, last), from_a, from_b = run(states)
     np.testing.assert_allclose(first, from_b, atol=1e-5)
@@ -152,7 +156,7 @@ def test_mixing_takes_the_coarse_layers_from_one_and_the_fine_from_the_other(toy
 
 def test_images_are_searched_for_among_styles_and_noise(toy):
     system, states = toy
-    space, z = system.use.space, jax.random.normal(jax.random.key(5), (2, 5))
+    space, z = system.ability(LatentSpace), jax.random.normal(jax.random.key(5), (2, 5))
 
     @jax.jit
     def run(states):
@@ -161,7 +165,12 @@ def test_images_are_searched_for_among_styles_and_noise(toy):
         maps = space.maps(nets)
         none = jax.tree.map(jnp.zeros_like, maps)
         made = [space.generate(nets, w, m).clip(-1, 1) for m in (maps, none)]
-        return space.points(nets, KEY, 6), made, system.use.generate(nets, z), maps
+        return (
+            space.points(nets, KEY, 6),
+            made,
+            system.ability(Sampler).generate(nets, z, {}, KEY),
+            maps,
+        )
 
     points, (fixed, silent), made, maps = run(states)
     assert points.shape == (6, 5)
@@ -175,8 +184,8 @@ def test_ada_moves_its_probability_with_the_discriminators_certainty():
     see it."""
     system = build(augment="ada", ada_target=-0.9, path_weight=0.0, gamma=0.0)
     mesh = devices.make_mesh(jax.devices()[:1])
-    states = game.place(game.init(system, KEY), mesh)
-    program = compile_rounds(system, mesh, system.plan(0))
+    states = place(init(system, KEY), mesh)
+    program = compile_rounds(system, mesh, system.plan(0), fields=FIELDS)
     batch = {"image": np.zeros((1, 1, 4, 8, 8, 3), np.uint8) + 200}
     found = []
     for r in range(6):
@@ -188,7 +197,7 @@ def test_ada_moves_its_probability_with_the_discriminators_certainty():
     assert found[:4] == [0, 0, 0, 0]
     assert moved in (0, 1)  # 16 of 16 images: all the way, or it stays
     assert found[5] == moved
-    assert float(states["ada"].extra["ada"]["minibatches"]) == 2
+    assert float(states["ada"].collections["ada"]["minibatches"]) == 2
 
 
 def test_flags_that_do_not_fit():
@@ -196,9 +205,9 @@ def test_flags_that_do_not_fit():
     for flags, message in {
         ("--size", "28"): "--size is 8, 16, 32",
         ("--channels", "4"): "use --channels 3",
-        ("--gamma", "-1"): "--gamma is 0 or more",
+        ("--gamma", "-1"): "--gamma is at least 0",
         ("--mixing", "1.1"): "--mixing is from 0 to 1",
-        ("--ada-target", "1"): "--ada-target is between",
+        ("--ada-target", "1.5"): "--ada-target is from -1 to 1",
         ("--ema-images", "0"): "--ema-images is at least 1",
     }.items():
         with pytest.raises(UserError, match=message):

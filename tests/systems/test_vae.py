@@ -14,13 +14,15 @@ from scipy import stats
 from scipy.special import logsumexp
 
 from jaxgen.data.pipeline import load
+from jaxgen.data.source import DataInfo, to_float
 from jaxgen.experiments.vae import Args
 from jaxgen.experiments.vae import system as build
 from jaxgen.losses import likelihood
 from jaxgen.models import vae as models
 from jaxgen.systems.likelihood import pixels, vae
-from jaxgen.train import game
+from jaxgen.train.abilities import Density
 from jaxgen.train.fit import fit
+from jaxgen.train.nets import Net, bind, init, local
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.train.toy import mesh
 
@@ -68,22 +70,20 @@ def toy(kind=pixels.binary, latent=3, start=wide, **options):
         *(SHAPE, latent, optax.sgd(0.1), kind),
         **options,
     )
-    states = game.init(system, jax.random.key(0))
-    return system, states, game.look(system, states, jax.random.key(1))
+    states = init(system, jax.random.key(0))
+    return system, states, bind(states, jax.random.key(1))
 
 
 def test_encoder_that_is_the_prior_costs_nothing():
     system, _, nets = toy(start=prior)
-    _, metrics = jax.jit(partial(system.turns[0].loss, nets))(
-        game.to_float(levels()), jax.random.key(2)
-    )
+    _, metrics = jax.jit(partial(system.turns[0].loss, nets))(to_float(levels()), jax.random.key(2))
     assert metrics["kl"] == 0.0
 
 
 def test_gradient_through_z_is_that_of_finite_differences():
     """With the noise frozen, along a random direction of all weights, in double precision."""
     system, states, _ = toy()
-    batch, key = game.to_float(levels()), jax.random.key(2)
+    batch, key = to_float(levels()), jax.random.key(2)
     with jax.enable_x64(True):
         double = lambda tree: jax.tree.map(lambda x: jnp.asarray(x, jnp.float64), tree)
         params = double({name: state.params for name, state in states.items()})
@@ -93,7 +93,7 @@ def test_gradient_through_z_is_that_of_finite_differences():
 
         @jax.jit
         def loss(params):
-            nets = {k: game.Net(states[k], key, params[k]) for k in states}
+            nets = {k: Net(states[k], key, params[k]) for k in states}
             return system.turns[0].loss(SimpleNamespace(**nets), double(batch), key)[0]
 
         at = lambda t: loss(jax.tree.map(lambda x, v: x + t * v, params, direction))
@@ -105,7 +105,7 @@ def test_gradient_through_z_is_that_of_finite_differences():
 
 
 def test_weight_decay_is_the_decoders_gaussian_prior():
-    batch, key = game.to_float(levels()), jax.random.key(2)
+    batch, key = to_float(levels()), jax.random.key(2)
     system, states, nets = toy()
     decayed, _, _ = toy(weight_decay=0.3)
     losses = [jax.jit(partial(s.turns[0].loss, nets))(batch, key)[0] for s in (system, decayed)]
@@ -116,14 +116,15 @@ def test_weight_decay_is_the_decoders_gaussian_prior():
 def black_and_white(n=6):
     """Images that binarisation leaves as they are."""
     image = np.random.default_rng(1).integers(0, 2, (n, *SHAPE)).astype(np.uint8) * 255
-    return game.to_float({"image": image})
+    return to_float({"image": image})
 
 
 def measured(nets, system, batch, key):
-    return jax.jit(lambda: {name: f(nets, batch, key) for name, f in system.measures.items()})()
+    densities = [(d.name, d.log_prob) for d in system.all_of(Density)]
+    return jax.jit(lambda: {name: f(nets, batch, key) for name, f in densities})()
 
 
-def test_measures_are_bounds_of_the_likelihood():
+def test_densities_are_bounds_of_the_likelihood():
     """With one latent log p(x) is an integral that a sum can do."""
     batch, key = black_and_white(), jax.random.key(3)
     z = np.linspace(-8, 8, 4001, dtype=np.float32)
@@ -187,7 +188,7 @@ def test_manifold_is_a_grid_of_equal_probability():
 
 
 def test_pictures():
-    batch, key = game.to_float(levels(40)), jax.random.key(0)
+    batch, key = to_float(levels(40)), jax.random.key(0)
     system, _, nets = toy(latent=2)
     pictures = jax.jit(partial(system.show, nets))(batch, key)
     shapes = {name: x.shape for name, x in pictures.items()}
@@ -206,7 +207,7 @@ def test_pictures():
 
 def test_starts_as_the_paper_says():
     args = Args(start="paper", size=8, units=200, latent=200)
-    states = game.init(build(args, SimpleNamespace(shape=(8, 8, 4))), jax.random.key(0))
+    states = init(build(args, DataInfo((8, 8, 4), {})), jax.random.key(0))
     for leaf in jax.tree.leaves([state.params for state in states.values()]):
         assert math.isclose(leaf.std(), 0.01, rel_tol=0.2)
 
@@ -223,8 +224,8 @@ def test_few_rounds_on_digits_beat_pixels_by_themselves():
     alone = likelihood.bernoulli_log_likelihood(jnp.float32(y), logits)
     np.testing.assert_allclose(alone, by_hand, rtol=1e-4)
 
-    system = build(Args(units=100, latent=10, lr=5e-3, importance_samples=20), data)
+    system = build(Args(units=100, latent=10, lr=5e-3, importance_samples=20), data.info)
     states = fit(system, data, 300, batch_size=50, rounds_per_call=50, mesh=mesh(1))
-    nets = game.look(system, game.local(states), jax.random.key(0))
-    found = measured(nets, system, game.to_float({"image": held_out}), jax.random.key(1))
+    nets = bind(local(states), jax.random.key(0))
+    found = measured(nets, system, to_float({"image": held_out}), jax.random.key(1))
     assert alone.mean() + 40 < found["elbo"].mean() < found["iwae"].mean()

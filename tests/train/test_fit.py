@@ -12,10 +12,11 @@ import optax
 import pytest
 
 from jaxgen.train import game
-from jaxgen.train.fit import Diverged, Stopped, fit
+from jaxgen.train.fit import Diverged, Stopped, fit, iterate
+from jaxgen.train.nets import init
 from jaxgen.train.prefetch import schedule
 from jaxgen.train.run import Run
-from jaxgen.train.stages import Stage, fit_stages, inherit
+from jaxgen.train.stages import Stage, fit_stages, inherit, share_out
 from tests.train.toy import Dense, Points, gan, mesh, real_loss, show
 
 OFTEN = {"batch_size": 8, "log_every": 2, "sample_every": 5, "save_every": 4}
@@ -200,28 +201,76 @@ def test_stages_inherit_by_name_and_shape(tmp_path):
         system = gan(optax.adam(0.01))
         players = {**system.players}
         players["d"] = game.Player(Dense(1, hidden), [(1, 2)], optax.adam(0.01), ema=0.5)
-        return Stage(name, game.System(players, system.turns, show), Points(), rounds, 8)
+        return Stage(name, game.System(players, system.turns, show), rounds)
 
-    options = {"mesh": mesh(2), "log_every": 2, "sample_every": 4, "save_every": 4}
+    options = {"batch_size": 8, "mesh": mesh(2), "log_every": 2, "sample_every": 4, "save_every": 4}
     with Run(tmp_path, {}, {}) as run:
-        states = fit_stages([stage("small", 8), stage("large", 16)], run=run, **options)
+        states = fit_stages([stage("small", 8), stage("large", 16)], Points(), run=run, **options)
     assert states["g"].step == 4  # optimizers start anew
     assert (tmp_path / "0-small/checkpoints/4").is_dir()
     assert (tmp_path / "1-large/metrics.jsonl").is_file()
     with Run(tmp_path, {}, {}) as run:  # all done: nothing is trained again
-        again = fit_stages([stage("small", 8), stage("large", 16)], run=run, **options)
+        again = fit_stages([stage("small", 8), stage("large", 16)], Points(), run=run, **options)
     assert_same(states, again)
 
 
 def test_inherit_keeps_what_fits():
-    small = game.init(gan(optax.sgd(1.0)), jax.random.key(0))
+    small = init(gan(optax.sgd(1.0)), jax.random.key(0))
     players = {"d": game.Player(Dense(1, 16), [(1, 2)], optax.sgd(1.0), ema=0.5)}
     players["g"] = gan(optax.sgd(1.0)).players["g"]
     large = game.System(players, gan(optax.sgd(1.0)).turns, show)
-    fresh = game.init(large, jax.random.key(1))
+    fresh = init(large, jax.random.key(1))
     states = inherit(small, fresh)
     assert_same(states["g"].params, small["g"].params)
     one = lambda s, layer, leaf: s["d"].params[layer][leaf]
     assert_same(one(states, "Dense_1", "bias"), one(small, "Dense_1", "bias"))
     assert_same(one(states, "Dense_0", "kernel"), one(fresh, "Dense_0", "kernel"))
     assert set(inherit({}, fresh)) == {"g", "d"}
+
+
+def test_a_newly_frozen_player_takes_the_averaged_weights():
+    old = init(gan(optax.sgd(1.0), ema=0.5), jax.random.key(0))
+    old["g"] = old["g"].replace(ema=jax.tree.map(lambda x: x + 1, old["g"].ema))
+    fresh = init(gan(optax.sgd(1.0)), jax.random.key(1))
+    assert_same(inherit(old, fresh)["g"].params, old["g"].params)
+    assert_same(inherit(old, fresh, ["g"])["g"].params, old["g"].ema["params"])
+
+
+def test_rounds_are_shared_out():
+    assert share_out(9600, [1600] * 4 + [3200]) == [1600] * 4 + [3200]
+    assert share_out(10, [1, 1, 1]) == [3, 4, 3]
+    assert share_out(2, [8000, 4500]) == [1, 1]
+    assert share_out(1, [1, 1]) == [1, 1]  # each stage plays
+
+
+def test_published_weights_are_loaded_only_when_training_starts(tmp_path):
+    loads = []
+
+    def load():
+        loads.append(1)
+        return Dense(2, 8).init(jax.random.key(7), jnp.zeros((1, 2)))
+
+    def system():
+        players = dict(gan(optax.sgd(0.1)).players)
+        players["g"] = game.Player(Dense(2, 8), [(1, 2)], variables=load)
+        return game.System(players, (game.Turn(("d",), real_loss),), show)
+
+    first = train(tmp_path, 4, system())
+    assert len(loads) == 1
+    assert_same(first["g"].params, load()["params"])
+    again = train(tmp_path, 8, system())  # from its checkpoint
+    assert len(loads) == 2
+    assert_same(again["g"].params, first["g"].params)
+
+
+def test_records_can_be_iterated_and_a_break_saves(tmp_path):
+    with Run(tmp_path, {}, {}) as run:
+        options = {**OFTEN, "mesh": mesh(1), "run": run}
+        seen = []
+        for record in iterate(gan(optax.adam(0.01)), Points(), 20, log=seen.append, **options):
+            if record["round"] == 6:
+                break
+    assert [r["round"] for r in seen[:3]] == [2, 4, 6]
+    assert [r["round"] for r in lines(tmp_path)[:3]] == [2, 4, 6]
+    assert max(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) >= 6
+

@@ -9,8 +9,9 @@ import pytest
 from flax import linen as nn
 
 from jaxgen import draw, parallel
-from jaxgen.train import devices, game
+from jaxgen.train import devices
 from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.nets import bind, init, local, place
 from jaxgen.train.program import compile_rounds
 from tests.train.toy import Dense, Points, fake_loss, gan, mesh, play, real_loss, show
 
@@ -34,7 +35,7 @@ def one(loss, module=None, optimizer=None, inputs=((1, 2),), **turn):
 
 def test_only_learners_move():
     system = gan(optax.sgd(0.1), turns=(Turn(("d",), real_loss),))
-    before = game.init(system, jax.random.split(jax.random.key(0))[0])
+    before = init(system, jax.random.split(jax.random.key(0))[0])
     before = jax.device_get({name: s.params for name, s in before.items()})
     states, _ = play(system)
     assert same(states["g"].params, before["g"])
@@ -101,7 +102,7 @@ def test_skip_leaves_learners_as_they_were():
     system = gan(
         optax.adam(0.1), turns=(Turn(("d",), real_loss, skip=rule), Turn(("g",), fake_loss))
     )
-    before = jax.device_get(game.init(system, jax.random.split(jax.random.key(0))[0]))
+    before = jax.device_get(init(system, jax.random.split(jax.random.key(0))[0]))
     states, _ = play(system, 2, 2)
     assert same(states["d"], before["d"])
     assert not same(states["g"].params, before["g"].params)
@@ -113,8 +114,8 @@ def test_a_turn_that_is_not_fresh_sees_the_same_minibatch_and_noise():
         return nets.d(z).sum() * 0, {"z": z.sum(), "x": batch["label"].sum() * 1.0}
 
     turns = tuple(
-        Turn(("d",), report, name=name, fresh=fresh, times=times)
-        for name, fresh, times in [("a", True, 2), ("b", False, 1), ("c", True, 1)]
+        Turn(("d",), report, name=name, reuse=reuse, times=times)
+        for name, reuse, times in [("a", "none", 2), ("b", "batch+noise", 1), ("c", "none", 1)]
     )
     system = System({"d": Player(Dense(), [(1, 2)], optax.sgd(0.1))}, turns, show)
     _, (first, second) = play(system, 2, batch_size=4)
@@ -125,7 +126,9 @@ def test_a_turn_that_is_not_fresh_sees_the_same_minibatch_and_noise():
     assert first["c/x"] == 8 + 9 + 10 + 11
     assert first["b/z"] != first["c/z"]
     assert second["a/z"] != first["a/z"]
-    alone = System(system.players, (turns[0], Turn(("d",), report, name="b", fresh=False)), show)
+    alone = System(
+        system.players, (turns[0], Turn(("d",), report, name="b", reuse="batch+noise")), show
+    )
     _, (again,) = play(alone, 1, batch_size=4)
     assert again["b/z"] == first["b/z"]
 
@@ -148,10 +151,8 @@ def test_a_turn_may_replay_a_minibatch_with_noise_of_its_own():
             lambda batch, key: batch | {"label": batch["label"] + draw.normal(key, 4)}
         )
 
-    names = {"a": {}, "b": {"own_noise": True}, "c": {"own_noise": True}, "d": {}}
-    turns = tuple(
-        Turn(("d",), report, name=name, fresh=name == "a", **how) for name, how in names.items()
-    )
+    names = {"a": "none", "b": "batch", "c": "batch", "d": "batch+noise"}
+    turns = tuple(Turn(("d",), report, name=name, reuse=reuse) for name, reuse in names.items())
     system = System({"d": Player(Noisy(), [(1,)], optax.sgd(0.1))}, turns, show)
     _, (found,) = play(system, 1, batch_size=4, data=Shaken())
     assert system.minibatches(system.plan(0)) == 1
@@ -166,7 +167,7 @@ def test_a_turn_may_replay_a_minibatch_with_noise_of_its_own():
 def test_several_learners_descend_one_loss():
     both = lambda nets, batch, key: ((nets.d(nets.g(batch["x"])) ** 2).mean(), {})
     system = gan(optax.sgd(0.1), turns=(Turn(("g", "d"), both),))
-    before = jax.device_get(game.init(system, jax.random.split(jax.random.key(0))[0]))
+    before = jax.device_get(init(system, jax.random.split(jax.random.key(0))[0]))
     states, history = play(system, 3, 2)
     assert set(history[0]) == {"g+d/loss"}
     for name in ("g", "d"):
@@ -185,7 +186,7 @@ def test_a_frozen_player_may_not_learn():
 def test_given_variables_are_the_start():
     variables = {"params": {"Dense_0": {"kernel": jnp.ones((2, 1)), "bias": jnp.full((1,), 5.0)}}}
     player = Player(Dense(), [(1, 2)], variables=variables)
-    state = game.init(System({"v": player, "d": player}, (_null_turn(),), show), jax.random.key(0))
+    state = init(System({"v": player, "d": player}, (_null_turn(),), show), jax.random.key(0))
     assert same(state["v"].params, variables["params"])
 
 
@@ -206,7 +207,7 @@ def test_ema_by_rate_and_by_round():
         states, _ = play(system, 2, 2)
         np.testing.assert_allclose(w(states), -2.0)
         np.testing.assert_allclose(states["d"].ema["params"]["Dense_0"]["bias"], want)
-        nets = game.look(system, game.local(states), jax.random.key(0))
+        nets = bind(local(states), jax.random.key(0))
         np.testing.assert_allclose(nets.d.params["Dense_0"]["bias"], want)
 
 
@@ -232,7 +233,7 @@ def test_memory_has_a_lane_a_position_of_the_batch():
     results = {}
     for n in (1, 4):
         states, history = play(system, 3, n)
-        lanes = states["pool"].extra["memory"]["lanes"]
+        lanes = states["pool"].collections["memory"]["lanes"]
         np.testing.assert_array_equal(lanes, x[16:24])
         assert {s.data.shape for s in lanes.addressable_shards} == {(8 // n, 2)}
         results[n] = [h["d/old"] for h in history]
@@ -278,7 +279,7 @@ def test_unsynchronised_statistics_become_their_mean():
     loss = lambda nets, batch, key: (nets.d(batch["x"]).mean(), {})
     states, _ = play(one(loss, Local()), 1, 4)
     np.testing.assert_allclose(
-        states["d"].extra["running"]["value"], Points().arrays["x"][:8].mean(), rtol=1e-5
+        states["d"].collections["running"]["value"], Points().arrays["x"][:8].mean(), rtol=1e-5
     )
 
 
@@ -329,7 +330,7 @@ def test_still_leaves_no_trace():
     system = one(loss, Counted())
     alone, _ = play(system, 3, 1)
     states, _ = play(system, 3, 4)
-    assert alone["d"].extra["count"]["calls"] == 1 + 3  # one of them is the initialisation's
+    assert alone["d"].collections["count"]["calls"] == 1 + 3  # one of them is the initialisation's
     assert_close(states, alone)
 
 
@@ -384,7 +385,7 @@ def test_bfloat16_computes_with_float32_weights():
         return (y**2).mean(), {}
 
     system = one(loss, Probe())
-    states = game.place(game.init(system, jax.random.key(0)), mesh(2))
+    states = place(init(system, jax.random.key(0)), mesh(2))
     seen.clear()
     x = jnp.ones((1, 1, 8, 2))
     program = compile_rounds(system, mesh(2), (1,), precision="bfloat16")

@@ -8,8 +8,12 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgen import draw, game, health
+from jaxgen import draw
+from jaxgen.latents import uniform
+from jaxgen.train import game, health
+from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.fit import fit
+from jaxgen.train.nets import init
 from jaxgen.train.run import Run
 from tests.train.toy import Dense, Points, gan, mesh, show
 
@@ -60,27 +64,29 @@ class Held(Points):
 
 
 def system(spread=1.0, scale=1.0, log_odds=True):
-    """Samples that differ by `spread`; the judge scores by brightness, times `scale`."""
+    """Samples that differ by `spread`; the discriminator scores by brightness, times `scale`."""
     flat = lambda images: images.reshape(len(images), -1)
 
-    def generate(nets, z):
+    def generate(nets, z, condition, key):
         return spread * z.reshape(-1, 4, 4, 1) / 3**0.5
 
-    def judge(nets, batch, key):
+    def scores(nets, batch, key):
         z = draw.uniform(key, len(batch["image"]), (16,), -1, 1)
-        return scale * (flat(batch["image"]) + 9), scale * flat(generate(nets, z) - 9)
+        return scale * (flat(batch["image"]) + 9), scale * flat(generate(nets, z, {}, key) - 9)
 
     return game.System(
         players={"d": game.Player(Dense(1, 8), [(1, 2)], optax.sgd(0.01))},
         turns=(game.Turn(("d",), lambda nets, batch, key: (nets.d(batch["x"]).mean() ** 2, {})),),
         show=lambda nets, batch, key: {"samples": batch["image"]},
-        use=game.Use(lambda key, n: draw.uniform(key, n, (16,), -(3**0.5), 3**0.5), generate),
-        judge=game.Judge(judge, log_odds),
+        abilities=(
+            Sampler(uniform(16, -(3**0.5), 3**0.5), generate),
+            DiscriminatorScores(scores, log_odds),
+        ),
     )
 
 
 def look(toy, data=None):
-    states = game.init(toy, jax.random.key(0))
+    states = init(toy, jax.random.key(0))
     found = health.make_look(toy, data or Held(), jax.random.key(1))(states)
     return {name: float(x) for name, x in found.items()}
 
@@ -95,7 +101,7 @@ def test_measures():
     assert found["health/accuracy"] == pytest.approx(1, abs=1e-4)
     assert found["health/overfitting"] > 0.95  # the held-out ones are darker
     assert found["health/saturation"] > 0.99
-    params = game.init(system(), jax.random.key(0))["d"].params
+    params = init(system(), jax.random.key(0))["d"].params
     squares = sum(float((x**2).sum()) for x in jax.tree.leaves(params))
     assert found["d/weight_norm"] == pytest.approx(squares**0.5, rel=1e-5)
 
@@ -106,7 +112,7 @@ def test_measures():
     assert "health/saturation" not in look(system(log_odds=False))
 
 
-def test_a_system_without_use_and_judge_has_norms():
+def test_a_system_without_a_sampler_has_norms():
     norms = {f"{player}/{what}_norm" for player in "gd" for what in ("weight", "gradient")}
     assert set(look(gan(optax.sgd(0.1)), Points())) == norms
 
@@ -165,8 +171,8 @@ def test_gradient_norms_are_those_of_the_losses():
 
 def test_with_a_memory_there_are_no_gradient_norms():
     toy = system()
-    states = game.init(toy, jax.random.key(0))
-    states["d"] = states["d"].replace(extra={"memory": {"x": jnp.zeros((4, 2))}})
+    states = init(toy, jax.random.key(0))
+    states["d"] = states["d"].replace(collections={"memory": {"x": jnp.zeros((4, 2))}})
     found = health.make_look(toy, Held(), jax.random.key(1))(states)
     assert not any("gradient" in name for name in found)
     assert {"d/weight_norm", "health/accuracy", "health/diversity"} <= set(found)
@@ -219,12 +225,12 @@ def test_a_short_run_takes_no_look(tmp_path):
 def test_scores_join_the_metrics_of_their_round(tmp_path):
     seen = []
 
-    def evaluate(folder, system, data, states, round):
-        seen.append((folder, round, sorted(states)))
+    def evaluate(states, round):
+        seen.append((round, sorted(states)))
         return {"score/fid": 2.0 * round}
 
     scored = train(tmp_path / "a", system(), evaluate=evaluate, evaluate_every=3)
-    assert seen == [(tmp_path / "a", round, ["d"]) for round in (3, 6, 8)]
+    assert seen == [(round, ["d"]) for round in (3, 6, 8)]
     found = {r["round"]: r["score/fid"] for r in records(tmp_path / "a") if "score/fid" in r}
     assert found == {3: 6.0, 6: 12.0, 8: 16.0}
     plain = train(tmp_path / "b", system(), evaluate=evaluate, evaluate_every=0)

@@ -21,7 +21,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.train import devices, game
+from jaxgen.train import devices
+from jaxgen.train.nets import init
 from jaxgen.train.program import compile_rounds
 from tests.quick import quick_to_compile  # noqa: F401
 
@@ -51,7 +52,7 @@ def compiled(experiment, n, **flags):
     shape = (args.size, args.size, args.channels)
     system = module.system(args, SimpleNamespace(shape=shape, tokenize=SimpleNamespace(size=520)))
     mesh, plan = devices.make_mesh(jax.devices()[:n]), system.plan(0)
-    states = jax.eval_shape(lambda key: game.init(system, key), jax.random.key(0))
+    states = jax.eval_shape(lambda key: init(system, key), jax.random.key(0))
 
     def data(*shape, dtype=jnp.uint8):
         return jax.ShapeDtypeStruct((1, system.minibatches(plan), args.batch_size, *shape), dtype)

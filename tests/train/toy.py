@@ -1,20 +1,28 @@
 """A data set and players small enough to reason about."""
 
+from typing import ClassVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import linen as nn
 
 from jaxgen import draw
+from jaxgen.data.source import DataInfo, Field
 from jaxgen.train import devices, game
+from jaxgen.train.nets import init, place
 from jaxgen.train.prefetch import Prefetcher, schedule
 from jaxgen.train.program import compile_rounds
+
+KINDS = {"x": "array", "label": "label", "image": "image"}
 
 
 class Points:
     """Points in the plane as a data set: row i of the global batch b is example b * B + i."""
 
     augment = None
+    fields: ClassVar = {name: Field(kind) for name, kind in KINDS.items()}
+    info = DataInfo((4, 4, 1), fields)
 
     def __init__(self, n=240, resident=False, images=False):
         rng = np.random.default_rng(0)
@@ -102,15 +110,17 @@ def play(system, rounds=1, n_devices=1, batch_size=8, data=None, per_call=1, sta
     """Plays without `fit`: (states, metrics of every round)."""
     where, data = mesh(n_devices), data or Points()
     k_init, k_play = jax.random.split(jax.random.key(seed))
-    states = game.place(states or game.init(system, k_init), where)
+    states = place(states or init(system, k_init), where)
     batches = data.batches(batch_size, seed, indices=data.resident is not None)
-    feed = Prefetcher(batches, schedule(system, 0, rounds, per_call, ()), where)
+    prefetcher = Prefetcher(batches, schedule(system, 0, rounds, per_call, ()), where)
     programs, history = {}, []
-    for call, arrays, _ in feed:
+    for call, arrays, _ in prefetcher:
         if call.plan not in programs:
-            programs[call.plan] = compile_rounds(system, where, call.plan, augment=data.augment)
+            programs[call.plan] = compile_rounds(
+                system, where, call.plan, fields=data.info.fields, augment=data.augment
+            )
         numbers = np.arange(call.first, call.last, dtype=np.int32)
         states, metrics = programs[call.plan](states, arrays, numbers, k_play, data.resident)
         history += [{k: float(v[i]) for k, v in metrics.items()} for i in range(call.rounds)]
-    feed.close()
+    prefetcher.close()
     return states, history

@@ -17,9 +17,8 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxgen.latents import Prior, normal, slerp
 from jaxgen.losses.adversarial import non_saturating as gan_loss
-from jaxgen.sample.interpolation import slerp
-from jaxgen.sample.priors import Prior, normal
 from jaxgen.systems.gan import plain
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn

@@ -16,9 +16,8 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxgen.latents import lerp, uniform
 from jaxgen.losses.adversarial import GANLoss, non_saturating
-from jaxgen.sample.interpolation import lerp
-from jaxgen.sample.priors import uniform
 from jaxgen.systems.gan import plain
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from jaxgen.sample.priors import Prior
+from jaxgen.latents import Prior
 
 
 def scores(prior: Prior, discriminator: str = "discriminator") -> Callable:

@@ -22,12 +22,12 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxgen.latents import normal
 from jaxgen.losses.adversarial import wasserstein as gan_loss
 from jaxgen.losses.penalties import drift
 from jaxgen.losses.penalties import wgan_gp as slope_penalty
 from jaxgen.models.progan import blend
 from jaxgen.nn.resample import enlarge, shrink
-from jaxgen.sample.priors import normal
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn
 

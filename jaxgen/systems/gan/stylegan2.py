@@ -25,11 +25,11 @@ import jax.numpy as jnp
 from flax import linen as nn
 
 from jaxgen.errors import UserError
+from jaxgen.latents import normal
 from jaxgen.losses.adversarial import non_saturating as gan_loss
 from jaxgen.losses.penalties import path_length, r1
 from jaxgen.models.stylegan2 import crossover
 from jaxgen.nn.running import RunningValue
-from jaxgen.sample.priors import normal
 from jaxgen.train.abilities import (
     DiscriminatorScores,
     LatentSpace,
@@ -88,7 +88,7 @@ def stylegan2(
         key_w, key_y = jax.random.split(key)
         n = len(batch["image"])
         if n % 2:  # half of each share would not be half of the batch
-            raise UserError(f"{n} images a device cannot be halved; use another --batch-size")
+            raise UserError(f"{n} images a device cannot be halved; use another batch size")
         ws = styles(nets, key_w, n // 2)
         g = lambda ws: nets.generator.still(ws, method="synthesise")
         penalty, mean = path_length(g, ws, key_y, nets.path())

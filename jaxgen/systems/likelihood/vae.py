@@ -22,13 +22,12 @@ from flax import linen as nn
 from jax import lax
 
 from jaxgen import draw
+from jaxgen.latents import lerp, normal
 from jaxgen.losses.likelihood import (
     gaussian_kl,
     gaussian_log_likelihood,
     importance_weighted_bound,
 )
-from jaxgen.sample.interpolation import lerp
-from jaxgen.sample.priors import normal
 from jaxgen.systems.likelihood.pixels import Pixels, binary
 from jaxgen.train.abilities import Autoencoder, Density, Sampler
 from jaxgen.train.game import Player, System, Turn

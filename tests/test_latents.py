@@ -2,7 +2,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.sample.interpolation import lerp, slerp
+from jaxgen.latents import lerp, slerp
 
 
 def test_ends_and_length():

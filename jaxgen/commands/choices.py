@@ -1,0 +1,244 @@
+"""Commands that open a run, and the flags that a run itself brings along.
+
+A command is a function; its parameters are its flags.  With `**choices: OfSampler` it has, besides
+these, the flags of the run that it opens: the sampler's conditions and options, so that a system
+with a new option changes no command.
+"""
+
+import dataclasses
+import functools
+import importlib
+import inspect
+import re
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+
+import tyro
+from tyro.conf import FlagCreatePairsOff, Positional, arg
+
+from jaxgen.commands.flags import Count, Range, check_values
+from jaxgen.commands.terminal import parse
+from jaxgen.errors import UserError
+
+if TYPE_CHECKING:
+    from jaxgen.runs.trained import TrainedRun
+
+RunFolder = Annotated[
+    Positional[Path],
+    arg(metavar="RUN", help="Run folder, such as runs/wgan; it may still be training."),
+]
+Round = Annotated[
+    int | None,
+    arg(metavar="R", help="Round of the checkpoint.", help_behavior_hint="(default: the newest)"),
+]
+System = Annotated[
+    str | None,
+    arg(
+        metavar="MODULE:NAME",
+        help="System of a run that was made from Python: a System, or a function of the DataInfo "
+        "that gives one. The module may lie in the current folder.",
+        help_behavior_hint="(default: the experiment's)",
+    ),
+]
+Batch = Annotated[Count, arg(help="Images at a time; fewer need less memory.")]
+Out = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: in RUN/use/)")]
+
+
+CONFIG = (FlagCreatePairsOff,)
+
+
+@dataclasses.dataclass(frozen=True)
+class Flag:
+    """A flag of a run: its type and default, and what the library is given for its value."""
+
+    kind: Any
+    default: Any
+    read: Callable[[Any], Any] = lambda value: value
+
+
+def of_conditions(trained: "TrainedRun") -> dict[str, Flag]:
+    """The conditions of the run's sampler."""
+    from jaxgen.train.abilities import Sampler
+
+    sampler = trained.system.ability(Sampler)
+    return {name: _condition(trained.info, name) for name in (sampler.condition if sampler else ())}
+
+
+def of_options(trained: "TrainedRun") -> dict[str, Flag]:
+    """The options of the run's sampler."""
+    from jaxgen.train.abilities import Sampler
+
+    sampler = trained.system.ability(Sampler)
+    return {name: _option(option) for name, option in (sampler.options if sampler else {}).items()}
+
+
+def of_sampler(trained: "TrainedRun") -> dict[str, Flag]:
+    """The conditions and options of the run's sampler."""
+    return of_conditions(trained) | of_options(trained)
+
+
+def of_translators(trained: "TrainedRun") -> dict[str, Flag]:
+    """The further inputs and the options of the run's translators."""
+    from jaxgen.train.abilities import Translator
+
+    found = {}
+    for way in trained.system.all_of(Translator):
+        found |= {name: _condition(trained.info, name) for name in way.inputs[1:]}
+        found |= {name: _option(option) for name, option in way.options.items()}
+    return found
+
+
+OfConditions = Annotated[Any, of_conditions]
+OfOptions = Annotated[Any, of_options]
+OfSampler = Annotated[Any, of_sampler]
+OfTranslators = Annotated[Any, of_translators]
+
+
+def _option(option):
+    kind = float | None if option.default is None else type(option.default)
+    hint = {"help_behavior_hint": "(default: none)"} if option.default is None else {}
+    finite = (Range(),) if kind in (float, float | None) else ()
+    return Flag(Annotated[(kind, *finite, arg(help=f"{option.help}.", **hint))], option.default)
+
+
+def _condition(info, name):
+    def several(metavar, help):
+        about = arg(metavar=f"{metavar} ...", help=help, help_behavior_hint="")
+        return Annotated[tuple[str, ...], about]
+
+    match info.fields[name].kind if name in info.fields else "image":
+        case "label":
+            known = ", ".join(info.label_names[:20]) + ", ..." * (len(info.label_names) > 20)
+            help = (
+                f"Class, its number or name ({known}); several are taken in turn, by default all."
+            )
+            return Flag(several("CLASS", help), ())
+        case "text":
+            return Flag(several("TEXT", "What images show. Several texts are taken in turn."), ())
+        case "attributes":
+            help = f"Attributes that are not 0, of {', '.join(info.attribute_names)}."
+            return Flag(several("NAME=VALUE", help), (), _attributes)
+        case _:
+            file = Annotated[Path | None, arg(metavar="FILE", help="Image file.")]
+            return Flag(file, None, _image)
+
+
+def _attributes(words):
+    try:
+        return {name: float(value) for name, _, value in (word.partition("=") for word in words)}
+    except ValueError:
+        raise UserError("attributes are written NAME=VALUE, such as smiling=1") from None
+
+
+def _image(file):
+    from jaxgen.data.images import decode
+
+    if not file.is_file():
+        raise UserError(f"there is no {file}; name an image file")
+    return decode(file)
+
+
+@functools.lru_cache(maxsize=1)
+def open_run(run: Path, system: str | None = None, round: int | None = None) -> "TrainedRun":
+    """The run in a folder, with JAX started.  UserError."""
+    from jaxgen.train.run import read_run
+
+    read_run(run)  # before JAX starts, which takes a while
+    from jaxgen.commands.launch import start_jax
+
+    start_jax()
+    from jaxgen.runs.load import load
+
+    return load(run, system and _named(system), round=round)
+
+
+def _named(name):
+    """The object that MODULE:NAME names."""
+    module, _, attribute = name.partition(":")
+    if not (module and attribute):
+        raise UserError(f"--system is MODULE:NAME, such as mine:gan, not {name}")
+    if (here := str(Path.cwd())) not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return getattr(importlib.import_module(module), attribute)
+    except ImportError as error:
+        raise UserError(f"--system {name} cannot be imported: {error}; check the name") from error
+    except AttributeError:
+        raise UserError(f"--system {name}: {module} has no {attribute}; check the name") from None
+
+
+def call(command: Callable, argv: Sequence[str], prog: str) -> Any:
+    """Parses the flags of `command`, twice where there may be flags of its run, and calls it.
+
+    `--help` lists the flags of the run, too, if it can be opened.  UserError that names the flag.
+    """
+    open_run.cache_clear()
+    hints, own, trained = get_type_hints(command, include_extras=True), {}, None
+    words = [word for word in argv if word not in ("-h", "--help")]
+    helps = len(words) < len(argv)
+    if "choices" in hints:
+        try:
+            given, others = parse(cli(command, return_unknown_args=True), words, prog)
+            if others or helps:
+                trained = open_run(given["run"], given["system"], given["round"])
+                own = get_args(hints["choices"])[1](trained)
+        except UserError:
+            if not helps:
+                raise
+    try:
+        given = parse(cli(command, own), argv, prog)
+    except UserError as error:
+        if trained is None or not str(error).startswith("there is no flag"):
+            raise
+        known = ", ".join(map(_flag, own)) or "none"
+        raise UserError(f"{error} (flags of {trained.name} itself: {known})") from None
+    check_values(hints | {name: flag.kind for name, flag in own.items()}, given)
+    try:
+        chosen = {k: given.pop(k) for k in own}
+        chosen = {k: own[k].read(x) for k, x in chosen.items() if x != own[k].default}
+        return command(**given, **chosen)
+    except UserError as error:
+        name, _, rest = str(error).partition(" ")  # the library speaks of arguments
+        if name in given or name in own:
+            raise UserError(f"{_flag(name)} {rest}") from error
+        raise
+
+
+def cli(command: Callable, own: Mapping[str, Flag] = MappingProxyType({}), **options) -> Callable:
+    """`tyro.cli` for the flags of the command and those of its run, which it returns by name."""
+    return functools.partial(tyro.cli, returning(command, own), config=CONFIG, **options)
+
+
+def returning(command: Callable, own: Mapping[str, Flag] = MappingProxyType({})) -> Callable:
+    """A function with the parameters of `command` and its run, which returns what it is given."""
+
+    def flags(**given):
+        return given
+
+    parameters = inspect.signature(command).parameters.values()
+    parameters = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
+    flag = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    parameters += [flag(k, default=x.default, annotation=x.kind) for k, x in own.items()]
+    flags.__annotations__ = {p.name: p.annotation for p in parameters}
+    flags.__dict__["__signature__"] = inspect.Signature(parameters)
+    flags.__name__, flags.__doc__ = command.__name__, command.__doc__
+    return flags
+
+
+def _flag(name):
+    return f"--{name.replace('_', '-')}"
+
+
+def by(choices: Mapping[str, Any]) -> str:
+    """What choices add to a file's name, such as _truncation_0.7."""
+
+    def text(x):
+        if isinstance(x, Mapping):
+            return "-".join(f"{k}-{v:g}" for k, v in x.items())
+        return "-".join(map(str, x)) if isinstance(x, tuple) else f"{x}"
+
+    words = [f"_{name}_{text(x)}" for name, x in choices.items() if not hasattr(x, "shape")]
+    return re.sub(r"[^\w.-]+", "-", "".join(words))[:100]

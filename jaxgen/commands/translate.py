@@ -1,0 +1,84 @@
+"""`python -m jaxgen translate RUN IMAGE ...`: a user's images, translated by a trained run."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import Positional, arg
+
+from jaxgen.commands.choices import OfTranslators, Round, RunFolder, System, by, open_run
+from jaxgen.commands.flags import Count, Seed
+from jaxgen.commands.terminal import writing
+from jaxgen.errors import UserError
+
+Images = Annotated[
+    Positional[tuple[Path, ...]],
+    arg(metavar="IMAGE ...", help="Image files, or folders of them.", help_behavior_hint=""),
+]
+Folder = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: in RUN/use/)")]
+Direction = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the first)")]
+Side = Annotated[
+    Count | None, arg(metavar="PIXELS", help_behavior_hint="(default: the image's own)")
+]
+
+
+def translate(
+    run: RunFolder,
+    images: Images,
+    *,
+    out: Folder = None,
+    direction: Direction = None,
+    size: Side = None,
+    seed: Seed = 0,
+    system: System = None,
+    round: Round = None,
+    **choices: OfTranslators,
+) -> list[Path]:
+    """Images translated by a trained run: enlarged, restored, painted anew; a PNG file each.
+
+    Args:
+        out: Folder for the results, which keep the images' names.
+        direction: Direction, where the system has several, such as b-to-a.
+        size: Longer side to which an image is resized first. A system that takes images of one size
+            only cuts and resizes them as its training did.
+        seed: Seed of the noise, where the system draws any.
+    """
+    files = image_files(images)
+    trained = open_run(run, system, round)
+    from tqdm import tqdm
+
+    from jaxgen.data.images import decode, to_pil
+    from jaxgen.pictures import save_png
+    from jaxgen.runs.translating import translate, translator
+
+    way = translator(trained, direction).name or "translated"
+    options = {"direction": direction, "size": size, "seed": seed}
+    folder = out or run / "use" / f"{way}_round_{trained.round:08d}{by(choices)}"
+    made = []
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        for file, name in tqdm(files.items(), unit="image", leave=False, disable=None):
+            made.append(folder / f"{name}.png")
+            save_png(made[-1], to_pil(translate(trained, decode(file), **options, **choices)))
+    return made
+
+
+def image_files(paths: Iterable[Path]) -> dict[Path, str]:
+    """The image files and their results' names; UserError for what is none."""
+    from jaxgen.data.folders import images_in
+
+    if not paths:
+        raise UserError("name an image file, or a folder of them, after the run")
+    files: dict[Path, str] = {}
+    for path in paths:
+        found = images_in(path) if path.is_dir() else [path]
+        if not found:
+            raise UserError(f"there are no images in {path}; name image files, or their folder")
+        for file in found:
+            if not file.is_file():
+                raise UserError(f"there is no {file}; name image files, or a folder of them")
+            inner = file.relative_to(path).with_suffix("") if path.is_dir() else Path(file.stem)
+            name = "_".join(inner.parts)
+            taken = files.values()
+            files[file] = name if name not in taken else f"{name}_{len(files)}"
+    return files

@@ -1,0 +1,117 @@
+"""Plain NumPy arrays as data: `jaxgen.arrays({"image": x, "label": y})`."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, get_args
+
+import numpy as np
+
+from jaxgen.data.pipeline import Data
+from jaxgen.data.source import PIXELS, Field, Kind, Source, digest, keep_split
+from jaxgen.errors import UserError
+
+# What an array is by its name, where `kinds` does not say it.
+KINDS: dict[str, Kind] = {
+    **{"image": "image", "a": "image", "b": "image", "mask": "mask", "classes": "classes"},
+    **{"label": "label", "attributes": "attributes", "text": "text", "caption": "caption"},
+    **{"video": "video", "voxels": "voxels"},
+}
+
+
+def arrays(
+    content: Mapping[str, Any],
+    *,
+    kinds: Mapping[str, Kind] | None = None,
+    flip: bool = False,
+    held_out: float = 0.0,
+    label_names: Sequence[str] = (),
+    attribute_names: Sequence[str] = (),
+) -> Data:
+    """Arrays [N, ...] by name as data for `jaxgen.fit`.
+
+    content: images [N, H, W, C] are uint8, or floats in [-1, 1], of any C.
+    kinds: of arrays by name (see `jaxgen.data.source.Field`); `image`, `a`, `b`, `mask`, `classes`,
+      `label`, `attributes`, `text`, `caption`, `video` and `voxels` are what they are called, any
+      other is passed on as it is.
+    flip: mirror images at random in training.
+    held_out: the share of the examples that is kept from training.
+    label_names, attribute_names: by default the numbers from 0.
+
+    Raises UserError for arrays that do not fit their kind or each other.
+    """
+    known = {**KINDS, **(kinds or {})}
+    for name, kind in known.items():
+        if kind not in get_args(Kind):
+            raise UserError(f"{name} cannot be of kind {kind!r}; there are {get_args(Kind)}")
+    content = {name: np.asarray(x) for name, x in content.items()}
+    content = {k: np.float32(x) if x.dtype == np.float64 else x for k, x in content.items()}
+    lengths = {name: len(x) for name, x in content.items()}
+    if not content or 0 in lengths.values():
+        raise UserError("there are no examples; give arrays of 1 or more")
+    if len(set(lengths.values())) > 1:
+        said = ", ".join(f"{name} {n}" for name, n in lengths.items())
+        raise UserError(f"the arrays differ in length ({said}); give one entry an example")
+    fields = {name: _checked(name, x, known.get(name, "array")) for name, x in content.items()}
+    pixels = [content[name] for name, field in fields.items() if field.kind in PIXELS]
+    if len({x.shape[1:3] for x in pixels}) > 1:
+        raise UserError("the images differ in size; bring them to one size first")
+    names = {
+        kind: tuple(given) or _numbers(content, fields, kind)
+        for kind, given in (("label", label_names), ("attributes", attribute_names))
+    }
+    prints = [digest(name, str(x.dtype), str(x.shape), x.tobytes()) for name, x in content.items()]
+
+    def open(split: str) -> tuple[Source, ...]:
+        n = next(iter(lengths.values()))
+        keep = keep_split(list(map(str, range(n))), split, held_out, "nothing is held out")
+        return (
+            Source(
+                length=len(keep),
+                read=lambda i: {name: x[keep[i]] for name, x in content.items()},
+                fingerprint=digest(*prints, str(held_out)),
+                fields=fields,
+                label_names=names["label"],
+                attribute_names=names["attributes"],
+            ),
+        )
+
+    (source,) = open("train")
+    size = pixels[0].shape[1:3] if pixels else (1, 1)
+    images = [x for name, x in content.items() if fields[name].kind == "image"]
+    channels = images[0].shape[-1] if images else 1
+    kept = {k: np.stack([source[i][k] for i in range(len(source))]) for k in content}
+    kept = {k: np.int32(x) if fields[k].kind == "label" else x for k, x in kept.items()}
+    kept = {k: x for k, x in kept.items() if fields[k].kind != "caption"}
+    return Data(
+        *("arrays", "train", size, channels, size, "center", "lanczos", flip, (source,), open),
+        arrays=(kept,),
+    )
+
+
+def _checked(name: str, x: np.ndarray, kind: Kind) -> Field:
+    """The array's field; UserError where it does not fit its kind."""
+
+    def wrong(wanted):
+        raise UserError(f"{name} ({kind}) is {wanted}, not {x.dtype} {list(x.shape)}")
+
+    if kind in PIXELS and x.ndim != 4:
+        wrong("[N, H, W, C]")
+    if kind in ("mask", "classes") and (x.dtype != np.uint8 or x.shape[-1] != 1):
+        wrong("uint8 [N, H, W, 1]")
+    if kind == "image" and x.dtype != np.uint8:
+        if x.dtype.kind != "f" or not np.isfinite(x).all() or abs(x).max() > 1 + 1e-6:
+            wrong("uint8, or floats in [-1, 1]")
+        return Field("image", x.shape[-1])
+    if kind == "label" and (x.ndim != 1 or x.dtype.kind not in "iu" or x.min() < 0):
+        wrong("[N] of integers from 0 on")
+    if kind == "attributes" and (x.ndim != 2 or x.dtype.kind not in "iub"):
+        wrong("[N, A] of integers")
+    return Field(kind, x.shape[-1] if kind in ("image", "video") else 0)
+
+
+def _numbers(content, fields, kind) -> tuple[str, ...]:
+    """Names 0, 1, ... of the labels or attributes, where there are any."""
+    for name, field in fields.items():
+        if field.kind == kind:
+            x = content[name]
+            return tuple(map(str, range(int(x.max()) + 1 if kind == "label" else x.shape[1])))
+    return ()

@@ -1,0 +1,93 @@
+"""What a user may choose when a trained run is used: conditions, further inputs and options."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxgen.data.source import DataInfo, to_program
+from jaxgen.errors import UserError
+from jaxgen.train.abilities import Option
+
+
+def check_names(run: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
+    """UserError for the first of `given` that the run of that name does not know."""
+    for name in given:
+        if name not in known:
+            has = f"its choices are {', '.join(known)}" if known else "it has no choices"
+            raise UserError(f"{run} takes no {name}; {has}")
+
+
+def values(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """(name, value) of every option, to be hashed."""
+    return tuple((name, given.get(name, option.default)) for name, option in options.items())
+
+
+def conditions(
+    info: DataInfo, names: Sequence[str], given: Mapping[str, Any], n: int
+) -> dict[str, jax.Array]:
+    """{name: [n, ...]} as losses see them, of the batch fields of these names; of several values
+    that are given for one, each in turn."""
+    rows = {name: condition(info, name, given.get(name)) for name in names}
+    rows = {name: x[np.arange(n) % len(x)] for name, x in rows.items()}
+    return to_program(rows, info.fields)
+
+
+def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
+    """What a user gives for a batch field, as an array [m, ...] of m values.
+
+    A label is a number or a class's name (None: every class); a text is a caption; attributes are
+    {name: value}, the others being 0, or a vector (None: all 0); else it is the field's array.  One
+    of these, or a sequence of them.  UserError that begins with `name`.
+    """
+    kind = info.fields[name].kind
+    if kind == "label":
+        return _labels(name, info.label_names, value)
+    if kind == "attributes":
+        return _attributes(name, info.attribute_names, value)
+    if value is None:
+        raise UserError(f"{name} is needed, and has no default; give one")
+    if kind == "text":
+        texts = [value] if isinstance(value, str) else value
+        return np.stack([np.asarray(info.vocabulary(text), np.int32) for text in texts])
+    array = np.asarray(value)
+    return array[None] if array.ndim == len(info.shape) else array
+
+
+def _labels(name, names, value):
+    if value is None:
+        return np.arange(len(names) or 1, dtype=np.int32)
+
+    def number(x):
+        if x in names:
+            return names.index(x)
+        if isinstance(x, str) and not x.isdecimal():
+            raise _unknown(name, x, names)
+        if int(x) < 0 or 0 < len(names) <= int(x):
+            raise UserError(f"{name} is from 0 to {len(names) - 1}, not {x}")
+        return int(x)
+
+    return np.asarray([number(x) for x in ([value] if np.ndim(value) == 0 else value)], np.int32)
+
+
+def _attributes(name, names, value):
+    def vector(x):
+        if unknown := [key for key in x if key not in names]:
+            raise _unknown(name, unknown[0], names)
+        return [x.get(key, 0) for key in names]
+
+    value = [value or {}] if isinstance(value, Mapping | None) else value
+    rows = [vector(x) if isinstance(x, Mapping) else x for x in value]
+    found = np.atleast_2d(np.asarray(rows, np.float32))
+    if found.shape[1:] != (len(names),):
+        raise UserError(f"{name} has {len(names)} values, not {found.shape[-1]}")
+    return found
+
+
+def _unknown(name, x, names):
+    near = difflib.get_close_matches(x, names, 1)
+    few = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    hint = f"did you mean {near[0]}?" if near else f"there are {few}" if few else "give a number"
+    return UserError(f"{name} {x!r} is not known; {hint}")

@@ -1,0 +1,162 @@
+"""Images from a trained run's noise: samples, walks from latent to latent, mixed styles.
+
+All take the conditions of the run's sampler (see `jaxgen.runs.choices.condition`), each one value
+or several that are taken in turn, and its options: `label=3, truncation=0.7`.  What the sampler
+does not take is a UserError, and so is a system without one.
+"""
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from tqdm import tqdm
+
+from jaxgen.errors import UserError
+from jaxgen.pictures import as_uint8
+from jaxgen.runs.choices import check_names, conditions, values
+from jaxgen.runs.trained import TrainedRun
+from jaxgen.train.abilities import Sampler, StyleMixer
+from jaxgen.train.nets import bind
+
+NO_STYLES = "has no styles to mix; stylegan2 is a system that has"
+
+
+def samples(
+    trained: TrainedRun, n: int, *, seed: int = 0, batch: int = 64, **choices
+) -> Iterator[np.ndarray]:
+    """`n` generated images, uint8 [b, H, W, C], b <= batch at a time.
+
+    choices: conditions and options; labels are the classes in turn unless they are given.
+
+    Sample i depends on the seed, i and its condition: neither on n nor, but for float rounding, on
+    `batch`, unless its network looks at the whole batch or draws noise besides the latents.
+    """
+    sampler = checked_sampler(trained, choices)
+    key_latent, *keys = _keys(seed)
+    whole = -(-n // batch) * batch  # so that the last chunk, too, has the company it would have
+    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, whole)
+    rows = latents, conditions(trained.info, sampler.condition, choices, whole)
+    return _chunks(_generator(trained, sampler, choices), rows, n, batch, keys)
+
+
+def walk(
+    trained: TrainedRun, n: int, frames: int, *, seed: int = 0, batch: int = 64, **choices
+) -> Iterator[np.ndarray]:
+    """A closed walk through the latents of `n` samples, `frames` frames from each to the next.
+
+    Yields uint8 [b, H, W, C], b <= batch at a time, n * frames in all; frame i * frames is sample
+    i, and the last frame is a step away from the first.  The path between two latents is the
+    sampler's own.  A label or a text holds until the next latent, attributes go on a straight line.
+    """
+    sampler = checked_sampler(trained, choices)
+    key_latent, *keys = _keys(seed)
+
+    def path(a, b, t):  # of single latents, as batches of one
+        one = sampler.interpolate(*jax.tree.map(lambda x: x[None], (a, b)), t)
+        return jax.tree.map(lambda x: x[0], one)
+
+    def line(a, b, t):
+        return (1 - t) * a + t * b if jnp.issubdtype(a.dtype, jnp.floating) else a
+
+    @jax.jit
+    def way(latents, condition):
+        here, t = jnp.repeat(jnp.arange(n), frames), jnp.tile(jnp.arange(frames) / frames, n)
+        ends = lambda x: (x[here], x[(here + 1) % n])
+        passed = jax.tree.map(lambda x: jax.vmap(line)(*ends(x), t), condition)
+        pairs = jax.tree.transpose(
+            jax.tree.structure(latents), jax.tree.structure((0, 0)), jax.tree.map(ends, latents)
+        )
+        return jax.vmap(path)(*pairs, t), passed
+
+    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, n)
+    rows = way(latents, conditions(trained.info, sampler.condition, choices, n))
+    return _chunks(_generator(trained, sampler, choices), rows, n * frames, batch, keys)
+
+
+def mixes(
+    trained: TrainedRun,
+    rows: int,
+    columns: int,
+    layer: int | None = None,
+    *,
+    seed: int = 0,
+    batch: int = 64,
+    **options,
+) -> np.ndarray:
+    """A grid of mixed styles row by row, uint8 [(rows + 1) * (columns + 1), H, W, C]: coarse styles
+    of the samples at its left, fine ones of those above (Karras et al., 2019, Fig. 3).  Its corner
+    is white.
+
+    layer: number of layers, from the coarsest, with the coarse styles; by default half of them.
+    options: those of the sampler.
+    """
+    mixer = trained.ability(StyleMixer, NO_STYLES)
+    if mixer.layers < 2:
+        raise UserError(f"{trained.name} {NO_STYLES}")
+    layer = mixer.layers // 2 if layer is None else layer
+    if not 1 <= layer < mixer.layers:
+        raise UserError(f"layer is from 1 to {mixer.layers - 1}, not {layer}")
+    sampler = checked_sampler(trained, options, conditions=False)
+    key_latent, *keys = _keys(seed)
+    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, rows + columns)
+    coarse, fine = range(rows), range(rows, rows + columns)
+    # A sample mixed with itself is the sample, so that one program makes the borders, too.
+    pairs = [(0, 0), *((j, j) for j in fine)]  # the corner, to be painted over, is some sample
+    for i in coarse:
+        pairs += [(i, i), *((i, j) for j in fine)]
+    chosen = tuple(jax.tree.map(lambda x, who=who: x[who], latents) for who in np.array(pairs).T)
+    chosen_options = values(sampler.options, options)
+    mix = functools.partial(_mix, mixer.mix, layer, chosen_options, trained.states)
+    cells = np.concatenate(list(_chunks(mix, chosen, len(pairs), min(batch, len(pairs)), keys)))
+    cells[0] = 255
+    return cells
+
+
+def checked_sampler(
+    trained: TrainedRun, choices: Mapping[str, Any], conditions: bool = True, options: bool = True
+) -> Sampler:
+    """The run's sampler.  UserError where there is none, or for choices that it does not take."""
+    sampler = trained.ability(Sampler, "makes no images from noise")
+    known = (*sampler.condition * conditions, *(sampler.options if options else ()))
+    check_names(trained.name, choices, known)
+    return sampler
+
+
+def _keys(seed):
+    """Of the latents, of the networks, and of other noise."""
+    key, key_latent, key_noise = jax.random.split(jax.random.key(seed), 3)
+    return key_latent, key, key_noise
+
+
+def _generator(trained, sampler, choices):
+    options = values(sampler.options, choices)
+    return functools.partial(_generate, sampler.generate, options, trained.states)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _generate(generate, options, states, rows, key, key_noise):
+    return generate(bind(states, key), *rows, key_noise, **dict(options))
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _mix(mix, layer, options, states, rows, key, _):
+    return mix(bind(states, key), *rows, layer, **dict(options))
+
+
+def _chunks(program: Callable, rows: Any, n: int, batch: int, keys) -> Iterator[np.ndarray]:
+    """What `program` (rows, *keys) -> images gives for the first `n` rows, uint8 [b, H, W, C],
+    b <= batch at a time."""
+    rows = jax.device_get(rows)
+    many = len(jax.tree.leaves(rows)[0])
+    with tqdm(total=n, unit="image", leave=False, disable=True if n <= batch else None) as bar:
+        for first in range(0, n, batch):
+            # Every chunk is whole, so that one program serves.
+            chosen = (first + np.arange(batch)) % many
+            chunk = jax.tree.map(lambda x: x[chosen], rows)  # noqa: B023
+            images = program(chunk, *(jax.random.fold_in(key, first) for key in keys))
+            images = as_uint8(images)[: n - first]
+            bar.update(len(images))
+            yield images
