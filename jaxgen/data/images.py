@@ -112,12 +112,12 @@ def parse_size(text: str) -> tuple[int, int]:
     return int(sides[0]), int(sides[-1])
 
 
-def to_input(image: np.ndarray, info: DataInfo) -> np.ndarray:
+def to_input(image: np.ndarray, info: DataInfo, kind: str = "image") -> np.ndarray:
     """A user's image uint8 [H, W, C] as held-out ones come to a system of that data: uint8 of
-    `info.shape`, out of the middle where training cuts at random."""
+    `info.shape`, out of the middle where training cuts at random.  kind: see `to_size`."""
     *size, channels = info.shape
     stored = info.stored or tuple(size)
-    return middle(to_size(image, stored, channels, info.crop, info.resample), size)
+    return middle(to_size(image, stored, channels, info.crop, info.resample, kind), size)
 
 
 def middle(images: np.ndarray, size: Sequence[int]) -> np.ndarray:

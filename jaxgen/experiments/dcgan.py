@@ -35,7 +35,7 @@ def system(args: Args, info):
     from jaxgen.models import dcgan as models
     from jaxgen.systems.gan.dcgan import LATENT, dcgan
 
-    *size, channels = info.shape
+    size, channels = info.shape[:2], info.shape[2]
     if args.variant == "paper":
         generator = models.PaperGenerator(size, channels, args.width)
         discriminator = models.PaperDiscriminator(size, args.width)

@@ -92,7 +92,7 @@ def system(args: Args, info):
     from jaxgen.systems.translation.pix2pix import pix2pix
     from jaxgen.train.optim import linear_decay
 
-    *size, channels = info.shape
+    size, channels = info.shape[:2], info.shape[2]
     depth = args.depth or depth_of(size)
     generator = UNet(depth, channels, args.width, args.norm, args.skips, args.dropout, args.variant)
     if args.discriminator == "patch":

@@ -37,7 +37,7 @@ def system(args: Args, info):
     from jaxgen.models import dcgan, mlp
     from jaxgen.systems.gan.wgan import authors_schedule, wgan
 
-    *size, channels = info.shape
+    size, channels = info.shape[:2], info.shape[2]
     if args.net == "mlp":
         generator = mlp.WganGenerator(info.shape)
     else:

@@ -48,7 +48,7 @@ def system(args: Args, info):
     from jaxgen.models import wgan_gp as models
     from jaxgen.systems.gan.wgan_gp import wgan_gp
 
-    *size, channels = info.shape
+    size, channels = info.shape[:2], info.shape[2]
     unit = args.net == "mnist"
     generator, critic = {
         "dcgan": lambda: (

@@ -3,7 +3,8 @@
 Two forms are published. `Generator` and `Discriminator` are those of dcgan.torch and PyTorch's
 example (4x4 kernels, no dense layer), `PaperGenerator` and `PaperDiscriminator` those of the
 paper's Theano code (5x5 kernels, a dense layer at the 4x4 end, batch statistics always). Only
-batch normalisation has biases. Every doubling of the size is a level more; 64 is the paper's.
+batch normalisation has biases. Every doubling of the size is a level more; 64 is the paper's. A
+`size` is (height, width), or a number for a square.
 """
 
 from functools import partial
@@ -29,19 +30,27 @@ _paper_down = partial(_down, kernel=5, padding=2)
 _paper_up = partial(_up, kernel=5, padding=2, output_padding=1)
 
 
-def levels(size: int) -> int:
-    """How often 4 pixels are doubled to make `size`: 4 for 64."""
-    n = size.bit_length() - 3
-    if n < 1 or size != 4 << n:
-        raise UserError(f"DCGAN makes images of 8, 16, 32, 64, 128, ... pixels, not {size}")
-    return n
+Size = int | tuple[int, int]
+
+
+def pyramid(size: Size) -> tuple[int, tuple[int, int]]:
+    """(levels, sides): how often which sides are doubled to make `size`; the smaller one is from 4
+    to 7 pixels.  (4, (4, 4)) for 64, (3, (6, 12)) for 48 x 96."""
+    height, width = (size, size) if isinstance(size, int) else size
+    levels = (min(height, width) // 4).bit_length() - 1
+    if levels < 1 or height % 2**levels or width % 2**levels:
+        raise UserError(
+            "DCGAN doubles images of 4 to 7 pixels, to 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, "
+            f"56, 64, ...; it makes none of {height} x {width}"
+        )
+    return levels, (height >> levels, width >> levels)
 
 
 class Generator(nn.Module):
     """Latents z [b, k] ~ N(0, I) to images in (-1, 1). `width` is ngf, the channels of the last
     hidden level. `norm=False` leaves out batch normalisation (WGAN, Sec. 4.3)."""
 
-    size: int = 64
+    size: Size = 64
     channels: int = 3
     width: int = 64
     norm: bool = True
@@ -49,10 +58,11 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: Float[Array, "b k"], *, train: bool = True) -> Float[Array, "b h w c"]:
         x = z[:, None, None, :]
-        for level in reversed(range(levels(self.size))):
+        levels, sides = pyramid(self.size)
+        for level in reversed(range(levels)):
             features = self.width << level
             first = x.shape[1] == 1
-            x = _up(features, stride=1, padding=0)(x) if first else _up(features)(x)
+            x = _up(features, sides, stride=1, padding=0)(x) if first else _up(features)(x)
             if self.norm:
                 x = _norm()(x, train=train)
             x = nn.relu(x)
@@ -63,34 +73,36 @@ class Discriminator(nn.Module):
     """Images in [-1, 1] to one logit each [b] (a critic's score, too). `width` is ndf, the channels
     of the first level."""
 
-    size: int = 64
+    size: Size = 64
     width: int = 64
     norm: bool = True
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
-        for level in range(levels(self.size)):
+        levels, sides = pyramid(self.size)
+        for level in range(levels):
             x = _down(self.width << level)(x)
             if self.norm and level > 0:
                 x = _norm()(x, train=train)
             x = _leaky(x)
-        return _down(1, stride=1, padding=0)(x)[:, 0, 0, 0]
+        return _down(1, kernel=sides, stride=1, padding=0)(x)[:, 0, 0, 0]
 
 
 class PaperGenerator(nn.Module):
     """Latents z [b, k] ~ U(-1, 1) to images in (-1, 1). Always normalises with the batch's own
     statistics, so that what a latent makes depends a little on its company (Theano code)."""
 
-    size: int = 64
+    size: Size = 64
     channels: int = 3
     width: int = 128
 
     @nn.compact
     def __call__(self, z: Float[Array, "b k"], *, train: bool = True) -> Float[Array, "b h w c"]:
-        top = levels(self.size) - 1
-        x = _dense(4 * 4 * (self.width << top))(z)
+        levels, (height, width) = pyramid(self.size)
+        top = levels - 1
+        x = _dense(height * width * (self.width << top))(z)
         x = nn.relu(_paper_norm()(x))  # one gain and bias for each of the dense features
-        x = x.reshape(len(x), 4, 4, self.width << top)
+        x = x.reshape(len(x), height, width, self.width << top)
         for level in reversed(range(top)):
             x = nn.relu(_paper_norm()(_paper_up(self.width << level)(x)))
         return jnp.tanh(_paper_up(self.channels)(x))
@@ -99,12 +111,12 @@ class PaperGenerator(nn.Module):
 class PaperDiscriminator(nn.Module):
     """Images in [-1, 1] to one logit each [b]; batch statistics always, as in `PaperGenerator`."""
 
-    size: int = 64
+    size: Size = 64
     width: int = 128
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
         x = _leaky(_paper_down(self.width)(x))
-        for level in range(1, levels(self.size)):
+        for level in range(1, pyramid(self.size)[0]):
             x = _leaky(_paper_norm()(_paper_down(self.width << level)(x)))
         return _dense(1)(x.reshape(len(x), -1))[:, 0]

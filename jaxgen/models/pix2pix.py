@@ -19,9 +19,9 @@ from jaxgen.nn.dropout import Dropout
 DEEPEST = 8  # halvings of the paper's 256 pixels, to one
 
 
-def depth_of(size: int) -> int:
-    """How often the U-Net halves images of that side: until it is odd, and 8 times at most."""
-    return min((size & -size).bit_length() - 1, DEEPEST)
+def depth_of(size: tuple[int, int]) -> int:
+    """How often the U-Net halves images of that size: until a side is odd, and 8 times at most."""
+    return min(*((side & -side).bit_length() - 1 for side in size), DEEPEST)
 
 
 class UNet(nn.Module):

@@ -25,21 +25,28 @@ _up = partial(ConvTranspose, kernel=5, stride=2, padding="SAME", kernel_init=imp
 _leaky = partial(nn.leaky_relu, negative_slope=0.2)
 
 
-def _sides(size: int) -> list[int]:
-    """size, half of it (rounded up), ..., 4: [28, 14, 7, 4]."""
-    if size < 5:
-        raise UserError(f"WGAN-GP's networks make images of 5 pixels or more, not {size}")
-    sides = [size]
-    while sides[-1] > 4:
-        sides.append((sides[-1] + 1) // 2)
+Size = int | tuple[int, int]
+
+
+def _sides(size: Size) -> list[tuple[int, int]]:
+    """size, half of it (rounded up), ..., down to 4 pixels of the smaller side or fewer: (28, 28),
+    (14, 14), (7, 7), (4, 4)."""
+    sides = [(size, size) if isinstance(size, int) else tuple(size)]
+    if min(sides[0]) < 5:
+        raise UserError(f"WGAN-GP's networks make images of 5 pixels or more, not {min(sides[0])}")
+    while min(sides[-1]) > 4:
+        height, width = sides[-1]
+        sides.append(((height + 1) // 2, (width + 1) // 2))
     return sides
 
 
-def _doublings(size: int) -> int:
-    n = size.bit_length() - 3
-    if n < 1 or size != 4 << n:
+def _doublings(size: Size) -> int:
+    height, width = (size, size) if isinstance(size, int) else size
+    n = height.bit_length() - 3
+    if n < 1 or height != 4 << n or height != width:
         raise UserError(
-            f"WGAN-GP's residual networks make images of 8, 16, 32, 64, ... pixels, not {size}"
+            "WGAN-GP's residual networks make square images of 8, 16, 32, 64, ... pixels, not "
+            f"{height} x {width}"
         )
     return n
 
@@ -49,7 +56,7 @@ class Generator(nn.Module):
     channels=1, dim=64, norm=False, unit=True. `unit` is for data the paper keeps in [0, 1]: its
     sigmoid, moved to (-1, 1). A level too large is cropped (8 to 7 for MNIST)."""
 
-    size: int = 32
+    size: Size = 32
     channels: int = 3
     dim: int = 128
     norm: bool = True
@@ -57,14 +64,15 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "b k"], *, train: bool = True) -> Float[Array, "b h w c"]:
-        side, *larger = reversed(_sides(self.size))
+        (height, width), *larger = reversed(_sides(self.size))
         widths = [self.dim << i for i in reversed(range(len(larger)))]
         normalise = lambda x: BatchNorm()(x, train=train) if self.norm else x
-        x = nn.relu(normalise(_dense(side * side * widths[0])(z)))  # by dense feature
-        x = x.reshape(len(z), side, side, widths[0])
-        for side, width in zip(larger[:-1], widths[1:], strict=True):
-            x = nn.relu(normalise(_up(width)(x)[:, :side, :side]))
-        x = _up(self.channels)(x)[:, : self.size, : self.size]
+        x = nn.relu(normalise(_dense(height * width * widths[0])(z)))  # by dense feature
+        x = x.reshape(len(z), height, width, widths[0])
+        for (height, width), features in zip(larger[:-1], widths[1:], strict=True):
+            x = nn.relu(normalise(_up(features)(x)[:, :height, :width]))
+        height, width = larger[-1]
+        x = _up(self.channels)(x)[:, :height, :width]
         return jnp.tanh(x / 2 if self.unit else x)
 
 
@@ -77,7 +85,7 @@ class Critic(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
-        levels = len(_sides(x.shape[1])) - 1
+        levels = len(_sides(x.shape[1:3])) - 1
         x = (x + 1) / 2 if self.unit else x
         for level in range(levels):
             x = _leaky(_down(self.dim << level)(x))
@@ -122,7 +130,7 @@ class Block(nn.Module):
 class CifarGenerator(nn.Module):
     """Latents z [b, 128] ~ N(0, I), and labels if there are `classes`, to images in (-1, 1)."""
 
-    size: int = 32
+    size: Size = 32
     channels: int = 3
     dim: int = 128
     classes: int = 0
@@ -165,7 +173,7 @@ class CifarCritic(nn.Module):
 class GoodGenerator(nn.Module):
     """Latents z [b, 128] ~ N(0, I) to images in (-1, 1), `dim` channels at the full size."""
 
-    size: int = 64
+    size: Size = 64
     channels: int = 3
     dim: int = 64
 
@@ -186,7 +194,7 @@ class GoodCritic(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
-        levels = _doublings(x.shape[1])
+        levels = _doublings(x.shape[1:3])
         x = _plain_conv(self.dim)(x)
         for level in range(1, levels + 1):
             width = self.dim << min(level, levels - 1)

@@ -67,10 +67,11 @@ def conv_transpose(
 
 
 class Conv(nn.Module):
-    """`conv` with weights: `kernel` window on every axis, `features` channels out."""
+    """`conv` with weights: a window of `kernel` on every axis, or by axis; `features` channels
+    out."""
 
     features: int
-    kernel: int = 3
+    kernel: int | tuple[int, ...] = 3
     stride: int = 1
     padding: Padding = "SAME"
     use_bias: bool = True
@@ -79,7 +80,7 @@ class Conv(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space i"]) -> Float[Array, "b *out o"]:
-        shape = (self.kernel,) * (x.ndim - 2) + (x.shape[-1], self.features)
+        shape = (*_window(self.kernel, x), x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
         y = conv(x, kernel, self.stride, self.padding)
         if self.use_bias:
@@ -88,10 +89,11 @@ class Conv(nn.Module):
 
 
 class ConvTranspose(nn.Module):
-    """`conv_transpose` with weights: `kernel` window on every axis, `features` channels out."""
+    """`conv_transpose` with weights: a window of `kernel` on every axis, or by axis; `features`
+    channels out."""
 
     features: int
-    kernel: int = 4
+    kernel: int | tuple[int, ...] = 4
     stride: int = 2
     padding: int | str = 1
     output_padding: int = 0
@@ -101,9 +103,13 @@ class ConvTranspose(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space i"]) -> Float[Array, "b *out o"]:
-        shape = (self.kernel,) * (x.ndim - 2) + (self.features, x.shape[-1])
+        shape = (*_window(self.kernel, x), self.features, x.shape[-1])
         kernel = self.param("kernel", self.kernel_init, shape).astype(x.dtype)
         y = conv_transpose(x, kernel, self.stride, self.padding, self.output_padding)
         if self.use_bias:
             y += self.param("bias", self.bias_init, (self.features,)).astype(x.dtype)
         return y
+
+
+def _window(kernel, x):
+    return (kernel,) * (x.ndim - 2) if isinstance(kernel, int) else kernel

@@ -62,12 +62,16 @@ def translator(trained: TrainedRun, direction: str | None = None) -> Translator:
     if not ways:
         hint = "; sample makes some" if trained.system.ability(Sampler) else ""
         raise UserError(f"{trained.name} makes no images from images{hint}")
-    if direction is not None and direction not in ways:
-        raise UserError(f"direction is {' or '.join(ways) or 'not to choose'}, not {direction}")
-    return ways[direction or next(iter(ways))]
+    if direction is None:
+        return next(iter(ways.values()))
+    if direction not in ways:
+        known = " or ".join(filter(None, ways))
+        hint = f"is {known}, not" if known else "cannot be chosen here; leave out"
+        raise UserError(f"direction {hint} {direction}")
+    return ways[direction]
 
 
-def kind(info: DataInfo, name: str) -> str:
+def _kind(info: DataInfo, name: str) -> str:
     """The kind of an input of that name: an image, unless it is a field of another kind."""
     known = info.fields[name].kind if name in info.fields else ""
     return known if known in (*MAPS, *FLAT) else "image"
@@ -80,24 +84,26 @@ def _translate(translate, options, states, inputs, key):
 
 def _input(info, way, name, value, size):
     """An array of what the user gives: a picture uint8 [H, W, C], or a condition's row."""
-    what = kind(info, name)
+    what = _kind(info, name)
     if what in FLAT:
         return condition(info, name, value)[0]
     if value is None:
         raise UserError(f"{name} is needed, and has no default; give an image")
     if not way.any_size:
-        return to_input(value, info)
-    picture = with_channels(to_pil(value), 1 if what in MAPS else info.shape[-1])
-    if size:
-        scale = size / max(picture.size)
+        return to_input(value, info, what)
+    channels = 1 if what in MAPS else info.shape[-1]
+    if size or value.shape[-1] != channels:
+        picture = with_channels(to_pil(value), channels)
+        scale = size / max(picture.size) if size else 1
         sides = [max(1, round(side * scale)) for side in picture.size]
         picture = picture.resize(sides, RESAMPLE["nearest" if what in MAPS else "bicubic"])
-    return np.asarray(picture).reshape(picture.height, picture.width, -1)
+        value = np.asarray(picture).reshape(picture.height, picture.width, channels)
+    return value
 
 
 def _batch(info, way, name, x):
     """The input as the system takes it, a batch of one."""
-    what = kind(info, name)
+    what = _kind(info, name)
     if what not in FLAT:
         more = [(0, -side % way.multiple) for side in x.shape[:2]]
         x = np.pad(x, (*more, (0, 0)), "symmetric")

@@ -11,18 +11,17 @@ LATENT, LAYERS, MEAN = 4, 3, 0.25
 class Args(Arguments):
     """Styles 0.25 + 0.5 z, by layer."""
 
-    size: int = 16
 
-
-def system(args, data):
+def system(args, info):
     import flax.linen as nn
     import jax.numpy as jnp
     import optax
 
     from jaxgen import draw
-    from jaxgen.train.game import Player, Space, System, Turn, Use
+    from jaxgen.train.abilities import LatentSpace, Option, Sampler, StyleMixer
+    from jaxgen.train.game import Player, System, Turn
 
-    shape = (args.size, args.size, args.channels)
+    shape = info.shape
 
     class Generator(nn.Module):
         @nn.compact
@@ -36,40 +35,36 @@ def system(args, data):
     def flat(nets):
         return {"fine": jnp.zeros(shape[:2])}
 
-    def made(nets, ws):
-        return nets.g(ws, flat(nets))
-
-    def style(z, psi=1.0):
+    def style(z, psi):
         return jnp.repeat((MEAN + psi * 0.5 * z)[:, None], LAYERS, 1)
 
-    def noise(key, n):
+    def prior(key, n):
         return draw.normal(key, n, (LATENT,))
 
-    def truncated(nets, z, psi):
-        return made(nets, style(z, psi))
+    def generate(nets, z, condition, key, truncation=1.0):
+        return nets.g(style(z, truncation), flat(nets))
 
-    def mixed(nets, a, b, layer, psi):
+    def mix(nets, a, b, layer, truncation=1.0):
         first = jnp.arange(LAYERS)[:, None] < layer
-        return made(nets, jnp.where(first, style(a, psi), style(b, psi)))
+        return nets.g(jnp.where(first, style(a, truncation), style(b, truncation)), flat(nets))
 
     def points(nets, key, n):
-        return style(noise(key, n))[:, 0]
+        return style(prior(key, n), 1.0)[:, 0]
 
     def at_points(nets, w, maps):
         return nets.g(jnp.repeat(w[:, None], LAYERS, 1), maps)
 
     def loss(nets, batch, key):
-        return (truncated(nets, noise(key, len(batch["image"])), 1.0) ** 2).mean(), {}
+        z = prior(key, len(batch["image"]))
+        return (generate(nets, z, {}, key) ** 2).mean(), {}
 
-    def generate(nets, z):
-        return truncated(nets, z, 1.0)
-
-    space = Space(points, at_points, flat)
-    use = Use(noise, generate, truncated=truncated, mixed=mixed, layers=LAYERS, space=space)
     example = [(1, LAYERS, LATENT), {"fine": jnp.zeros(shape[:2])}]
     return System(
         players={"g": Player(Generator(), example, optax.sgd(1e-6))},
         turns=(Turn(("g",), loss),),
-        show=lambda nets, batch, key: {"made": generate(nets, noise(key, 4))},
-        use=use,
+        abilities=(
+            Sampler(prior, generate, options={"truncation": Option(1.0, "Truncation")}),
+            StyleMixer(mix, LAYERS),
+            LatentSpace(points, at_points, flat),
+        ),
     )

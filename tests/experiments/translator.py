@@ -14,41 +14,47 @@ class Args(Arguments):
     any_size: bool = True
 
 
-def system(args, data):
+def system(args, info):
     import flax.linen as nn
     import optax
 
-    from jaxgen.train.game import Apply, Player, System, Turn
+    from jaxgen.train.abilities import Translator
+    from jaxgen.train.game import Player, System, Turn
 
     class Gain(nn.Module):
         @nn.compact
         def __call__(self, x):
             return x * self.param("gain", nn.initializers.ones, ())
 
+    def twice(x):
+        return x.repeat(2, axis=1).repeat(2, axis=2)
+
     def loss(nets, batch, key):
         return abs(nets.g(batch["a"]) - batch["b"]).mean(), {}
 
-    def double(nets, x, key):
-        return nets.g(x).repeat(2, axis=1).repeat(2, axis=2)
+    def pair(batch):
+        return {"image": batch["a"]}, batch["b"]
 
-    def twice(batch):
-        return batch["a"], batch["b"].repeat(2, axis=1).repeat(2, axis=2)
-
-    def error(nets, batch, key):
-        return ((nets.g(batch["a"]) - batch["b"]) ** 2).mean((1, 2, 3))
+    def larger(batch):
+        return {"image": batch["a"]}, twice(batch["b"])
 
     return System(
         players={"g": Player(Gain(), [(1, 4, 4, 3)], optax.sgd(1e-6))},
         turns=(Turn(("g",), loss),),
-        show=lambda nets, batch, key: {"made": nets.g(batch["a"])},
-        apply={
-            "a-to-b": Apply(
-                lambda nets, x, key: nets.g(x),
-                lambda batch: (batch["a"], batch["b"]),
+        show=lambda nets, batch, key: {"translated": nets.g(batch["a"])},
+        abilities=(
+            Translator(
+                lambda nets, inputs, key: nets.g(inputs["image"]),
+                pair,
+                name="a-to-b",
                 multiple=4,
                 any_size=args.any_size,
             ),
-            "double": Apply(double, twice, scale=2),
-        },
-        measures={"error": error},
+            Translator(
+                lambda nets, inputs, key: twice(nets.g(inputs["image"])),
+                larger,
+                name="double",
+                scale=2,
+            ),
+        ),
     )

@@ -98,11 +98,14 @@ SMALL = [
     (dcgan.Generator(16, 2, 4), dcgan.Discriminator(16, 4), (16, 16, 2)),
     (dcgan.Generator(8, 2, 4, norm=False), dcgan.Discriminator(8, 4, norm=False), (8, 8, 2)),
     (dcgan.PaperGenerator(16, 2, 4), dcgan.PaperDiscriminator(16, 4), (16, 16, 2)),
+    (dcgan.Generator((12, 24), 2, 4), dcgan.Discriminator((12, 24), 4), (12, 24, 2)),
+    (dcgan.PaperGenerator((24, 12), 2, 4), dcgan.PaperDiscriminator((24, 12), 4), (24, 12, 2)),
     (mlp.Generator((6, 5, 2), (8, 8)), mlp.Discriminator(4, 2), (6, 5, 2)),
     (mlp.ConvGenerator(200), mlp.ConvDiscriminator(), (32, 32, 3)),
     (mlp.WganGenerator((6, 5, 2), 8), mlp.WganCritic(8), (6, 5, 2)),
     (mlp.ToyGenerator(3, 8), mlp.ToyCritic(8), (3,)),
     (wgan_gp.Generator(14, 2, 4), wgan_gp.Critic(4), (14, 14, 2)),
+    (wgan_gp.Generator((12, 24), 2, 4), wgan_gp.Critic(4), (12, 24, 2)),
     (wgan_gp.Generator(28, 1, 4, False, True), wgan_gp.Critic(4, True), (28, 28, 1)),
     (wgan_gp.CifarGenerator(16, 2, 4), wgan_gp.CifarCritic(4), (16, 16, 2)),
     (wgan_gp.GoodGenerator(16, 2, 4), wgan_gp.GoodCritic(4), (16, 16, 2)),
@@ -127,10 +130,16 @@ def test_shapes_and_modes(generator, critic, shape, train):
 
 
 @pytest.mark.parametrize(
-    "module", [dcgan.Generator(28), dcgan.PaperGenerator(4), wgan_gp.CifarGenerator(24)]
+    ("module", "says"),
+    [
+        (dcgan.Generator(60), "to 8, 10, 12, .* none of 60 x 60"),
+        (dcgan.PaperGenerator((48, 94)), "none of 48 x 94"),
+        (wgan_gp.CifarGenerator(24), "square images of 8, 16, 32, 64, .* not 24 x 24"),
+        (wgan_gp.GoodGenerator((32, 64)), "not 32 x 64"),
+    ],
 )
-def test_impossible_sizes_say_which_are_possible(module):
-    with pytest.raises(UserError, match="images of 8, 16, 32"):
+def test_impossible_sizes_say_which_are_possible(module, says):
+    with pytest.raises(UserError, match=says):
         count(module, (10,))
 
 
@@ -160,8 +169,8 @@ def test_first_read_outs_of_dcgan():
 
 def test_marginal_bias_makes_the_first_samples_the_mean_image():
     mean = jnp.linspace(-0.9, 0.9, 784).reshape(28, 28, 1)
-    generator = mlp.Generator(hidden=(8, 8), bias_init=mlp.marginal(mean))
-    params = variables(generator, jnp.zeros((1, 100)))
+    generator = mlp.Generator(hidden=(8, 8))
+    params = variables(generator, jnp.zeros((1, 100)), mean)
     # all other biases start at 0, so that a latent of zeros shows this one alone
     image = generator.apply(params, jnp.zeros((1, 100)))
     np.testing.assert_allclose(image[0], mean, atol=1e-5)
@@ -183,3 +192,13 @@ def test_paper_dcgan_samples_with_the_statistics_of_the_batch():
     sample = jax.jit(lambda z: generator.apply(params, z, train=False))
     apart, together = sample(z[:2]), sample(z)[:2]
     assert abs(apart - together).max() > 1e-3
+
+
+def test_dcgan_of_48_by_96_pixels():
+    """From 6 x 12 pixels by three doublings; parameters counted by hand."""
+    assert dcgan.pyramid((48, 96)) == (3, (6, 12))
+    assert [dcgan.pyramid(n) for n in (8, 28, 64)] == [(1, (4, 4)), (2, (7, 7)), (4, (4, 4))]
+    generator, critic = dcgan.Generator((48, 96), 3, 8), dcgan.Discriminator((48, 96), 8)
+    up = 6 * 12 * 100 * 32 + 16 * (32 * 16 + 16 * 8 + 8 * 3) + 2 * (32 + 16 + 8)
+    assert count(generator, (100,)) == up
+    assert count(critic, (48, 96, 3)) == 16 * (3 * 8 + 8 * 16 + 16 * 32) + 2 * 48 + 6 * 12 * 32

@@ -94,7 +94,8 @@ def test_unet(name):
 
 
 def test_depth_follows_the_size():
-    assert [depth_of(n) for n in (256, 128, 64, 96, 512, 8)] == [8, 7, 6, 5, 8, 3]
+    assert [depth_of((n, 512)) for n in (256, 128, 64, 96, 512, 8)] == [8, 7, 6, 5, 8, 3]
+    assert depth_of((48, 96)) == 4
 
 
 def test_dropout_follows_the_inner_levels():

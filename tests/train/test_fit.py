@@ -273,4 +273,3 @@ def test_records_can_be_iterated_and_a_break_saves(tmp_path):
     assert [r["round"] for r in seen[:3]] == [2, 4, 6]
     assert [r["round"] for r in lines(tmp_path)[:3]] == [2, 4, 6]
     assert max(int(p.name) for p in (tmp_path / "checkpoints").iterdir()) >= 6
-

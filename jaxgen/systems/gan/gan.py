@@ -35,11 +35,16 @@ def gan(
     discriminator_optimizer: optax.GradientTransformation,
     gan_loss: GANLoss = non_saturating,
     steps: int = 1,
+    from_mean: bool = True,
 ) -> System:
     """The players of Sec. 5 (`models.mlp.mnist` and its like) on images of `shape` [H, W, C].
-
     gan_loss: `non_saturating`, or `minimax` for Eq. 1 to the letter.  steps: k of Alg. 1.
+    from_mean: start the generator at the mean training image, as in the released code.
     """
+
+    def start(examples):
+        latents = jnp.zeros((2, LATENT))
+        return (latents, examples(1000)["image"].mean(axis=0)) if from_mean else (latents,)
 
     def discriminator_loss(nets, batch, key):
         on_real, on_fake = scores(nets, batch, key)
@@ -54,7 +59,7 @@ def gan(
 
     return System(
         players={
-            "generator": Player(generator, [(2, LATENT)], generator_optimizer),
+            "generator": Player(generator, start, generator_optimizer),
             "discriminator": Player(
                 discriminator, [jnp.zeros((2, *shape))], discriminator_optimizer
             ),

@@ -85,7 +85,7 @@ def pix2pix(
         a, b = pair(batch)
         return {"translations": jnp.concatenate([a, translate(nets, {"image": a}), b], axis=2)}
 
-    size, _, channels = shape
+    *size, channels = shape
     # Where the innermost level is one pixel, its kernels' rims see padding alone in training.
     smallest = 2**generator.depth
     translator = Translator(
@@ -93,14 +93,14 @@ def pix2pix(
         lambda batch: ({"image": pair(batch)[0]}, pair(batch)[1]),
         name=direction,
         multiple=smallest,
-        any_size=size > smallest,
+        any_size=min(size) > smallest,
     )
 
     adam = optax.adam(lr, b1=0.5, b2=0.999)
     players = {"generator": Player(generator, [(2, *shape)], adam)}
     turns = (Turn(("generator",), generator_loss, reuse="batch+noise" if adversarial else "none"),)
     if adversarial:
-        sees = (2, size, size, channels * (2 if conditional else 1))
+        sees = (2, *size, channels * (2 if conditional else 1))
         players["discriminator"] = Player(discriminator, [sees], adam)
         turns = (Turn(("discriminator",), discriminator_loss), *turns)
     watched = (DiscriminatorScores(scores),) if adversarial else ()

@@ -1,0 +1,205 @@
+"""Samples, walks and mixtures: that nothing but seed, index and choices matters, and how."""
+
+import dataclasses
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgen.errors import UserError
+from jaxgen.runs.sampling import samples, walk
+from tests.experiments.styles import LAYERS, MEAN
+from tests.runs.toys import conditional, styled
+
+
+@pytest.fixture(scope="module")
+def styles():
+    return styled()
+
+
+@pytest.fixture(scope="module")
+def toy():
+    return conditional()
+
+
+def near(a, b):
+    return abs(a.astype(int) - b).max() <= 1
+
+
+def level(x):
+    """Numbers in [-1, 1] as pixels."""
+    return np.floor(np.asarray(x) * 127.5 + 128).clip(0, 255)
+
+
+def test_neither_number_nor_chunks_matter(styles):
+    images = styles.sample(20, batch=8)
+    assert images.shape == (20, 16, 16, 3)
+    assert images.dtype == np.uint8
+    assert [len(chunk) for chunk in samples(styles, 20, batch=8)] == [8, 8, 4]
+    np.testing.assert_array_equal(styles.sample(7, batch=8), images[:7])
+    for batch in (3, 32):  # other programs, so float rounding
+        assert near(styles.sample(20, batch=batch), images)
+    assert (styles.sample(20, seed=1, batch=8) != images).any()
+    assert len(np.unique(images.reshape(20, -1), axis=0)) == 20
+
+
+def test_truncation(styles):
+    """The toy is linear, so that psi goes along a line through the mean."""
+    by = lambda **choices: styles.sample(5, **choices).astype(float)
+    whole, mean = by(), by(truncation=0.0)
+    np.testing.assert_array_equal(by(truncation=1.0), whole)
+    np.testing.assert_array_equal(mean, mean[:1].repeat(5, 0))
+    for psi in (0.5, -0.7):
+        found, line = by(truncation=psi), mean + psi * (whole - mean)
+        inside = (whole > 0) & (whole < 255) & (found > 0) & (found < 255)
+        assert inside.mean() > 0.9
+        assert abs(found - line)[inside].max() <= 2  # of 255, for rounding
+
+
+def labels(images, shade=0.5):
+    """The label that each image of the toy shows."""
+    shown = images[:, 1, 0]
+    assert (np.sort(shown) == [128, 128, level(shade)]).all()
+    return list(shown.argmax(1))
+
+
+def test_labels_are_the_classes_in_turn_one_or_several(toy):
+    by = lambda **choices: labels(toy.sample(7, text="a", batch=4, **choices))
+    assert by() == [0, 1, 2, 0, 1, 2, 0]
+    assert by(label=2) == by(label="blue") == by(label=np.int64(2)) == by(label="2") == [2] * 7
+    assert by(label=["blue", 0]) == by(label=np.array([2, 0])) == [2, 0, 2, 0, 2, 0, 2]
+    assert by(label=range(3)) == by()
+
+
+def test_texts_are_read(toy):
+    words = lambda **choices: toy.sample(4, batch=3, **choices)[:, 2, 0, 0]
+    one, two = (int((toy.info.vocabulary(text) > 0).sum()) for text in ("a", "a bc"))
+    assert two == one + 2
+    np.testing.assert_array_equal(words(text="a bc"), level([two / 16] * 4))
+    np.testing.assert_array_equal(words(text=["a", "a bc"]), level([one / 16, two / 16] * 2))
+
+
+def test_attributes_by_name_or_as_vectors(toy):
+    by = lambda x=None: toy.sample(2, text="a", **({} if x is None else {"attributes": x}))[:, 3, 0]
+    assert (by() == 128).all()
+    np.testing.assert_array_equal(by({"old": 0.5}), [level([0, 0.5, 0])] * 2)
+    np.testing.assert_array_equal(by((-0.5, 0.5)), [level([-0.5, 0.5, 0])] * 2)
+    for several in ([{"smiling": 0.5}, {}], np.array([[0.5, 0], [0, 0]])):
+        np.testing.assert_array_equal(by(several), [level([0.5, 0, 0]), level([0, 0, 0])])
+
+
+def test_options_and_the_noise_besides_the_latents(toy):
+    assert labels(toy.sample(3, text="a", shade=0.25), 0.25) == [0, 1, 2]
+    noise = lambda **choices: toy.sample(6, text="a", batch=3, **choices)[:, 0, :, 2]
+    assert (noise(flat=True) == 128).all()
+    assert len(np.unique(noise(), axis=0)) == 6  # another one in every chunk
+    np.testing.assert_array_equal(noise(), noise())
+    assert (noise() != noise(seed=1)).any()
+
+
+def test_a_program_serves_many_calls(toy):
+    calls = []
+    sampler = toy.system.abilities[0]
+
+    def generate(*args, **options):
+        calls.append(options)
+        return sampler.generate(*args, **options)
+
+    own = dataclasses.replace(sampler, generate=generate)
+    system = dataclasses.replace(toy.system, abilities=(own,))
+    run = dataclasses.replace(toy, system=system)
+    for seed in range(3):
+        run.sample(5, seed=seed, batch=2, text="a", label=seed)
+    assert calls == [{"shade": 0.5, "flat": False}]
+
+
+@pytest.mark.parametrize(
+    ("choices", "problem"),
+    [
+        ({"size": 3}, "conditional takes no size; its choices are label, text, attributes, shade"),
+        ({}, "text is needed, and has no default; give one"),
+        ({"text": "a", "label": "gren"}, "label 'gren' is not known; did you mean green?"),
+        ({"text": "a", "label": "x"}, "label 'x' is not known; there are red, green, blue"),
+        ({"text": "a", "label": 3}, "label is from 0 to 2, not 3"),
+        ({"text": "a", "label": [0, -1]}, "label is from 0 to 2, not -1"),
+        ({"text": "a", "attributes": {"odl": 1}}, "'odl' is not known; did you mean old?"),
+        ({"text": "a", "attributes": [1, 2, 3]}, "attributes has 2 values, not 3"),
+    ],
+)
+def test_what_the_sampler_does_not_take(toy, choices, problem):
+    with pytest.raises(UserError) as error:
+        toy.sample(2, **choices)
+    assert problem in str(error.value)
+
+
+def test_choices_where_there_are_none(styles):
+    system = styles.system
+    sampler = dataclasses.replace(system.abilities[0], options={})
+    bare = dataclasses.replace(styles, system=dataclasses.replace(system, abilities=(sampler,)))
+    with pytest.raises(UserError, match="styles takes no label; it has no choices"):
+        bare.sample(2, label=3)
+    with pytest.raises(UserError, match="styles has no styles to mix"):
+        bare.mix()
+    without = dataclasses.replace(system, abilities=(), show=lambda nets, batch, key: {})
+    bare = dataclasses.replace(styles, system=without)
+    image = np.zeros((16, 16, 3), np.uint8)
+    for use in (bare.sample, bare.interpolate, lambda: bare.project(image)):
+        with pytest.raises(UserError, match="styles makes no images from noise"):
+            use()
+
+
+def test_the_walk_passes_the_samples_and_closes(styles):
+    frames = np.concatenate(list(walk(styles, n=3, frames=4, seed=2, batch=5)))
+    assert frames.shape == (12, 16, 16, 3)
+    images = styles.sample(3, seed=2)
+    assert near(frames[::4], images)
+    steps = np.abs(frames - np.roll(frames, 1, axis=0).astype(float)).mean(axis=(1, 2, 3))
+    assert steps.max() < 0.7 * np.abs(images - np.roll(images, 1, axis=0).astype(float)).mean()
+    frames = styles.interpolate(2, 2, seed=1, truncation=0.5)
+    np.testing.assert_array_equal(frames[::2], styles.sample(2, seed=1, truncation=0.5))
+
+
+def test_conditions_on_a_walk(toy):
+    attributes = np.array([[0.5, 0], [0, 0], [-0.5, 0]])
+    frames = toy.interpolate(3, 2, text="a", attributes=attributes)
+    assert labels(frames) == [0, 0, 1, 1, 2, 2]
+    middle = [0.5, 0.25, 0, -0.25, -0.5, 0]
+    np.testing.assert_array_equal(frames[:, 3, 0, 0], level(middle))
+
+
+def expected(run, rows, columns, layer, psi, seed):
+    """The cells in plain NumPy, from the toy's weights."""
+    prior = run.system.abilities[0].prior
+    z = np.asarray(prior(jax.random.split(jax.random.key(seed))[1], rows + columns))
+    basis = np.asarray(run.states["g"].params["basis"])
+    cells = np.empty((rows, columns, *basis.shape[2:]))
+    for i in range(rows):
+        for j in range(columns):
+            who = [i if at < layer else rows + j for at in range(LAYERS)]
+            ws = MEAN + psi * 0.5 * z[who]
+            cells[i, j] = sum(np.tensordot(ws[at], basis[at], 1) for at in range(LAYERS))
+    return cells
+
+
+@pytest.mark.parametrize(("layer", "psi"), [(1, 1.0), (2, 0.5), (2, -1.0)])
+def test_cells_have_the_coarse_styles_of_their_row_and_the_fine_ones_of_their_column(
+    styles, layer, psi
+):
+    rows, columns = 2, 3
+    cells = styles.mix(rows, columns, layer, truncation=psi, seed=4, batch=5)
+    assert cells.shape == ((rows + 1) * (columns + 1), 16, 16, 3)
+    cells = cells.reshape(rows + 1, columns + 1, 16, 16, 3)
+    assert (cells[0, 0] == 255).all()
+    drawn = styles.sample(rows + columns, seed=4, truncation=psi)
+    assert near(cells[1:, 0], drawn[:rows])
+    assert near(cells[0, 1:], drawn[rows:])
+    assert near(cells[1:, 1:], level(expected(styles, rows, columns, layer, psi, seed=4)))
+
+
+def test_layers(styles):
+    np.testing.assert_array_equal(styles.mix(1, 2), styles.mix(1, 2, 1))  # half of three
+    for layer in (0, 3):
+        with pytest.raises(UserError, match=f"layer is from 1 to 2, not {layer}"):
+            styles.mix(1, 2, layer)
+    with pytest.raises(UserError, match="styles takes no label; its choices are truncation"):
+        styles.mix(1, 2, label=1)

@@ -1,0 +1,75 @@
+"""Translations: of any size or of one, with further inputs and options."""
+
+import numpy as np
+import pytest
+
+from jaxgen.errors import UserError
+from tests.runs.toys import conditional, paired, stylist
+
+
+def image(height=16, width=16, channels=3, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 256, (height, width, channels), dtype=np.uint8)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    return paired()
+
+
+def test_images_of_any_size_and_number_of_channels(pairs):
+    for x in (image(), image(7, 13), image(20, 16)):
+        np.testing.assert_array_equal(pairs.translate(x), x)  # a gain of 1
+    grey = image(channels=1)
+    np.testing.assert_array_equal(pairs.translate(grey), grey.repeat(3, axis=2))
+    assert (pairs.translate(np.zeros((8, 8, 4), np.uint8)) == 255).all()  # on white
+
+
+def test_directions_scales_and_sizes(pairs):
+    x = image(8, 12)
+    larger = pairs.translate(x, direction="double")
+    assert larger.shape == (16, 24, 3)
+    np.testing.assert_array_equal(larger[::2, ::2], x)
+    assert pairs.translate(x, size=6).shape == (4, 6, 3)
+    with pytest.raises(UserError, match="direction is a-to-b or double, not b-to-a"):
+        pairs.translate(x, direction="b-to-a")
+
+
+def test_a_system_of_one_size():
+    run, wide = paired(any_size=False), image(16, 40)
+    np.testing.assert_array_equal(run.translate(wide), wide[:, 12:28])
+    with pytest.raises(UserError, match="size is fixed: translator takes images of its training"):
+        run.translate(wide, size=8)
+    with pytest.raises(UserError, match="direction cannot be chosen here; leave out x"):
+        stylist().translate(wide, direction="x")
+
+
+def test_further_inputs_and_options():
+    run, x = stylist(), image(6, 10)
+    mask = np.zeros((6, 10, 1), np.uint8)
+    mask[:, 5:] = 255
+    style = np.full((3, 5, 3), 255, np.uint8)
+    half = run.translate(x, mask=mask, style=style)
+    np.testing.assert_array_equal(half[:, :5], x[:, :5])
+    assert (half[:, 5:] == 255).all()
+    np.testing.assert_array_equal(run.translate(x, mask=mask, style=style, strength=0.0), x)
+    small = run.translate(x, mask=mask, style=style, size=5)  # the mask goes along, unblurred
+    assert small.shape == (3, 5, 3)
+    assert (small[:, :2] < 255).any()
+    assert (small[:, 3:] == 255).all()
+    mean = run.translate(x, mask=mask, style=style[:1], strength=0.5)[:, 5:]
+    assert abs(mean - (x[:, 5:] / 2 + 127.5)).max() <= 1
+
+
+def test_what_a_translator_does_not_take():
+    x = image()
+    for choices, problem in (
+        ({}, "mask is needed, and has no default; give an image"),
+        ({"mask": x[..., :1]}, "style is needed, and has no default; give an image"),
+        ({"colour": x}, "stylist takes no colour; its choices are mask, style, strength"),
+    ):
+        with pytest.raises(UserError) as error:
+            stylist().translate(x, **choices)
+        assert str(error.value) == problem
+    with pytest.raises(UserError, match="makes no images from images; sample makes some"):
+        conditional().translate(x)

@@ -1,0 +1,122 @@
+"""Trained runs of toy size, made without a training."""
+
+import types
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgen import draw
+from jaxgen.data.source import DataInfo, Field
+from jaxgen.data.tokens import Tokens
+from jaxgen.runs.trained import TrainedRun
+from jaxgen.train import nets
+from jaxgen.train.abilities import Option, Sampler, Translator
+from jaxgen.train.game import Player, System, Turn
+from tests.experiments import styles, translator
+
+COLOURS = ("red", "green", "blue")
+ATTRIBUTES = ("smiling", "old")
+IMAGE = Field("image", 3)
+
+
+def trained(system, info, name="toy"):
+    """The system with fresh weights."""
+    return TrainedRun(system, nets.init(system, jax.random.key(1)), info, 1, name)
+
+
+def styled(**shape):
+    info = DataInfo((16, 16, 3), {"image": IMAGE})
+    return trained(styles.system(None, info), info, "styles")
+
+
+def paired(any_size=True, shape=(16, 16, 3)):
+    info = DataInfo(shape, {"a": IMAGE, "b": IMAGE})
+    args = types.SimpleNamespace(any_size=any_size)
+    return trained(translator.system(args, info), info, "translator")
+
+
+class Paint(nn.Module):
+    """x, times a number that is learned."""
+
+    @nn.compact
+    def __call__(self, x):
+        return x * self.param("gain", nn.initializers.ones, ())
+
+
+def conditional_system(info=None):
+    """Images [4, 4, 3] of which each row says one thing: the latent, the label and the shade, the
+    number of tokens, the attributes; the last channel of the first row is noise from the key."""
+
+    def generate(nets, z, condition, key, shade=0.5, flat=False):
+        n = len(z)
+        noise = draw.uniform(key, n, (4,), -1, 1)
+        first = jnp.stack([z, z, jnp.zeros((n, 4)) if flat else noise], axis=-1)
+        label = shade * nn.one_hot(condition["label"], 3)
+        words = (condition["text"] > 0).sum(1) / 16
+        attributes = jnp.pad(condition["attributes"], [(0, 0), (0, 1)])
+        rows = [label, jnp.repeat(words[:, None], 3, 1), attributes]
+        flat_rows = [jnp.repeat(row[:, None, :], 4, 1) for row in rows]
+        return nets.g(jnp.stack([first, *flat_rows], axis=1))
+
+    def loss(nets, batch, key):
+        return (nets.g(batch["image"]) ** 2).mean(), {}
+
+    def prior(key, n):
+        return draw.uniform(key, n, (4,), -1, 1)
+
+    options = {"shade": Option(0.5, "Shade of the label"), "flat": Option(False, "Without noise")}
+    names = ("label", "text", "attributes")
+    return System(
+        players={"g": Player(Paint(), [(1, 4, 4, 3)], optax.sgd(1e-6))},
+        turns=(Turn(("g",), loss),),
+        abilities=(Sampler(prior, generate, condition=names, options=options),),
+    )
+
+
+CONDITIONS = DataInfo(
+    (4, 4, 3),
+    {
+        **{"image": IMAGE, "label": Field("label"), "text": Field("text")},
+        **{"attributes": Field("attributes"), "caption": Field("caption")},
+    },
+    COLOURS,
+    ATTRIBUTES,
+    Tokens((), 16),
+)
+
+
+def conditional():
+    return trained(conditional_system(), CONDITIONS, "conditional")
+
+
+def stylist():
+    """A translator with a further picture, a mask and an option; the mask says where the style's
+    mean colour is put on."""
+
+    def paint(nets, inputs, key, strength=1.0):
+        colour = inputs["style"].mean((1, 2), keepdims=True)
+        share = strength * inputs["mask"]
+        return (1 - share) * inputs["image"] + share * colour
+
+    def loss(nets, batch, key):
+        return (nets.g(batch["image"]) ** 2).mean(), {}
+
+    system = System(
+        players={"g": Player(Paint(), [(1, 4, 4, 3)], optax.sgd(1e-6))},
+        turns=(Turn(("g",), loss),),
+        show=lambda nets, batch, key: {"image": batch["image"]},
+        abilities=(
+            Translator(
+                paint,
+                lambda batch: (batch, batch["image"]),
+                inputs=("image", "mask", "style"),
+                multiple=4,
+                options={"strength": Option(1.0, "Strength of the style")},
+            ),
+        ),
+    )
+    # `style` is an entry of the batch as well, but no picture
+    fields = {"image": IMAGE, "mask": Field("mask"), "style": Field("array")}
+    return trained(system, DataInfo((8, 8, 3), fields), "stylist")
