@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from tyro.conf import arg
 
 from jaxgen.commands.choices import (
+    Out,
     Round,
     RunFolder,
     System,
@@ -14,7 +15,7 @@ from jaxgen.commands.choices import (
     of_translators,
     open_run,
 )
-from jaxgen.commands.flags import File, Seed
+from jaxgen.commands.flags import Seed
 from jaxgen.commands.translate import Direction
 
 Player = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
@@ -33,7 +34,7 @@ def export(
     run: RunFolder,
     *,
     to: Literal["safetensors", "stablehlo"],
-    out: File = None,
+    out: Out = None,
     player: Player = (),
     direction: Direction = None,
     seed: Seed = 0,
@@ -46,10 +47,10 @@ def export(
 
     Args:
         to: Format of the file.
-        out: The file.
+        out: File; the JSON file lies beside it.
         player: Players whose weights are written.
         direction: Direction of a program that translates, where there are several.
-        seed: Seed of the noise that a program draws, if it does.
+        seed: Seed of the noise, where a program draws any.
     """
     trained = open_run(run, system, round)
     file = f"{direction or trained.name}_round_{trained.round:08d}{by(choices)}.{to}"

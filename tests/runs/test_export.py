@@ -356,7 +356,7 @@ def test_what_cannot_be_exported_is_one_line(tmp_path, path, options, line):
 
 
 def test_the_command(tmp_path, monkeypatch):
-    monkeypatch.setattr("jaxgen.commands.launch.start_jax", lambda: None)
+    monkeypatch.setattr("jaxgen.commands.start.start_jax", lambda: None)
     rng, run = np.random.default_rng(0), tmp_path / "run"
     data = arrays(
         {"image": rng.integers(0, 256, (8, 2, 2, 3), np.uint8), "label": np.arange(8) % 4}
