@@ -1,14 +1,33 @@
 """`python -m jaxgen export RUN --to FORMAT`: weights or a program, for use without jaxgen."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import OfOptions, Out, Round, RunFolder, System, open_run
+from jaxgen.commands.choices import (
+    Out,
+    Round,
+    RunFolder,
+    System,
+    by,
+    of_options,
+    of_translators,
+    open_run,
+)
+from jaxgen.commands.flags import Seed
 from jaxgen.commands.translate import Direction
 
-Players = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
+Player = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
+
+
+def of_exports(trained: Any) -> dict[str, Any]:
+    """The options of the run's abilities; conditions and images are given to the program."""
+    from jaxgen.train.abilities import Translator
+
+    inputs = {name for way in trained.system.all_of(Translator) for name in way.inputs}
+    flags = of_translators(trained) | of_options(trained)
+    return {name: flag for name, flag in flags.items() if name not in inputs}
 
 
 def export(
@@ -16,22 +35,26 @@ def export(
     *,
     to: Literal["safetensors", "stablehlo"],
     out: Out = None,
-    player: Players = (),
+    player: Player = (),
     direction: Direction = None,
+    seed: Seed = 0,
     system: System = None,
     round: Round = None,
-    **choices: OfOptions,
+    **choices: Annotated[Any, of_exports],
 ) -> list[Path]:
     """Weights of a trained run (safetensors), or the program that samples or translates
     (stablehlo); and a JSON file that says what is in it and how it is used.
 
     Args:
         to: Format of the file.
-        out: The file.
+        out: File; the JSON file lies beside it.
         player: Players whose weights are written.
-        direction: Direction in which a program translates, such as b-to-a.
+        direction: Direction of a program that translates, where there are several.
+        seed: Seed of the noise, where a program draws any.
     """
     trained = open_run(run, system, round)
-    path = out or run / "use" / f"{trained.name}_round_{trained.round:08d}.{to}"
-    trained.export(path, to=to, player=player, direction=direction, **choices)
+    file = f"{direction or trained.name}_round_{trained.round:08d}{by(choices)}.{to}"
+    path = out or run / "use" / file
+    options = {"player": player, "direction": direction, "seed": seed, **choices}
+    trained.export(path, to=to, **options)
     return [path, path.with_name(f"{path.name}.json")]
