@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from jaxgen.commands.restore import open_run
 from PIL import Image
 
 from jaxgen.commands.interpolate import interpolate, walk
-from jaxgen.commands.restore import open_run
 from jaxgen.commands.sample import samples
 
 

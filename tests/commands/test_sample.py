@@ -4,9 +4,9 @@ import dataclasses
 
 import numpy as np
 import pytest
+from jaxgen.commands.restore import open_run
 from PIL import Image
 
-from jaxgen.commands.restore import open_run
 from jaxgen.commands.sample import sample, samples
 from jaxgen.errors import UserError
 
