@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Generator, Mapping, Sequence
+from typing import Any
 
 import jax
 
