@@ -56,7 +56,7 @@ _WHERE = {
     "train.stages": ["Stage"],
 }
 _HOME = {name: module for module, names in _WHERE.items() for name in names}
-__all__ = ["load_data", *sorted(_HOME)]  # noqa: PLE0604
+__all__ = ["load_data", *sorted(_HOME)]
 
 
 def __getattr__(name: str):

@@ -112,7 +112,7 @@ class Task:
 
 def measure(task: Task) -> dict[str, Any]:
     """A row of the table. Mismatch where the halves are not the same."""
-    from jaxgen.commands.launch import keep_memory
+    from jaxgen.commands.start import keep_memory
 
     keep_memory()  # of both halves
     import jax
@@ -220,7 +220,7 @@ def growth(task: Task, side: str) -> int:
     """Bytes by which the process grows, at most, when it plays one half."""
     import resource
 
-    from jaxgen.commands.launch import keep_memory
+    from jaxgen.commands.start import keep_memory
 
     if side == "ours":
         keep_memory()

@@ -35,7 +35,7 @@ import numpy as np
 import tyro
 from jax import lax
 
-from jaxgen.commands.launch import keep_memory
+from jaxgen.commands.start import keep_memory
 from jaxgen.nn import conv, modulated
 from jaxgen.train import devices
 

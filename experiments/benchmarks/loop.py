@@ -177,7 +177,7 @@ def main(
         flags: of the experiment, such as --flags="--width 32".
     """
     from jaxgen.commands.arguments import parse
-    from jaxgen.commands.launch import keep_memory
+    from jaxgen.commands.start import keep_memory
 
     keep_memory()
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")

@@ -155,7 +155,7 @@ def open_run(run: Path, system: str | None = None, round: int | None = None) -> 
     from jaxgen.train.run import read_run
 
     read_run(run)  # before JAX starts, which takes a while
-    from jaxgen.commands.launch import start_jax
+    from jaxgen.commands.start import start_jax
 
     start_jax()
     from jaxgen.runs.load import load
@@ -192,7 +192,7 @@ def call(command: Callable, argv: Sequence[str], prog: str) -> Any:
     if find:
         try:
             given, others = parse(cli(command, return_unknown_args=True), words, prog)
-            if others or helps:
+            if (others or helps) and given["run"]:
                 trained = opened(given)
                 own = find(trained)
         except UserError:

@@ -5,10 +5,11 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import OfOptions, Out, Round, RunFolder, System, open_run
+from jaxgen.commands.choices import OfOptions, Out, Round, RunFolder, System, by, open_run
+from jaxgen.commands.flags import Seed
 from jaxgen.commands.translate import Direction
 
-Players = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
+Player = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
 
 
 def export(
@@ -16,8 +17,9 @@ def export(
     *,
     to: Literal["safetensors", "stablehlo"],
     out: Out = None,
-    player: Players = (),
+    player: Player = (),
     direction: Direction = None,
+    seed: Seed = 0,
     system: System = None,
     round: Round = None,
     **choices: OfOptions,
@@ -27,11 +29,14 @@ def export(
 
     Args:
         to: Format of the file.
-        out: The file.
+        out: File; the JSON file lies beside it.
         player: Players whose weights are written.
-        direction: Direction in which a program translates, such as b-to-a.
+        direction: Direction of a program that translates, where there are several.
+        seed: Seed of the noise, where a program draws any.
     """
     trained = open_run(run, system, round)
-    path = out or run / "use" / f"{trained.name}_round_{trained.round:08d}.{to}"
-    trained.export(path, to=to, player=player, direction=direction, **choices)
+    file = f"{direction or trained.name}_round_{trained.round:08d}{by(choices)}.{to}"
+    path = out or run / "use" / file
+    options = {"player": player, "direction": direction, "seed": seed, **choices}
+    trained.export(path, to=to, **options)
     return [path, path.with_name(f"{path.name}.json")]

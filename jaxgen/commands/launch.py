@@ -6,10 +6,8 @@ function `system(args, info)`: a System, or a list of Stages, for data of which 
 are right.
 """
 
-import ctypes
 import dataclasses
 import importlib
-import importlib.util
 import os
 import sys
 from collections.abc import Callable
@@ -17,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.commands.arguments import parse
+from jaxgen.commands.start import start_jax
 from jaxgen.commands.terminal import one_line
 from jaxgen.errors import UserError
 
@@ -79,44 +78,3 @@ def train(name: str, system: Callable, args: Any) -> Any:
         for what, where in places.items():
             print(f"{what:12} {where}")
     return run
-
-
-def keep_memory() -> None:
-    """Lets the process keep what it frees, where XLA is to compute on the CPU; before JAX starts.
-
-    XLA asks for its scratch memory anew at each call, and glibc would fetch it from the system,
-    page by page, and give it back: a seventh of the time of a DCGAN round (64 px, batch 128).
-    """
-    accelerators = map(importlib.util.find_spec, ("jax_plugins", "libtpu"))
-    if any(accelerators) and os.environ.get("JAX_PLATFORMS") != "cpu":
-        return
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if os.name == "posix" else None
-    if mallopt:  # glibc
-        trim_threshold, mmap_max, arena_max = -1, -4, -8  # as malloc.h numbers them
-        mallopt(mmap_max, 0)
-        mallopt(trim_threshold, -1)
-        mallopt(arena_max, 1)
-
-
-def start_jax(multihost: bool = False) -> None:
-    """Imports JAX with a persistent compilation cache, and joins the cluster if asked to.
-
-    No usable device is a UserError.
-    """
-    keep_memory()
-    import jax
-
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        from jaxgen.files import cache_folder
-
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
-    if multihost:
-        from jaxgen.train.devices import start_processes
-
-        start_processes()
-    try:
-        jax.devices()
-    except (RuntimeError, AssertionError) as error:  # a platform that is missing, or none left
-        reason = str(error).split("\n")[0] or f"JAX_PLATFORMS={os.environ.get('JAX_PLATFORMS')}"
-        raise UserError(f"JAX has no device to run on ({reason}); check JAX_PLATFORMS") from error

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.commands.arguments import parse
-from jaxgen.commands.launch import module_name, start_jax
+from jaxgen.commands.launch import module_name
+from jaxgen.commands.start import start_jax
 from jaxgen.commands.terminal import one_line
 
 

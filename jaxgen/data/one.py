@@ -1,6 +1,6 @@
 """One example, as data for `fit`: all that a picture, a prior or an inversion is made after."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -18,6 +18,7 @@ class One:
     """
 
     augment = None
+    spec, split = "one example", "train"
 
     def __init__(self, arrays: dict[str, Any], fields: Mapping[str, Field], fingerprint: str = ""):
         self.resident, self.fingerprint = arrays, fingerprint
@@ -29,6 +30,15 @@ class One:
     def examples(self, n: int) -> dict[str, Any]:
         """The example, once, whatever n is."""
         return jax.device_get(self.resident)
+
+    def take(self, chosen: Sequence[int]) -> dict[str, Any]:
+        """The example, as often as it is asked for, where its entries are arrays."""
+        alike = {k: x for k, x in self.examples(1).items() if not isinstance(x, dict)}
+        return {name: np.repeat(x, len(chosen), axis=0) for name, x in alike.items()}
+
+    @property
+    def size(self) -> tuple[int, int]:
+        return self.info.shape[:2]
 
     def batches(self, batch_size, seed, *, process=0, processes=1, indices=False):
         return Same({"index": np.zeros(1, np.int32)})

@@ -265,10 +265,10 @@ def load(
     ):
         if value not in known:
             raise UserError(f'{name} is {" or ".join(known)}, not "{value}"')
-    if isinstance(random_crop, int) and random_crop:
-        scale = random_crop / min(size)
+    if isinstance(random_crop, int):
+        scale = random_crop / min(size) or 1.0
         random_crop = (round(size[0] * scale), round(size[1] * scale))
-    stored = random_crop or size
+    stored = tuple(random_crop)
     if stored[0] < size[0] or stored[1] < size[1]:
         raise UserError(
             f"random crops are cut from images of {stored[0]} x {stored[1]}, which is below the "

@@ -18,8 +18,8 @@ def tiles(source: Source, size: tuple[int, int]) -> Source:
     caption.
 
     Tiles do not overlap; their grid lies in the middle of the image, and what does not fill a tile
-    at its rim is left out.  They come image by image, row by row.  Images are decoded when a tile is
-    read.  Raises UserError for an image that is smaller than a tile.
+    at its rim is left out.  They come image by image, row by row.  Images are decoded when a tile
+    is read.  Raises UserError for an image that is smaller than a tile.
     """
     with ThreadPoolExecutor() as threads:
         origins = list(threads.map(source.origin, range(len(source))))

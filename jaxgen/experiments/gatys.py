@@ -110,7 +110,7 @@ class Args(Basic):
 
     def load_data(self, split: str = "train", **_):
         """The one example: both images and what a picture is painted after."""
-        from jaxgen.commands.launch import start_jax
+        from jaxgen.commands.start import start_jax
         from jaxgen.data.one import One
         from jaxgen.data.source import Field, digest
         from jaxgen.systems.style.gatys import example

@@ -31,7 +31,7 @@ Size = int | tuple[int, int]
 def _sides(size: Size) -> list[tuple[int, int]]:
     """size, half of it (rounded up), ..., down to 4 pixels of the smaller side or fewer: (28, 28),
     (14, 14), (7, 7), (4, 4)."""
-    sides = [(size, size) if isinstance(size, int) else tuple(size)]
+    sides = [(size, size) if isinstance(size, int) else (size[0], size[1])]
     if min(sides[0]) < 5:
         raise UserError(f"WGAN-GP's networks make images of 5 pixels or more, not {min(sides[0])}")
     while min(sides[-1]) > 4:

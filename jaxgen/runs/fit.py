@@ -61,7 +61,8 @@ def iterate(
     if evaluate_every:
         from jaxgen.evaluate.training import in_training
 
-        options["evaluate"] = in_training(evaluate, last, data, evaluate_samples, run)
+        name = (record or {}).get("experiment", "this system").rpartition(".")[2]
+        options["evaluate"] = in_training(evaluate, last, data, evaluate_samples, run, name)
         options["evaluate_every"] = evaluate_every
     if run is None:
         states = yield from _play(system, data, rounds, options)

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import jax
 import numpy as np
@@ -12,13 +12,15 @@ from jaxgen.data.images import decode, to_input
 from jaxgen.data.source import to_program
 from jaxgen.errors import UserError
 from jaxgen.losses.contrastive import unit
-from jaxgen.runs.trained import TrainedRun
 from jaxgen.train.abilities import Embedder
 from jaxgen.train.nets import bind
 
+if TYPE_CHECKING:
+    from jaxgen.runs.trained import TrainedRun
+
 
 def likelihoods(
-    trained: TrainedRun,
+    trained: "TrainedRun",
     images: Sequence[np.ndarray | Path],
     texts: Sequence[str],
     by: Literal["image", "text"] = "image",
@@ -40,7 +42,7 @@ def likelihoods(
     return np.asarray(jax.nn.softmax(scores, axis=1))
 
 
-def reader(trained: TrainedRun) -> Embedder:
+def reader(trained: "TrainedRun") -> Embedder:
     """The run's embedder of images and texts.  UserError where it has none."""
     embedder = trained.system.ability(Embedder)
     if embedder is None or embedder.text is None or trained.info.vocabulary is None:
@@ -49,7 +51,7 @@ def reader(trained: TrainedRun) -> Embedder:
 
 
 def embedded(
-    trained: TrainedRun,
+    trained: "TrainedRun",
     side: Literal["image", "text"],
     examples: Sequence,
     prepare: Callable[[Any], np.ndarray],

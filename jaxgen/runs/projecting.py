@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -13,15 +14,17 @@ from jaxgen.data.source import to_float
 from jaxgen.errors import UserError
 from jaxgen.runs.choices import conditions
 from jaxgen.runs.sampling import checked_sampler
-from jaxgen.runs.trained import TrainedRun
 from jaxgen.sample import projection
 from jaxgen.sample.projection import Found
 from jaxgen.train.abilities import LatentSpace
 from jaxgen.train.nets import bind
 from jaxgen.weights import distances
 
+if TYPE_CHECKING:
+    from jaxgen.runs.trained import TrainedRun
 
-def project(trained: TrainedRun, image: np.ndarray, **options) -> Found:
+
+def project(trained: "TrainedRun", image: np.ndarray, **options) -> Found:
     """The point whose image is nearest to an image uint8 [H, W, C], which is cut and resized as in
     training; for the options see `search`."""
     [*_, found] = search(trained, **options)(to_input(image, trained.info))
@@ -29,7 +32,7 @@ def project(trained: TrainedRun, image: np.ndarray, **options) -> Found:
 
 
 def search(
-    trained: TrainedRun,
+    trained: "TrainedRun",
     *,
     steps: int = 1000,
     lr: float = 0.1,

@@ -7,7 +7,7 @@ does not take is a UserError, and so is a system without one.
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -17,15 +17,17 @@ from tqdm import tqdm
 from jaxgen.errors import UserError
 from jaxgen.pictures import as_uint8
 from jaxgen.runs.choices import check_names, conditions, values
-from jaxgen.runs.trained import TrainedRun
 from jaxgen.train.abilities import Sampler, StyleMixer
 from jaxgen.train.nets import bind
+
+if TYPE_CHECKING:
+    from jaxgen.runs.trained import TrainedRun
 
 NO_STYLES = "has no styles to mix; stylegan2 is a system that has"
 
 
 def samples(
-    trained: TrainedRun, n: int, *, seed: int = 0, batch: int = 64, **choices
+    trained: "TrainedRun", n: int, *, seed: int = 0, batch: int = 64, **choices
 ) -> Iterator[np.ndarray]:
     """`n` generated images, uint8 [b, H, W, C], b <= batch at a time.
 
@@ -43,7 +45,7 @@ def samples(
 
 
 def walk(
-    trained: TrainedRun, n: int, frames: int, *, seed: int = 0, batch: int = 64, **choices
+    trained: "TrainedRun", n: int, frames: int, *, seed: int = 0, batch: int = 64, **choices
 ) -> Iterator[np.ndarray]:
     """A closed walk through the latents of `n` samples, `frames` frames from each to the next.
 
@@ -77,7 +79,7 @@ def walk(
 
 
 def mixes(
-    trained: TrainedRun,
+    trained: "TrainedRun",
     rows: int,
     columns: int,
     layer: int | None = None,
@@ -116,7 +118,7 @@ def mixes(
 
 
 def checked_sampler(
-    trained: TrainedRun, choices: Mapping[str, Any], conditions: bool = True, options: bool = True
+    trained: "TrainedRun", choices: Mapping[str, Any], conditions: bool = True, options: bool = True
 ) -> Sampler:
     """The run's sampler.  UserError where there is none, or for choices that it does not take."""
     sampler = trained.ability(Sampler, "makes no images from noise")

@@ -1,6 +1,7 @@
 """Images translated by a trained run: enlarged, restored, painted anew."""
 
 import functools
+from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
@@ -10,16 +11,18 @@ from jaxgen.data.source import DataInfo, Field, to_program
 from jaxgen.errors import UserError
 from jaxgen.pictures import as_uint8
 from jaxgen.runs.choices import check_names, condition, values
-from jaxgen.runs.trained import TrainedRun
 from jaxgen.train.abilities import Sampler, Translator
 from jaxgen.train.nets import bind
+
+if TYPE_CHECKING:
+    from jaxgen.runs.trained import TrainedRun
 
 MAPS = ("mask", "classes")  # one channel, never blurred
 FLAT = ("label", "attributes", "text")  # no pictures
 
 
 def translate(
-    trained: TrainedRun,
+    trained: "TrainedRun",
     image: np.ndarray,
     *,
     direction: str | None = None,
@@ -56,7 +59,7 @@ def translate(
     return as_uint8(made)[0, : height * way.scale, : width * way.scale]
 
 
-def translator(trained: TrainedRun, direction: str | None = None) -> Translator:
+def translator(trained: "TrainedRun", direction: str | None = None) -> Translator:
     """The run's translator of that direction, by default its first.  UserError."""
     ways = {way.name: way for way in trained.system.all_of(Translator)}
     if not ways:

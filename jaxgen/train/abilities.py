@@ -79,10 +79,13 @@ class Autoencoder:
 
     encode: (nets, images) -> codes [n, ...].
     decode: (nets, codes) -> images.
+    posterior: (nets, images) -> (mean, log of the standard deviation) of the codes, [n, k] both,
+      where these are random.
     """
 
     encode: Callable[[Any, jax.Array], jax.Array]
     decode: Callable[[Any, jax.Array], jax.Array]
+    posterior: Callable[[Any, jax.Array], tuple[jax.Array, jax.Array]] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -33,8 +33,8 @@ def test_truncated_walks(styled, jaxgen):
     assert code == 0
     assert said.split()[0] == str(styled / "use/walk_round_00000001_seed_0_truncation_0.0.gif")
     with Image.open(said.split()[1]) as strip:  # at psi 0 all frames are the mean
-        still = np.asarray(strip)
-    np.testing.assert_array_equal(still[:, :16], still[:, 18:34])
+        still = np.asarray(strip).astype(int)
+    assert np.abs(still[:, :16] - still[:, 18:34]).max() <= 1
 
 
 @pytest.mark.parametrize(

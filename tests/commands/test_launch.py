@@ -158,7 +158,7 @@ def test_help_answers_within_three_seconds(module):
 
 KEEPS = """
 import ctypes, resource
-from jaxgen.commands.launch import keep_memory
+from jaxgen.commands.start import keep_memory
 keep_memory()
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from flax import linen as nn
 
-from jaxgen.metrics.classification import classification_accuracy
+from jaxgen.evaluate.classifier import classification_accuracy
 from jaxgen.metrics.mig import mutual_information_gap
 from jaxgen.metrics.segmentation import (
     CITYSCAPES_BGR,

@@ -99,9 +99,13 @@ def vae(
     def iwae(nets, batch, key):
         return importance_weighted_bound(log_weights(nets, batch, key))
 
+    def posterior(nets, images):
+        """Of the images' grey levels."""
+        mean, log_variance = nets.encoder((images + 1) / 2)
+        return mean, log_variance / 2
+
     def encode(nets, images):
-        """The posterior's mean, of the images' grey levels."""
-        return nets.encoder((images + 1) / 2)[0]
+        return posterior(nets, images)[0]
 
     def decode(nets, z):
         return 2 * pixels.mean(nets.decoder(z)) - 1
@@ -131,7 +135,7 @@ def vae(
         show=show,
         abilities=(
             Sampler(prior, generate, lerp),
-            Autoencoder(encode, decode),
+            Autoencoder(encode, decode, posterior),
             Density(elbo, "elbo", exact=False),
             Density(iwae, "iwae", exact=False),
         ),

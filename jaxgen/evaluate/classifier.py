@@ -15,9 +15,11 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from jaxgen.data.batches import Batches
+from jaxgen.data.arrays import arrays
+from jaxgen.data.source import to_float
 from jaxgen.train.fit import fit
-from jaxgen.train.game import Player, System, Turn, look, to_float
+from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.nets import bind
 
 Examples = Mapping[str, np.ndarray]  # image uint8 [n, h, w, c], label int32 [n]
 
@@ -54,12 +56,13 @@ def classification_accuracy(
     optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, rounds))
     network = network or SmallClassifier(classes)
     system = _supervised(network, train["image"].shape[1:], optimizer)
-    states = fit(system, _Examples(train), rounds, batch_size=batch_size, seed=seed)
+    data = arrays({name: train[name] for name in ("image", "label")})
+    states = fit(system, data, rounds, batch_size=batch_size, seed=seed)
     right = 0
 
     @jax.jit
     def answers(states, images):
-        classifier = look(system, states, jax.random.key(0)).classifier
+        classifier = bind(states, jax.random.key(0)).classifier
         return jax.lax.top_k(classifier(to_float(images), train=False), top)[1]
 
     for i in range(0, len(test["image"]), 1000):
@@ -76,16 +79,3 @@ def _supervised(network, shape, optimizer):
 
     player = Player(network, [jnp.zeros((2, *shape))], optimizer)
     return System({"classifier": player}, (Turn(("classifier",), loss),), lambda *_: {})
-
-
-class _Examples:
-    """Arrays in memory, as `fit` takes its data."""
-
-    augment = None
-
-    def __init__(self, arrays):
-        self.resident = {k: np.asarray(arrays[k]) for k in ("image", "label")}
-        self.sources, self.arrays = (self.resident["label"],), (self.resident,)
-
-    def batches(self, batch_size, seed, *, process=0, processes=1, indices=False):
-        return Batches(self, batch_size, seed, process, processes, indices, 0)

@@ -1,0 +1,73 @@
+"""The newest scores of several runs, side by side."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from jaxgen.errors import UserError
+from jaxgen.evaluate import scores
+from jaxgen.evaluate.run import higher_is_better
+
+Records = Mapping[str, Mapping[str, Any]]
+
+
+def newest(run: Path) -> dict[str, dict[str, Any]]:
+    """The last score of each metric and feature network, by label."""
+    path = run / "scores.jsonl" if run.is_dir() else run
+    found = {scores.label(record): record for record in scores.read(path)}
+    if not found:
+        if not run.exists():
+            raise UserError(f"there is no {run}; name run folders, such as runs/wgan")
+        raise UserError(f"{run} has no scores yet; make some with python -m jaxgen evaluate {run}")
+    return found
+
+
+def differences(columns: Mapping[str, Records]) -> dict[str, list[str]]:
+    """For each metric that cannot be ranked, the conditions that differ, with their values."""
+    found = {}
+    for name in _labels(columns):
+        records = [column[name] for column in columns.values() if name in column]
+        parts = [
+            f"{condition}: {' / '.join(values)}"
+            for condition in scores.CONDITIONS
+            if len(set(values := [_short(record.get(condition)) for record in records])) > 1
+        ]
+        if parts:
+            found[name] = parts
+    return found
+
+
+def table(columns: Mapping[str, Records], refused: Mapping[str, Sequence[str]]) -> str:
+    """A row a run, a column a metric."""
+    names = _labels(columns)
+    best = {}
+    for name in names:
+        own = {run: column[name] for run, column in columns.items() if name in column}
+        up = higher_is_better(next(iter(own.values())))
+        if up is not None and name not in refused and len(own) > 1:
+            pick = max if up else min
+            best[name] = pick(record["value"] for record in own.values())
+    rows = [["run", "round", *names]]
+    for run, column in columns.items():
+        rounds = {record["round"] for record in column.values() if "round" in record}
+        row = [run, " / ".join(f"{n:,}" for n in sorted(rounds)) or "-"]
+        for name in names:
+            if name in column:
+                star = "*" if column[name]["value"] == best.get(name) else " "
+                row.append(f"{scores.said(column[name])} {star}")
+            else:
+                row.append("-  ")
+        rows.append(row)
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    pad = lambda cell, i: f"{cell:{widths[i]}}" if i == 0 else f"{cell:>{widths[i]}}"
+    return "\n".join("  ".join(pad(cell, i) for i, cell in enumerate(row)).rstrip() for row in rows)
+
+
+def _labels(columns: Mapping[str, Records]) -> list[str]:
+    return list(dict.fromkeys(name for column in columns.values() for name in column))
+
+
+def _short(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= 24 else f"{text[:21]}..."

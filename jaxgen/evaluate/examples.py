@@ -1,0 +1,123 @@
+"""Scores of single held-out examples: densities, reconstructions, and what codes know (MIG)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.data.source import to_program
+from jaxgen.errors import UserError
+from jaxgen.evaluate import scores
+from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
+from jaxgen.metrics.mig import mutual_information_gap
+from jaxgen.train.abilities import Autoencoder, Density
+from jaxgen.train.game import System
+from jaxgen.train.nets import bind
+
+
+def densities(system: System) -> dict[str, Metric]:
+    """A metric for each of the system's densities, by the density's name."""
+    named = system.all_of(Density)
+    return {d.name: Metric(d.name, Density, log_prob, True, usual=True) for d in named}
+
+
+def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Nats an example, on average over held-out ones, and bits a dimension."""
+    known = {d.name: d for d in scoring.trained.system.all_of(Density)}
+    data, count = scoring.held_out()
+
+    def values(nets, batch, key):
+        return {name: known[name].log_prob(nets, batch, key) for name in names}
+
+    found = _of_examples(scoring, data, count, values)
+    dimensions = math.prod(scoring.trained.info.shape)
+    return [
+        _record(scoring, name, found[name], data, count)
+        | {
+            "bits_per_dimension": float(-found[name].mean() / math.log(2) / dimensions),
+            "settings": {"unit": "nats", "exact": known[name].exact},
+        }
+        for name in names
+    ]
+
+
+def reconstruction(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Mean absolute difference between images in [-1, 1] and their reconstructions."""
+    coder = scoring.trained.ability(Autoencoder, "has no encoder")
+    data, count = scoring.held_out()
+
+    def values(nets, batch, key):
+        again = coder.decode(nets, coder.encode(nets, batch["image"]))
+        return {names[0]: jnp.abs(again - batch["image"]).mean((1, 2, 3))}
+
+    found = _of_examples(scoring, data, count, values)
+    return [_record(scoring, names[0], found[names[0]], data, count)]
+
+
+def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The mutual information gap of the codes, for the data's attributes or else its labels."""
+    coder = scoring.trained.ability(Autoencoder, "has no encoder")
+    data, count = scoring.held_out()
+    kinds = {field.kind: name for name, field in data.info.fields.items()}
+    factor = kinds.get("attributes", kinds.get("label"))
+    if coder.posterior is None or factor is None:
+        lacks = "an encoder with a variance" if coder.posterior is None else "attributes or labels"
+        raise UserError(f"mig needs {lacks}; leave it out, or name other data")
+
+    posterior = coder.posterior
+
+    def values(nets, batch, key):
+        mean, log_sigma = posterior(nets, batch["image"])
+        sample = mean + jnp.exp(log_sigma) * jax.random.normal(key, mean.shape)
+        return {"sample": sample, "mean": mean, "log_sigma": log_sigma, "factor": batch[factor]}
+
+    found = _of_examples(scoring, data, count, values)
+    factors = found["factor"].reshape(count, -1)
+    varies = [len(np.unique(column)) > 1 for column in factors.T]
+    codes = (found[name] for name in ("sample", "mean", "log_sigma"))
+    gap = mutual_information_gap(*codes, factors[:, varies], jax.random.key(scoring.seed))
+    one = _record(scoring, "mig", np.array([gap.mig]), data, count)
+    return [{k: x for k, x in one.items() if k != "deviation"} | {"settings": {"factors": factor}}]
+
+
+def _of_examples(scoring, data, count, values) -> dict[str, np.ndarray]:
+    """{name: [count, ...]} of `values` (nets, batch, key) for held-out examples."""
+    fields = data.info.fields
+
+    @jax.jit
+    def run(states, batch, key):
+        return values(bind(states, key), to_program(batch, fields), key)
+
+    found: dict[str, list] = {}
+    for first, n, examples in chunks(data, spread(data, count), scoring.batch):
+        key = jax.random.fold_in(jax.random.key(scoring.seed), first)
+        for name, x in run(scoring.trained.states, examples, key).items():
+            found.setdefault(name, []).append(np.asarray(x, np.float64)[:n])
+    return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def _record(scoring, name, values, data, count):
+    return scores.record(
+        name,
+        value=float(values.mean()),
+        deviation=float(values.std()),
+        settings={},
+        samples=count,
+        data=data.spec,
+        split=data.split,
+        data_fingerprint=data.fingerprint,
+        size=scores.side(data.size),
+        seed=scoring.seed,
+    )
+
+
+METRICS = {
+    m.name: m
+    for m in (
+        Metric("reconstruction-l1", Autoencoder, reconstruction, False),
+        Metric("mig", Autoencoder, mig, True),
+    )
+}

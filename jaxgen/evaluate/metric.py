@@ -1,0 +1,87 @@
+"""What a metric is, and what it is given to score a trained run."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from tqdm import tqdm
+
+from jaxgen.errors import UserError
+
+if TYPE_CHECKING:
+    from jaxgen.runs.trained import TrainedRun
+
+LEAST = 10  # images of either set; a score of fewer says nothing
+SAMPLES = 5000
+
+
+@dataclasses.dataclass(frozen=True)
+class Scoring:
+    """A trained run and what it is scored by; see `jaxgen.evaluate.run.evaluate`.
+
+    data: split -> real examples (a `jaxgen.data.pipeline.Data`).
+    """
+
+    trained: "TrainedRun"
+    data: Callable[[str], Any]
+    samples: int | None = None
+    references: int | None = None
+    features: str = "squeezenet"
+    distance: str = "squeezenet-distance"
+    weights: Path | None = None
+    split: str | None = None
+    direction: str | None = None
+    seed: int = 0
+    batch: int = 64
+    choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def real(self, usual: str):
+        """The real examples, of the split that was asked for or of the usual one."""
+        return self.data(self.split or usual)
+
+    def held_out(self) -> tuple[Any, int]:
+        """Held-out examples, and how many of them count."""
+        data = self.real("test")
+        count = min(self.samples or len(data), len(data))
+        if count < 1:
+            raise UserError(f"{data.spec} ({data.split}) has no images; name other data")
+        return data, count
+
+
+@dataclasses.dataclass(frozen=True)
+class Metric:
+    """A score: its name, the ability that a system needs for it, and how it is computed.
+
+    score: (Scoring, names) -> records, of several metrics that share their work.
+    needs: what it needs of images ("features", "logits", "pixels") or of data ("text", "label").
+    usual: whether it is among those that are scored by default.
+    network: the feature network for which the bare name stands in the literature.
+    """
+
+    name: str
+    ability: type
+    score: Callable[[Scoring, Sequence[str]], list[dict[str, Any]]]
+    higher_is_better: bool
+    usual: bool = False
+    needs: str = ""
+    network: str | None = None
+
+
+def spread(data, count: int) -> list[int]:
+    """`count` examples from all over the set."""
+    return [i * len(data) // count for i in range(count)]
+
+
+def chunks(
+    data, chosen: Sequence[int], batch: int
+) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
+    """The chosen examples, with a progress line: (place of the chunk's first one, how many are in
+    it, `batch` examples). The last chunk repeats its own, so that one program serves for all."""
+    bar = tqdm(desc=data.spec, total=len(chosen), unit="image", leave=False, disable=None)
+    with bar:
+        for first in range(0, len(chosen), batch):
+            part = chosen[first : first + batch]
+            yield first, len(part), data.take([part[i % len(part)] for i in range(batch)])
+            bar.update(len(part))

@@ -1,0 +1,145 @@
+"""Scores of a trained run: every metric that suits one of its system's abilities."""
+
+import dataclasses
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from jaxgen.errors import UserError
+from jaxgen.evaluate import embeddings, examples, pairs, sets
+from jaxgen.evaluate.metric import Metric, Scoring
+from jaxgen.train.game import System
+
+if TYPE_CHECKING:
+    from jaxgen.runs.trained import TrainedRun
+
+METRICS: dict[str, Metric] = {
+    **sets.METRICS,
+    **pairs.METRICS,
+    **examples.METRICS,
+    **embeddings.METRICS,
+}
+
+
+def evaluate(
+    trained: "TrainedRun",
+    metrics: Sequence[str] = (),
+    *,
+    data=None,
+    samples: int | None = None,
+    references: int | None = None,
+    features: str = "squeezenet",
+    distance: str = "squeezenet-distance",
+    weights: Path | None = None,
+    split: str | None = None,
+    direction: str | None = None,
+    seed: int = 0,
+    ema: bool = True,
+    batch: int = 64,
+    **choices,
+) -> list[dict[str, Any]]:
+    """The records (see `jaxgen.evaluate.scores`) of `metrics`, or of those that suit the system.
+
+    data: real examples (`jaxgen.load_data`, `jaxgen.arrays`), by default the run's own.
+    samples: images that are judged, by default 5,000, or all held-out examples.
+    references: real images that they are compared with, all by default.
+    features: the network of FID and the like: squeezenet, inception or vgg16; distance: that of
+      ppl; weights: their file, where it is needed.
+    split: of the real examples; "train" for sets of images, "test" where there is a ground truth.
+    direction: of a translator, where there are several.
+    seed: of the noise, and of random subsets.
+    ema: whether the averaged weights are scored, where there are any.
+    batch: images at a time.
+    choices: the sampler's conditions and options, such as label=3, truncation=0.7.
+
+    UserError for a metric that the system cannot have, or for data that lacks what it needs.
+    """
+    averaged = ema and any(state.ema is not None for state in trained.states.values())
+    if not ema:
+        states = {name: state.replace(ema=None) for name, state in trained.states.items()}
+        trained = dataclasses.replace(trained, states=states)
+    names = list(metrics) or usual(trained.system)
+    table = check(trained.name, trained.system, names)
+    scoring = Scoring(
+        trained,
+        _real(trained, data),
+        *(samples, references, features, distance, weights, split, direction, seed, batch),
+        choices,
+    )
+    if not metrics and any(name in embeddings.METRICS for name in names):
+        held = scoring.real("test")
+        possible = embeddings.possible([n for n in names if n in embeddings.METRICS], held)
+        names = [name for name in names if name not in embeddings.METRICS or name in possible]
+        if not names:
+            raise UserError(f"{held.spec} has neither captions nor labels; name other data")
+    about = {"round": trained.round, "ema": averaged}
+    if choices:
+        about["choices"] = {name: str(x) for name, x in choices.items()}
+    records = []
+    for score in dict.fromkeys(table[name].score for name in names):
+        mine = [name for name in names if table[name].score is score]
+        records += [record | about for record in score(scoring, mine)]
+    return records
+
+
+def _real(trained, data):
+    """split -> real examples."""
+    if data is None and trained.args is None:
+        raise UserError(f"{trained.name} was made from Python; give its data: evaluate(data=...)")
+    if data is None:
+        return lambda split: trained.args.load_data(split, resident="no")
+
+    def of(split):
+        if getattr(data, "split", split) == split:
+            return data
+        try:
+            return data.of_split(split)
+        except UserError:  # nothing is held out
+            return data
+
+    return of
+
+
+def suits(system: System) -> dict[str, Metric]:
+    """The metrics that the system can have, by name."""
+    found = {k: m for k, m in METRICS.items() if system.ability(m.ability) is not None}
+    embedder = system.ability(embeddings.Embedder)
+    if embedder and embedder.text is None:
+        found = {k: m for k, m in found.items() if m.needs != "text" and k != "zero-shot"}
+    sampler = system.ability(sets.Sampler)
+    if sampler and "label" not in sampler.condition:
+        del found["classification-accuracy"]
+    return found | examples.densities(system)
+
+
+def usual(system: System) -> list[str]:
+    """The metrics that are scored by default."""
+    return [name for name, metric in suits(system).items() if metric.usual]
+
+
+def check(run: str, system: System, names: Sequence[str]) -> dict[str, Metric]:
+    """The metrics of these names; UserError for one that is unknown, or not for this system."""
+    known = suits(system)
+    if not known:
+        raise UserError(f"{run} has nothing to score; its pictures are in samples/ of the run")
+    for name in names:
+        if name not in known:
+            if name in METRICS:
+                raise UserError(f"{run} has no {name}; its metrics are {', '.join(known)}")
+            raise UserError(unknown(name, known))
+    return known
+
+
+def unknown(name: str, known: Iterable[str]) -> str:
+    """What to say of a metric that is none of `known`."""
+    near = difflib.get_close_matches(name, known := list(known), 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+    return f'there is no metric "{name}"; {hint}'
+
+
+def higher_is_better(record: Mapping[str, Any]) -> bool | None:
+    """None for a metric that is not known; a system's own densities are higher where better."""
+    if record["metric"] in METRICS:
+        return METRICS[record["metric"]].higher_is_better
+    return True if "bits_per_dimension" in record else None

@@ -1,0 +1,69 @@
+"""The records of scores: each with all that it depends on, a line of `scores.jsonl`.
+
+A record is a JSON object: `metric`, `label` (its name as it may be published: the bare `fid` is
+Inception's alone), `value` and, where it is a mean of several, their `deviation`; what the same
+metric gives for `baselines`; then its provenance (`CONDITIONS` and `SUBJECT`).
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import jaxgen
+
+# How a score was measured.  Scores are compared where all of this is the same.
+CONDITIONS = (
+    *("features", "weights_sha256", "resize", "settings", "samples", "references"),
+    *("data", "split", "data_fingerprint", "size", "direction", "choices", "ema", "version"),
+)
+# What was measured.
+SUBJECT = ("images", "images_fingerprint", "seed", "round", "date")
+
+
+def record(metric: str, *, network: str | None = None, **about: Any) -> dict[str, Any]:
+    """The line of one score: all that is not None, the version and the date.
+
+    network: the one for which the bare name stands in the literature; with other `features`, their
+      name is added to the label.
+    """
+    features = about.get("features")
+    label = metric if features in (None, network) else f"{metric}-{features}"
+    date = datetime.now(UTC).isoformat(timespec="seconds")
+    whole = {"metric": metric, "label": label, **about, "version": jaxgen.__version__, "date": date}
+    return {k: v for k, v in whole.items() if v is not None}
+
+
+def label(record: Mapping[str, Any]) -> str:
+    """The metric's name as it may be published."""
+    return record.get("label", record["metric"])
+
+
+def append(path: Path, records: Iterable[Mapping[str, Any]]) -> None:
+    """Adds a line a record."""
+    lines = "".join(json.dumps(record) + "\n" for record in records)
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(lines)
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The whole records of a file; none where there is no file."""
+    records = []
+    with suppress(FileNotFoundError):
+        for line in path.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError):  # half a line
+                records.append(json.loads(line))
+    return [x for x in records if isinstance(x, dict) and {"metric", "value"} <= x.keys()]
+
+
+def said(record: Mapping[str, Any]) -> str:
+    """The value in five digits, with its deviation."""
+    deviation = record.get("deviation")
+    return f"{record['value']:.5g}" + (f" ± {deviation:.2g}" if deviation is not None else "")
+
+
+def side(size: tuple[int, int]) -> int | list[int]:
+    """A size as records have it: the side of a square, else [height, width]."""
+    return size[0] if size[0] == size[1] else list(size)

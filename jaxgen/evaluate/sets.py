@@ -1,0 +1,315 @@
+"""Scores of sets of images: generated ones against real ones (FID, KID, IS, PPL and the like)."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+import jax
+import numpy as np
+from tqdm import tqdm
+
+from jaxgen import parallel
+from jaxgen.data.source import digest, to_float
+from jaxgen.errors import UserError
+from jaxgen.evaluate import scores
+from jaxgen.evaluate.classifier import classification_accuracy
+from jaxgen.evaluate.metric import LEAST, SAMPLES, Metric, Scoring, spread
+from jaxgen.files import cache_folder, replacing
+from jaxgen.latents import slerp
+from jaxgen.metrics.fid import fid, moments
+from jaxgen.metrics.inception_score import inception_score
+from jaxgen.metrics.kid import kid, kid_subsets
+from jaxgen.metrics.ppl import EPS, ppl, sphere
+from jaxgen.metrics.precision_recall import density_coverage, precision_recall
+from jaxgen.metrics.swd import swd
+from jaxgen.runs.choices import values as chosen_options
+from jaxgen.runs.sampling import samples
+from jaxgen.train import devices
+from jaxgen.train.abilities import Sampler
+from jaxgen.weights import distances
+from jaxgen.weights.features import extractor
+
+SWD_IMAGES = 2048  # at most; 128 patches each
+
+Set = Mapping[str, Any]  # {"features": [N, D], "logits": [N, C], "pixels": uint8 [N, H, W, C]}
+Values = Mapping[str, tuple[float, float | None]]  # {metric: (value, deviation)}
+
+
+def _fid(generated, real, seed):
+    value = fid(moments(generated["features"]), moments(real["features"]))
+    return {"fid": (float(value), None)}, {}
+
+
+def _kid(generated, real, seed):
+    x, y = generated["features"], real["features"]
+    if min(len(x), len(y)) < 1000:
+        return {"kid": (float(kid(x, y)), None)}, {"subsets": "none: all at once"}
+    found = kid_subsets(x, y, jax.random.key(seed), subsets=100, size=1000)
+    return {"kid": (float(found.mean()), float(found.std()))}, {"subsets": "100 of 1000"}
+
+
+def _inception_score(generated, real, seed):
+    found = inception_score(generated["logits"], splits=10, key=jax.random.key(seed))
+    return {"is": (float(found.mean), float(found.std))}, {"splits": 10}
+
+
+def _precision_recall(generated, real, seed):
+    found = precision_recall(real["features"], generated["features"], k=3)
+    return {name: (float(x), None) for name, x in found._asdict().items()}, {"k": 3}
+
+
+def _density_coverage(generated, real, seed):
+    found = density_coverage(real["features"], generated["features"], k=5)
+    return {name: (float(x), None) for name, x in found._asdict().items()}, {"k": 5}
+
+
+def _swd(generated, real, seed):
+    """Times 1,000, the mean over the levels."""
+    n = min(len(generated["pixels"]), len(real["pixels"]), SWD_IMAGES)
+    some = lambda x: x["pixels"][np.arange(n) * len(x["pixels"]) // n]
+    try:
+        value = swd(some(real), some(generated), jax.random.key(seed)).mean()
+    except ValueError as error:
+        raise UserError(f"swd: {error}; leave it out, or use other sizes") from None
+    return {"swd": (1000 * float(value), None)}, {"images": n}
+
+
+# (generated, real, seed) -> the values, also of sister metrics, and the settings.
+COMPUTE: dict[str, Callable[[Set, Set, int], tuple[Values, dict[str, Any]]]] = {
+    "fid": _fid,
+    "kid": _kid,
+    "is": _inception_score,
+    **dict.fromkeys(("precision", "recall"), _precision_recall),
+    **dict.fromkeys(("density", "coverage"), _density_coverage),
+    "swd": _swd,
+}
+
+
+def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """Samples of the run against real images."""
+    count = scoring.samples or SAMPLES
+    network = network_for(names, scoring.features, scoring.weights)
+    options = {"seed": scoring.seed, "batch": scoring.batch}
+    generated = samples(scoring.trained, count, **options, **scoring.choices)
+    return compare(
+        names, network, generated, scoring.real("train"), references=scoring.references, **options
+    )
+
+
+def check(names: Sequence[str], data, samples: int, references: int | None = None) -> None:
+    """UserError for scores that cannot be had of so many images of this data."""
+    if samples < LEAST:
+        raise UserError(f"samples are {LEAST} or more, better thousands, not {samples}")
+    if min(references or len(data), len(data)) < LEAST:
+        raise UserError(
+            f"{data.spec} ({data.split}) has {len(data)} images, too few to compare with; "
+            f"give {LEAST} or more, better thousands"
+        )
+    if "swd" in names:
+        n = min(samples, len(data), 16)
+        some = {"pixels": np.stack([data.take([i])["image"][0] for i in range(n)])}
+        _swd(some, some, 0)
+
+
+def network_for(names: Sequence[str], features: str, weights) -> Any:
+    """The feature network, or None where only pixels count; UserError where it cannot be had."""
+    if all(METRICS[name].needs == "pixels" for name in names):
+        return None
+    return extractor(features, weights)
+
+
+def compare(
+    names: Sequence[str],
+    network: Any,
+    generated: Iterable[np.ndarray],
+    data,
+    *,
+    references: int | None = None,
+    batch: int = 64,
+    seed: int = 0,
+    **about: Any,
+) -> list[dict[str, Any]]:
+    """The records of `names`, of the images `generated` (uint8 [b, H, W, C] at a time) against
+    `data`.
+
+    network: of `network_for`.  references: how many images of the data count, all by default.
+    about: what else the records say.
+    """
+    count = min(references or len(data), len(data))
+    check([], data, LEAST, references)
+    ours = describe(generated, network, {METRICS[name].needs for name in names}, batch)
+    wanted = {METRICS[name].needs for name in names if name != "is"}
+    theirs = _described(data, count, network, wanted, batch)
+    found: dict[Callable, tuple[Values, dict]] = {}
+    records = []
+    for name in names:
+        if COMPUTE[name] not in found:
+            found[COMPUTE[name]] = COMPUTE[name](ours, theirs, seed)
+        values, settings = found[COMPUTE[name]]
+        by_network = network if METRICS[name].needs != "pixels" else None
+        value, deviation = values[name]
+        one = scores.record(
+            name,
+            network=METRICS[name].network,
+            value=value,
+            deviation=deviation,
+            features=by_network and by_network.name,
+            weights_sha256=by_network and by_network.sha256,
+            resize=by_network and by_network.resize,
+            settings=settings,
+            samples=len(next(iter(ours.values()))),
+            references=count,
+            data=data.spec,
+            split=data.split,
+            data_fingerprint=data.fingerprint,
+            size=scores.side(data.size),
+            seed=seed,
+            **about,
+        )
+        records.append(one)
+    return records
+
+
+def describe(
+    images: Iterable[np.ndarray], network: Any, wanted: set[str], batch: int = 64
+) -> dict[str, np.ndarray]:
+    """What the metrics want to know of images that come uint8 [b, h, w, c], b <= batch, at a time.
+
+    The batches are split over this process's devices.
+    """
+    where = devices.sharding(devices.make_mesh(jax.local_devices()), parallel.AXIS)
+    size = -(-batch // where.mesh.devices.size) * where.mesh.devices.size
+    parts: dict[str, list] = {name: [] for name in sorted(wanted)}
+    for chunk in images:
+        n = len(chunk)
+        if "pixels" in parts:
+            parts["pixels"].append(chunk)
+        if wanted - {"pixels"}:
+            whole = chunk[np.arange(size) % n]  # of one size, so that one program serves
+            found = network.apply(to_float(jax.device_put(whole, where)))
+            for name in wanted - {"pixels"}:
+                if name not in found:
+                    raise UserError(
+                        f"{network.name} gives no {name}, which a metric needs; use other features"
+                    )
+                parts[name].append(np.asarray(found[name])[:n])
+    return {name: np.concatenate(x) for name, x in parts.items()}
+
+
+def _described(data, count, network, wanted, batch) -> dict[str, np.ndarray]:
+    """`describe` of `count` of the data's images; features are kept in the cache."""
+    found = {}
+    if "features" in wanted:
+        side = scores.side(data.size)
+        key = (data.fingerprint, side, count, network.name, network.sha256, network.resize)
+        path = cache_folder() / "statistics" / f"{digest(*map(str, key))}.npy"
+        with suppress(OSError, EOFError, ValueError):  # none yet, or a damaged one
+            found["features"] = np.load(path)
+        if len(found.get("features", ())) != count:
+            found |= describe(pictures(data, count, batch), network, wanted, batch)
+            with suppress(OSError):  # without a cache it only takes longer the next time
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with replacing(path) as temporary:
+                    np.save(temporary, found["features"])
+    if missing := wanted - found.keys():
+        found |= describe(pictures(data, count, batch), network, missing, batch)
+    return found
+
+
+def pictures(data, count: int, batch: int) -> Iterator[np.ndarray]:
+    """`count` images from all over the data, uint8 [b, h, w, c] at a time."""
+    if "image" not in data.info.fields:
+        raise UserError(f"{data.spec} has pairs of images; name one side's folder as folder:DIR")
+    chosen = spread(data, count)
+    bar = tqdm(desc=data.spec, total=count, unit="image", leave=False, disable=None)
+    read = lambda i: data.take([i])["image"][0]
+    with bar, ThreadPoolExecutor() as threads:
+        for first in range(0, count, batch):
+            chunk = np.stack(list(threads.map(read, chosen[first : first + batch])))
+            bar.update(len(chunk))
+            yield chunk
+
+
+def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """PPL between samples: on the sphere for Gaussian latents, as the reference has it in Z."""
+    trained, sampler = scoring.trained, scoring.trained.ability(Sampler, "draws no samples")
+    d = distances.distance(scoring.distance, scoring.weights)
+    key, key_net = jax.random.split(jax.random.key(scoring.seed))
+    options = dict(chosen_options(sampler.options, scoring.choices))
+    nets = trained.nets(scoring.seed)
+    along: Any = sphere if sampler.interpolate is slerp else sampler.interpolate
+    value = ppl(
+        lambda z: sampler.generate(nets, z, {}, key_net, **options),
+        d.apply,
+        sampler.prior,
+        key,
+        scoring.samples or SAMPLES,
+        scoring.batch,
+        between=along,
+    )
+    one = scores.record(
+        "ppl",
+        value=float(value),
+        features=scoring.distance,
+        weights_sha256=d.sha256,
+        settings={
+            "eps": EPS,
+            "percentiles": [1, 99],
+            "between": "sphere" if along is sphere else getattr(along, "__name__", "?"),
+        },
+        samples=scoring.samples or SAMPLES,
+        size=scores.side(trained.info.shape[:2]),
+        seed=scoring.seed,
+    )
+    return [one]
+
+
+def accuracy(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The classification accuracy score: a classifier that learned from labelled samples, on real
+    held-out images; its baseline learned from as many real ones."""
+    trained, (data, count) = scoring.trained, scoring.held_out()
+    sampler = trained.ability(Sampler, "draws no samples")
+    if "label" not in sampler.condition or "label" not in data.info.fields:
+        raise UserError(
+            "classification-accuracy needs a sampler that takes a label, and data with labels; "
+            "leave it out"
+        )
+    real, test = scoring.data("train"), data.take(spread(data, count))
+    n = scoring.samples or min(SAMPLES, len(real))
+    labels = real.take(spread(real, n))
+    options = {"seed": scoring.seed, "batch": scoring.batch, **scoring.choices}
+    images = np.concatenate(list(samples(trained, n, label=labels["label"], **options)))
+    generated = {"image": images, "label": labels["label"]}
+    value = classification_accuracy(generated, test, seed=scoring.seed)
+    baseline = classification_accuracy(labels, test, seed=scoring.seed)
+    one = scores.record(
+        "classification-accuracy",
+        value=value,
+        baselines={"trained on real images": baseline},
+        samples=n,
+        references=count,
+        data=data.spec,
+        split=data.split,
+        data_fingerprint=data.fingerprint,
+        size=scores.side(data.size),
+        seed=scoring.seed,
+    )
+    return [one]
+
+
+METRICS = {
+    m.name: m
+    for m in (
+        Metric("fid", Sampler, score, False, True, "features", "inception"),
+        Metric("kid", Sampler, score, False, True, "features", "inception"),
+        Metric("is", Sampler, score, True, False, "logits", "inception"),
+        Metric("precision", Sampler, score, True, False, "features", "vgg16"),
+        Metric("recall", Sampler, score, True, False, "features", "vgg16"),
+        Metric("density", Sampler, score, True, False, "features", "vgg16"),
+        Metric("coverage", Sampler, score, True, False, "features", "vgg16"),
+        Metric("swd", Sampler, score, False, False, "pixels"),
+        Metric("ppl", Sampler, path_length, False),
+        Metric("classification-accuracy", Sampler, accuracy, True, False, "label"),
+    )
+}
