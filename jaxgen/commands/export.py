@@ -1,33 +1,15 @@
 """`python -m jaxgen export RUN --to FORMAT`: weights or a program, for use without jaxgen."""
 
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import (
-    Out,
-    Round,
-    RunFolder,
-    System,
-    by,
-    of_options,
-    of_translators,
-    open_run,
-)
+from jaxgen.commands.choices import OfOptions, Out, Round, RunFolder, System, by, open_run
 from jaxgen.commands.flags import Seed
 from jaxgen.commands.translate import Direction
 
 Player = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
-
-
-def of_exports(trained: Any) -> dict[str, Any]:
-    """The options of the run's abilities; conditions and images are given to the program."""
-    from jaxgen.train.abilities import Translator
-
-    inputs = {name for way in trained.system.all_of(Translator) for name in way.inputs}
-    flags = of_translators(trained) | of_options(trained)
-    return {name: flag for name, flag in flags.items() if name not in inputs}
 
 
 def export(
@@ -40,7 +22,7 @@ def export(
     seed: Seed = 0,
     system: System = None,
     round: Round = None,
-    **choices: Annotated[Any, of_exports],
+    **choices: OfOptions,
 ) -> list[Path]:
     """Weights of a trained run (safetensors), or the program that samples or translates
     (stablehlo); and a JSON file that says what is in it and how it is used.

@@ -6,11 +6,13 @@ from typing import Annotated
 from tyro.conf import arg
 
 from jaxgen.commands.choices import Batch, OfMixer, Out, Round, RunFolder, System, by, open_run
-from jaxgen.commands.flags import Count, Seed
+from jaxgen.commands.flags import Count, Range, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
 
-Layer = Annotated[Count | None, arg(metavar="N", help_behavior_hint="(default: half of them)")]
+Layer = Annotated[
+    int | None, Range(1), arg(metavar="N", help_behavior_hint="(default: half of them)")
+]
 
 
 def mix(
