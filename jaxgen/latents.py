@@ -15,7 +15,7 @@ from jaxgen import draw
 
 @dataclasses.dataclass(frozen=True)
 class Prior:
-    """(key, n) -> latents.  name: of the distribution; numpy: Python that draws a {} of it."""
+    """(key, n) -> latents.  name: of the distribution; numpy: Python that draws a shape {}."""
 
     draws: Callable[[jax.Array, int], jax.Array]
     name: str

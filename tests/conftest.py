@@ -1,5 +1,7 @@
 """Four CPU devices for every test, checked shapes, and one cache of compiled programs."""
 
+import ctypes
+import gc
 import os
 import shutil
 import tempfile
@@ -23,3 +25,22 @@ def _programs():
     yield
     del os.environ["JAX_COMPILATION_CACHE_DIR"]
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _memory_is_given_back():
+    """Commands that tests call in this process do not make it keep what it frees."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("jaxgen.commands.start.keep_memory", lambda: None)
+        yield
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _a_file_leaves_no_programs():
+    """What a file has compiled goes with it; what was slow to compile stays on disk."""
+    yield
+    jax.clear_caches()
+    gc.collect()
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
+    if trim:  # glibc, which keeps a gigabyte of what the compiler has freed
+        trim(0)

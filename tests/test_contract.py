@@ -16,9 +16,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgen.commands.launch import load_data, train
-from jaxgen.commands.restore import open_run
-from jaxgen.train import devices, game
+from jaxgen.commands.launch import train
+from jaxgen.data.source import to_program
+from jaxgen.runs.load import load
+from jaxgen.train import devices
+from jaxgen.train.abilities import (
+    Autoencoder,
+    Density,
+    Embedder,
+    LatentSpace,
+    Sampler,
+    StyleMixer,
+    Translator,
+)
 from tests.experiments.command import metrics
 from tests.quick import quick_to_compile  # noqa: F401
 
@@ -69,14 +79,16 @@ ROWS = {
         "srgan",
         {
             **{**SMALL, "size": 20, "data": "folder:{sets}/pairs", "random_crop": 24},
-            **{"blocks": 1, "discriminator_width": 2, "pretrain_rounds": 4},
+            **{"blocks": 1, "discriminator_width": 2, "rounds": 8},
+            **{"pretrain_rounds": 1, "adversarial_rounds": 1},
         },
     ),
     "progan": (
         "progan",
         {
             **{**SMALL, "data": "mnist5k", "base": 16, "latent": 4},
-            **{"first_rounds": 4, "stage_rounds": 4, "fade_rounds": 3},
+            **{"first_rounds": 4, "stage_rounds": 4, "last_rounds": 4, "fade_rounds": 3},
+            **{"rounds": 8},
         },
     ),
     "stylegan2": ("stylegan2", STYLE),
@@ -110,7 +122,7 @@ def on(monkeypatch):
 def play(experiment, workdir, rounds, **flags):
     name = f"jaxgen.experiments.{experiment}"
     module = importlib.import_module(name)
-    args = module.Args(**{**OFTEN, **flags, "workdir": workdir, "rounds": rounds})
+    args = module.Args(**{**OFTEN, "rounds": rounds, **flags, "workdir": workdir})
     train(name, module.system, args)
     return module
 
@@ -149,7 +161,7 @@ def test_contract(row, on, sets, tmp_path, capsys):
         assert sorted(folder.glob("samples/*"))[-1].name.startswith("round_00000004")
     assert (tmp_path / "a/report.html").is_file()
 
-    trained, before = open_run(tmp_path / "a"), open_run(tmp_path / "a", round=2)
+    trained, before = load(tmp_path / "a"), load(tmp_path / "a", round=2)
     assert (before.round, trained.round) == (2, 4)
     learners = {name for turn in trained.system.turns for name in turn.learners}
     for name, state in trained.states.items():
@@ -165,7 +177,7 @@ def test_contract(row, on, sets, tmp_path, capsys):
     play(experiment, tmp_path / "b", 4, **flags)
     assert "going on from round 2" in capsys.readouterr().out
     assert metrics(last) == lines[stages(tmp_path / "a")[-1].name]
-    again = open_run(tmp_path / "b").states
+    again = load(tmp_path / "b").states
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(trained.states), strict=True):
         np.testing.assert_array_equal(a, b)
 
@@ -180,45 +192,59 @@ def test_contract(row, on, sets, tmp_path, capsys):
 
 
 def _is_used(trained):
-    """From noise, from images, and by its own measures, whichever it has."""
-    system, args, key = trained.system, trained.args, jax.random.key(1)
-    nets = game.look(system, trained.states, jax.random.key(0))
-    assert system.use or system.apply or system.measures or system.embed
-    if system.use:
-        images = jax.jit(lambda key: system.use.generate(nets, system.use.latent(key, 5)))(key)
-        assert images.shape == (5, args.size, args.size, args.channels)
-        assert np.isfinite(images).all()
-    data = load_data(args, "test")
+    """Every ability that it has."""
+    system, key, nets = trained.system, jax.random.key(1), trained.nets()
+    used = jax.jit(lambda f, *args: f(*args), static_argnums=0)
+    data = trained.args.load_data("test")
     n = min(4, len(data))
-    batch = game.to_float(data.take(range(n)))
-    for way in system.apply.values():
-        inputs, wanted = way.pair(batch)
-        apply = jax.jit(lambda images, way=way: way.apply(nets, images, key))
-        made = apply(inputs)
-        assert made.shape == wanted.shape
-        assert abs(made).max() <= 1 + 1e-5 or way.scale > 1  # SRResNet's output is linear
-        height, width = inputs.shape[1:3]
-        assert wanted.shape[1:3] == (way.scale * height, way.scale * width)
-        if way.any_size:
-            large = jnp.tile(inputs[:1], (1, 2, 1, 1))
-            assert apply(large).shape == (1, 2 * wanted.shape[1], *wanted.shape[2:])
-    for measure in system.measures.values():
-        values = jax.jit(lambda batch, measure=measure: measure(nets, batch, key))(batch)
-        assert values.shape == (n,)
-        assert np.isfinite(values).all()
-    if system.embed:
-        for part in (system.embed.features, system.embed.image, system.embed.text):
-            vectors = jax.jit(lambda batch, part=part: part(nets, batch))(batch)
-            assert vectors.shape[0] == n
-            assert vectors.ndim == 2
-            assert np.isfinite(vectors).all()
+    batch = to_program(data.take(range(n)), data.info.fields)
+    shape = trained.info.shape
+    assert system.abilities
+    for ability in system.abilities:
+        if isinstance(ability, Sampler):
+            z = ability.prior(key, 5)
+            images = used(lambda z: ability.generate(nets, z, {}, key), z)
+            assert images.shape == (5, *shape)
+            assert np.isfinite(images).all()
+            assert trained.sample(3, batch=3).shape == (3, *shape)
+        if isinstance(ability, Translator):
+            inputs, truth = ability.pair(batch)
+            made = used(lambda x: ability.translate(nets, x, key), inputs)
+            assert made.shape == truth.shape
+            assert abs(made).max() <= 1 + 1e-5
+            height, width = inputs["image"].shape[1:3]
+            assert truth.shape[1:3] == (ability.scale * height, ability.scale * width)
+            if ability.any_size:
+                large = jax.tree.map(lambda x: jnp.tile(x[:1], (1, 2, 1, 1)), inputs)
+                made = used(lambda x: ability.translate(nets, x, key), large)
+                assert made.shape == (1, 2 * truth.shape[1], *truth.shape[2:])
+        if isinstance(ability, Density):
+            values = used(lambda x: ability.log_prob(nets, x, key), batch)
+            assert values.shape == (n,)
+            assert np.isfinite(values).all()
+        if isinstance(ability, Autoencoder):
+            codes = trained.encode(data.take(range(n))["image"], batch=n)
+            assert trained.decode(codes, batch=n).shape == (n, *shape)
+        if isinstance(ability, Embedder):
+            for part in (ability.features, ability.image, ability.text):
+                vectors = used(lambda x, part=part: part(nets, x), batch)
+                assert vectors.shape[0] == n
+                assert vectors.ndim == 2
+                assert np.isfinite(vectors).all()
+        if isinstance(ability, StyleMixer):
+            a, b = system.ability(Sampler).prior(key, 4).reshape(2, 2, -1)
+            assert used(lambda a, b: ability.mix(nets, a, b, 1), a, b).shape == (2, *shape)
+        if isinstance(ability, LatentSpace):
+            points = ability.points(nets, key, 3)
+            images = used(lambda w: ability.generate(nets, w, ability.maps(nets)), points)
+            assert images.shape == (3, *shape)
 
 
 def test_every_experiment_of_a_system_has_a_row():
     import jaxgen.experiments
 
-    studies = {"parallel_lines", "equilibrium", "gatys"}  # these have tests of their own
+    others = {"parallel_lines", "equilibrium", "gatys"}  # these have tests of their own
     (folder,) = jaxgen.experiments.__path__
-    names = {p.stem for p in Path(folder).glob("*.py")} - {"__init__"} - studies
+    names = {p.stem for p in Path(folder).glob("*.py")} - {"__init__"} - others
     assert names == {experiment for experiment, _ in ROWS.values()}
     assert dataclasses.is_dataclass(importlib.import_module("jaxgen.experiments.wgan").Args)

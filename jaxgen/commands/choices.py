@@ -61,40 +61,48 @@ class Flag:
 
 def of_conditions(trained: "TrainedRun") -> dict[str, Flag]:
     """The conditions of the run's sampler."""
-    from jaxgen.train.abilities import Sampler
-
-    sampler = trained.system.ability(Sampler)
-    return {name: _condition(trained.info, name) for name in (sampler.condition if sampler else ())}
+    return {k: _condition(trained.info, k) for way in _samplers(trained) for k in way.condition}
 
 
-def of_options(trained: "TrainedRun") -> dict[str, Flag]:
+def of_sampler_options(trained: "TrainedRun") -> dict[str, Flag]:
     """The options of the run's sampler."""
-    from jaxgen.train.abilities import Sampler
-
-    sampler = trained.system.ability(Sampler)
-    return {name: _option(option) for name, option in (sampler.options if sampler else {}).items()}
+    return {k: _option(x) for way in _samplers(trained) for k, x in way.options.items()}
 
 
 def of_sampler(trained: "TrainedRun") -> dict[str, Flag]:
     """The conditions and options of the run's sampler."""
-    return of_conditions(trained) | of_options(trained)
+    return of_conditions(trained) | of_sampler_options(trained)
 
 
 def of_translators(trained: "TrainedRun") -> dict[str, Flag]:
     """The further inputs and the options of the run's translators."""
+    inputs = {k: _condition(trained.info, k) for w in _translators(trained) for k in w.inputs[1:]}
+    return inputs | {k: _option(x) for w in _translators(trained) for k, x in w.options.items()}
+
+
+def of_options(trained: "TrainedRun") -> dict[str, Flag]:
+    """The options of the run's sampler and of its translators."""
+    ways = [*_samplers(trained), *_translators(trained)]
+    return {k: _option(x) for way in ways for k, x in way.options.items()}
+
+
+def _samplers(trained):
+    from jaxgen.train.abilities import Sampler
+
+    return trained.system.all_of(Sampler)[:1]
+
+
+def _translators(trained):
     from jaxgen.train.abilities import Translator
 
-    found = {}
-    for way in trained.system.all_of(Translator):
-        found |= {name: _condition(trained.info, name) for name in way.inputs[1:]}
-        found |= {name: _option(option) for name, option in way.options.items()}
-    return found
+    return trained.system.all_of(Translator)
 
 
 OfConditions = Annotated[Any, of_conditions]
-OfOptions = Annotated[Any, of_options]
+OfMixer = Annotated[Any, of_sampler_options]
 OfSampler = Annotated[Any, of_sampler]
 OfTranslators = Annotated[Any, of_translators]
+OfOptions = Annotated[Any, of_options]
 
 
 def _option(option):
@@ -113,11 +121,11 @@ def _condition(info, name):
         case "label":
             known = ", ".join(info.label_names[:20]) + ", ..." * (len(info.label_names) > 20)
             help = (
-                f"Class, its number or name ({known}); several are taken in turn, by default all."
+                f"Class, by number or name ({known}); several are taken in turn, by default all."
             )
             return Flag(several("CLASS", help), ())
         case "text":
-            return Flag(several("TEXT", "What images show. Several texts are taken in turn."), ())
+            return Flag(several("TEXT", "What images show; several are taken in turn."), ())
         case "attributes":
             help = f"Attributes that are not 0, of {', '.join(info.attribute_names)}."
             return Flag(several("NAME=VALUE", help), (), _attributes)
@@ -176,32 +184,36 @@ def call(command: Callable, argv: Sequence[str], prog: str) -> Any:
     `--help` lists the flags of the run, too, if it can be opened.  UserError that names the flag.
     """
     open_run.cache_clear()
-    hints, own, trained = get_type_hints(command, include_extras=True), {}, None
+    hints = get_type_hints(command, include_extras=True)
+    find = get_args(hints["choices"])[1] if "choices" in hints else None
     words = [word for word in argv if word not in ("-h", "--help")]
-    helps = len(words) < len(argv)
-    if "choices" in hints:
+    helps, own, trained = len(words) < len(argv), {}, None
+    opened = lambda given: open_run(given["run"], given["system"], given["round"])
+    if find:
         try:
             given, others = parse(cli(command, return_unknown_args=True), words, prog)
             if (others or helps) and given["run"]:
-                trained = open_run(given["run"], given["system"], given["round"])
-                own = get_args(hints["choices"])[1](trained)
+                trained = opened(given)
+                own = find(trained)
         except UserError:
             if not helps:
                 raise
     try:
-        given = parse(cli(command, own), argv, prog)
+        given = parse(cli(command, own), ["--help"] if helps else argv, prog)
     except UserError as error:
         if trained is None or not str(error).startswith("there is no flag"):
             raise
         known = ", ".join(map(_flag, own)) or "none"
         raise UserError(f"{error} (flags of {trained.name} itself: {known})") from None
     check_values(hints | {name: flag.kind for name, flag in own.items()}, given)
+    chosen = {k: given.pop(k) for k in own}
     try:
-        chosen = {k: given.pop(k) for k in own}
-        chosen = {k: own[k].read(x) for k, x in chosen.items() if x != own[k].default}
-        return command(**given, **chosen)
-    except UserError as error:
-        name, _, rest = str(error).partition(" ")  # the library speaks of arguments
+        read = {k: own[k].read(x) for k, x in chosen.items() if x != own[k].default}
+        return command(**given, **read)
+    except UserError as error:  # the library speaks of arguments
+        if find and open_run.cache_info().currsize:
+            own = find(opened(given))
+        name, _, rest = str(error).partition(" ")
         if name in given or name in own:
             raise UserError(f"{_flag(name)} {rest}") from error
         raise

@@ -76,7 +76,7 @@ def _run(folder: Path) -> Sequence[str]:
 
     try:
         args = json.loads((folder / "args.json").read_text())
-        name = args.get("experiment", "(from Python)").rpartition(".")[2]
+        name = args.get("experiment", "Python").rpartition(".")[2]
         rounds = int(args["rounds"])
     except (OSError, ValueError, KeyError, AttributeError, TypeError):
         return "?", "", "", "", "its args.json is not one of a run"

@@ -5,12 +5,14 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Batch, OfOptions, Out, Round, RunFolder, System, by, open_run
-from jaxgen.commands.flags import Count, Seed
+from jaxgen.commands.choices import Batch, OfMixer, Out, Round, RunFolder, System, by, open_run
+from jaxgen.commands.flags import Count, Range, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
 
-Layer = Annotated[Count | None, arg(metavar="N", help_behavior_hint="(default: half of them)")]
+Layer = Annotated[
+    int | None, Range(1), arg(metavar="N", help_behavior_hint="(default: half of them)")
+]
 
 
 def mix(
@@ -24,7 +26,7 @@ def mix(
     batch: Batch = 64,
     system: System = None,
     round: Round = None,
-    **choices: OfOptions,
+    **choices: OfMixer,
 ) -> Path:
     """A grid of mixed styles: coarse ones of the samples at its left, fine ones of those above.
 

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import Positional, arg
 
 from jaxgen.commands.choices import OfTranslators, Round, RunFolder, System, by, open_run
-from jaxgen.commands.flags import Count, Seed
+from jaxgen.commands.flags import Range, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
 
@@ -18,7 +18,9 @@ Images = Annotated[
 Folder = Annotated[Path | None, arg(metavar="DIR", help_behavior_hint="(default: in RUN/use/)")]
 Direction = Annotated[str | None, arg(metavar="NAME", help_behavior_hint="(default: the first)")]
 Side = Annotated[
-    Count | None, arg(metavar="PIXELS", help_behavior_hint="(default: the image's own)")
+    int | None,
+    Range(1),
+    arg(metavar="PIXELS", help_behavior_hint="(default: the image's own)"),
 ]
 
 

@@ -238,7 +238,7 @@ def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     key, key_net = jax.random.split(jax.random.key(scoring.seed))
     options = dict(chosen_options(sampler.options, scoring.choices))
     nets = trained.nets(scoring.seed)
-    along = sphere if sampler.interpolate is slerp else sampler.interpolate
+    along: Any = sphere if sampler.interpolate is slerp else sampler.interpolate
     value = ppl(
         lambda z: sampler.generate(nets, z, {}, key_net, **options),
         d.apply,

@@ -4,6 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -15,7 +16,9 @@ import jaxgen
 from jaxgen.errors import UserError
 from jaxgen.files import replacing
 from jaxgen.parallel import AXIS
-from jaxgen.train.abilities import Sampler, Translator
+from jaxgen.runs.choices import check_names, values
+from jaxgen.runs.translating import translator
+from jaxgen.train.abilities import Sampler
 from jaxgen.train.nets import bind
 from jaxgen.train.run import read_run
 
@@ -63,7 +66,7 @@ def export(
         content, card = _weights(trained, player)
     elif to == "stablehlo":
         if player:
-            raise UserError("a program holds all players that it needs; leave player out")
+            raise UserError("player is for weights; a program holds the players that it needs")
         content, card = _program(trained, path, platforms, direction, seed, batch, choices)
     else:
         raise UserError(f"{path.name} ends in neither .safetensors nor .stablehlo; rename it")
@@ -83,17 +86,12 @@ def _about(trained: "TrainedRun") -> dict[str, Any]:
     """What every file says of the run."""
     record = read_run(trained.folder) if trained.folder else None
     arguments = dict(record.args) if record else {}
-    info = trained.info
     return {
         "jaxgen": jaxgen.__version__,
         "experiment": arguments.pop("experiment", trained.name),
         "arguments": arguments,
         "round": trained.round,
-        "data": {
-            "shape": info.shape,
-            "label_names": info.label_names,
-            "attribute_names": info.attribute_names,
-        },
+        "data": trained.info.to_json(),
         "provenance": record.environment[-1] if record and record.environment else None,
     }
 
@@ -133,12 +131,11 @@ def _program(trained, path, platforms, direction, seed, batch, choices):
     platforms = [platforms] if isinstance(platforms, str) else list(platforms)
     if not platforms or not set(platforms) <= set(PLATFORMS):
         raise UserError(f"platforms are some of {', '.join(PLATFORMS)}, not {platforms}")
-    ability = _ability(trained, direction)
-    options = {name: option.default for name, option in ability.options.items()}
-    if unknown := [name for name in choices if name not in options]:
-        known = f"; there is {', '.join(options)}" if options else ""
-        raise UserError(f"{trained.name} has no option {unknown[0]} to export with{known}")
-    run, inputs = _function(trained, ability, options | choices, jax.random.key(seed))
+    sampler = trained.system.ability(Sampler) if direction is None else None
+    ability = sampler or translator(trained, direction)
+    check_names(trained.name, choices, tuple(ability.options))
+    options = dict(values(ability.options, choices))
+    run, inputs = (_sampled if sampler else _translated)(trained, ability, options, seed)
     exported, notes = _lowered(run, inputs, ability, platforms, batch, seed)
     for note in notes:
         print(f"{path.name}: {note}", file=sys.stderr)
@@ -149,8 +146,8 @@ def _program(trained, path, platforms, direction, seed, batch, choices):
     card = {
         **_about(trained),
         "ability": type(ability).__name__.lower(),
-        "direction": getattr(ability, "name", None),
-        "options": options | choices,
+        "direction": getattr(ability, "name", "") or None,
+        "options": options,
         "notes": notes,
         "inputs": described,
         "output": _described(exported.out_avals[0], "[-1, 1]"),
@@ -161,64 +158,50 @@ def _program(trained, path, platforms, direction, seed, batch, choices):
     return bytes(exported.serialize()), card
 
 
-def _ability(trained, direction):
-    sampler, translators = trained.system.ability(Sampler), trained.system.all_of(Translator)
-    if direction is None and (sampler or translators):
-        return sampler or translators[0]
-    names = [translator.name for translator in translators]
-    if direction in names:
-        return translators[names.index(direction)]
-    if direction is None:
-        raise UserError(f"{trained.name} makes no images; export its weights to .safetensors")
-    raise UserError(f"direction is {' or '.join(names) or 'left out'}, not {direction}")
-
-
-def _function(trained, ability, options, key):
-    """(arrays [n, ...] -> images, what these arrays are)."""
-    states, info = trained.states, trained.info
-    if isinstance(ability, Translator):
-
-        def translate(*arrays):
-            given = dict(zip(ability.inputs, arrays, strict=True))
-            return ability.translate(bind(states, key), given, key, **options).clip(-1, 1)
-
-        shapes, _ = jax.eval_shape(lambda: ability.pair(info.zeros(1)))
-        return translate, [_translated(name, shapes[name]) for name in ability.inputs]
-
-    latents = jax.eval_shape(lambda: ability.prior(key, 1))
+def _sampled(trained, sampler, options, seed):
+    """(arrays [n, ...] -> images, what the arrays are), with the noise of `samples`."""
+    keys = jax.random.split(jax.random.key(seed), 3)
+    key, _, key_noise = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0)
+    latents = jax.eval_shape(lambda: sampler.prior(key, 1))
     leaves, structure = jax.tree.flatten_with_path(latents)
 
     def generate(*arrays):
         z = jax.tree.unflatten(structure, arrays[: len(leaves)])
-        condition = dict(zip(ability.condition, arrays[len(leaves) :], strict=True))
-        return ability.generate(bind(states, key), z, condition, key, **options).clip(-1, 1)
+        condition = dict(zip(sampler.condition, arrays[len(leaves) :], strict=True))
+        nets = bind(trained.states, key)
+        return sampler.generate(nets, z, condition, key_noise, **options).clip(-1, 1)
 
-    of = getattr(ability.prior, "name", "draws of the system's prior")
-    drawn = getattr(ability.prior, "numpy", "np.zeros({})")
-    inputs = [
-        _Input("_".join(["z", *map(_key, path)]), x.shape[1:], x.dtype, of, drawn)
-        for path, x in leaves
-    ]
-    return generate, inputs + [_condition(name, info) for name in ability.condition]
-
-
-def _key(key):
-    return jax.tree_util.keystr((key,), simple=True)
+    of = getattr(sampler.prior, "name", "draws of the system's prior")
+    drawn = getattr(sampler.prior, "numpy", "np.zeros({})")
+    name = lambda path: "_".join(["z", *(jax.tree_util.keystr((k,), simple=True) for k in path)])
+    inputs = [_Input(name(path), x.shape[1:], x.dtype, of, drawn) for path, x in leaves]
+    batch = trained.info.zeros(1)
+    return generate, inputs + [_input(trained.info, k, batch[k]) for k in sampler.condition]
 
 
-def _translated(name, x):
-    of = "0 or 1" if name == "mask" else "[-1, 1]" if x.dtype == np.float32 else "labels"
-    return _Input(name, x.shape[1:], x.dtype, of)
+def _translated(trained, way, options, seed):
+    """(arrays [n, ...] -> images, what the arrays are)."""
+    key = jax.random.key(seed)
+
+    def translate(*arrays):
+        given = dict(zip(way.inputs, arrays, strict=True))
+        return way.translate(bind(trained.states, key), given, key, **options).clip(-1, 1)
+
+    given, _ = jax.eval_shape(lambda: way.pair(trained.info.zeros(1)))
+    return translate, [_input(trained.info, name, given[name]) for name in way.inputs]
 
 
-def _condition(name, info):
-    x = info.zeros(1)[name]
-    of = {
-        "label": f"0 to {len(info.label_names) - 1}, see label_names",
-        "attributes": "0 or 1, see attribute_names",
+def _input(info, name, x):
+    """What is said of an input: an image, unless it is a field of another kind."""
+    ranges = {
+        "label": f"0 to {len(info.label_names) - 1}, in the order of label_names",
+        "attributes": "0 to 1, in the order of attribute_names",
         "text": "tokens of the run's vocabulary",
+        "classes": "labels",
+        "mask": "0 or 1",
     }
-    return _Input(name, x.shape[1:], x.dtype, of.get(info.fields[name].kind, ""))
+    kind = info.fields[name].kind if name in info.fields else "image"
+    return _Input(name, x.shape[1:], x.dtype, ranges.get(kind, "[-1, 1]"))
 
 
 def _lowered(run, inputs, ability, platforms, batch, seed):
@@ -232,25 +215,29 @@ def _lowered(run, inputs, ability, platforms, batch, seed):
     jaxpr = str(jax.make_jaxpr(run, axis_env=[(AXIS, 2)])(*_shapes(inputs, 1)))
     whole = re.search(r"\b(psum\w*|all_gather\w*)\[", jaxpr)
     notes = [f"its noise is that of seed {seed} at every call"] if "random_bits[" in jaxpr else []
-    if whole and not sampling:
-        notes.append("its networks use the statistics of each image by itself")
-    open_size = not sampling and ability.any_size
-    one_size = ["its images have the training's size"] if open_size else []
-    tries = [(alone, _shapes(inputs, "b", ability.multiple), [])] if open_size else []
     if whole and sampling:
-        why = f"its networks look at the whole batch, which is of {batch} images"
-        tries.append((run, _shapes(inputs, batch), [why]))
-    else:
-        number = [f"it takes {batch} images at a time"]
-        tries.append((alone, _shapes(inputs, "b"), one_size))
-        tries.append((alone, _shapes(inputs, batch), [*one_size, *number]))
-    for f, shapes, said in tries:
-        try:
-            return jax_export.export(jax.jit(f), platforms=platforms)(*shapes), notes + said
-        except Exception:  # whatever a network makes of a size that is left open
-            if shapes is tries[-1][1]:
-                raise
-    raise AssertionError
+        notes.append(f"its networks look at the whole batch, which is of {batch} images")
+        return _lower(run, _shapes(inputs, batch), platforms), notes
+    if whole:
+        notes.append("its networks use the statistics of each image by itself")
+    free = [(_shapes(inputs, "b"), [])]
+    if not sampling and ability.any_size:
+        any_size = _shapes(inputs, "b", ability.multiple)
+        free = [(any_size, []), (free[0][0], ["its images have the training's size"])]
+    for shapes, said in free:
+        with suppress(Exception):  # whatever a network makes of a size that is left open
+            return _lower(alone, shapes, platforms), notes + said
+    notes.append(f"it takes {batch} images at a time, of the training's size")
+    return _lower(alone, _shapes(inputs, batch), platforms), notes
+
+
+def _lower(f, shapes, platforms):
+    try:
+        return jax_export.export(jax.jit(f), platforms=platforms)(*shapes)
+    except NotImplementedError as error:
+        raise UserError(
+            f"platforms lack what the program needs ({error}); leave some out"
+        ) from None
 
 
 def _shapes(inputs, n, multiple=None):

@@ -98,9 +98,9 @@ class TrainedRun:
 
         return project(self, image, **options)
 
-    def match(self, images: Sequence[np.ndarray], texts: Sequence[str]) -> np.ndarray:
-        """How likely each text is, given that one of them belongs to the image: [images, texts],
-        each row's sum is 1."""
+    def match(self, images: Sequence[np.ndarray | Path], texts: Sequence[str]) -> np.ndarray:
+        """How likely each text is, given that one of them belongs to the image (of any size, or its
+        file): [images, texts], each row's sum is 1."""
         from jaxgen.runs.matching import likelihoods
 
         return likelihoods(self, images, texts)

@@ -1,9 +1,9 @@
 """Runs of toy size for the commands to work on."""
 
 import pytest
-from PIL import Image
 
 from tests.experiments.command import TINY
+from tests.runs import toys
 
 
 @pytest.fixture(scope="session")
@@ -22,18 +22,32 @@ def trained(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def styled(tmp_path_factory):
-    """A run of a toy with styles, of one round."""
-    from jaxgen.commands.launch import train
-    from tests.experiments.styles import Args, system
+    """A run of a toy with styles."""
+    folder = tmp_path_factory.mktemp("runs") / "styled"
+    return toys.saved(toys.styled(), folder, "tests.experiments.styles")
 
-    root = tmp_path_factory.mktemp("runs")
-    (root / "data").mkdir()
-    for i in range(8):  # what is in them does not matter
-        Image.new("RGB", (16, 16), (30 * i, 0, 0)).save(root / "data" / f"{i}.png")
-    options = {"batch_size": 8, "rounds": 1, "log_every": 1, "save_every": 1}
-    args = Args(workdir=root / "styled", data=f"folder:{root / 'data'}", **options)
-    train("tests.experiments.styles", system, args)
-    return args.workdir
+
+@pytest.fixture(scope="session")
+def translator(tmp_path_factory):
+    """A run of a toy that translates."""
+    folder = tmp_path_factory.mktemp("runs") / "translator"
+    return toys.saved(toys.paired(), folder, "tests.experiments.translator")
+
+
+@pytest.fixture(scope="session")
+def conditional(tmp_path_factory):
+    """A run of a toy with conditions, made from Python: its folder and its system's name."""
+    folder = tmp_path_factory.mktemp("runs") / "conditional"
+    toys.saved(toys.conditional(), folder)
+    return folder, "--system", "tests.runs.toys:conditional_system"
+
+
+@pytest.fixture(scope="session")
+def stylist(tmp_path_factory):
+    """A run of a toy with further inputs, made from Python: its folder and its system's name."""
+    folder = tmp_path_factory.mktemp("runs") / "stylist"
+    toys.saved(toys.stylist(), folder)
+    return folder, "--system", "tests.runs.toys:painting_system"
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ def test_every_experiment_has_its_paper_and_data():
     assert not any("cannot be imported" in paper for paper, *_ in found.values())
 
 
-def test_recipes_are_found_where_the_person_is(tmp_path, monkeypatch):
+def test_recipes_are_found_where_the_user_is(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "experiments" / "wgan").mkdir(parents=True)
     (tmp_path / "experiments" / "wgan" / "mine.toml").touch()
@@ -40,8 +40,9 @@ def test_runs(tmp_path, jaxgen):
     run(tmp_path / "d", 1000)
     for i in (2, 10):
         run(tmp_path / "d" / f"{i}-stage", 50 * i, metrics=[i], saved=[i])
-    (tmp_path / "e").mkdir()
-    (tmp_path / "e" / "args.json").write_text("[]")
+    for name, content in (("e", "[]"), ("f", '{"rounds": 1000}')):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "args.json").write_text(content)
     code, text, _ = jaxgen("list", tmp_path)
     assert code == 0
     rows = [line.split(maxsplit=5) for line in text.split("runs in ")[1].splitlines()[3:]]
@@ -52,6 +53,7 @@ def test_runs(tmp_path, jaxgen):
         [place("d"), "wgan", "10", "10", "100", "in stage 10-stage"],
         [place("deep/b"), "wgan", "1,000", "1,000", "10,000", "finished"],
         [place("e"), "?", *["its", "args.json", "is", "not one of a run"]],
+        [place("f"), "Python", "none", "none", "0", "0% of 1,000 rounds"],
     ]
 
 

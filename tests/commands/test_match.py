@@ -1,16 +1,11 @@
-"""`match`: a person's images and texts, by a run that reads both."""
+"""`match`: a user's images and texts, by a run that reads both."""
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgen.commands.launch import load_data, train
-from jaxgen.commands.match import likelihoods, match
-from jaxgen.commands.restore import open_run
-from jaxgen.errors import UserError
-from jaxgen.train.game import look, to_float
+from jaxgen.commands.launch import train
+from jaxgen.runs.load import load
 from tests.quick import quick_to_compile  # noqa: F401
 
 
@@ -39,44 +34,39 @@ def files(tmp_path_factory):
     return sorted(folder.iterdir())
 
 
-def test_chances_are_softmaxes_of_scaled_cosines(run, files):
-    trained, texts = open_run(run), ("a cat", "two dogs", "the moon", "a cup")
-    tokenize = trained.tokenize
-    found = likelihoods(trained, files, texts, "image", batch=2)
-    nets, embed = look(trained.system, trained.states, jax.random.key(0)), trained.system.embed
-    pixels = np.stack([np.asarray(Image.open(file))[1:9, 1:9] for file in files])
-    x = np.asarray(embed.image(nets, {"image": to_float(jnp.asarray(pixels))}))
-    y = np.asarray(embed.text(nets, {"text": jnp.stack([tokenize(text) for text in texts])}))
-    cosines = np.array(
-        [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in y] for a in x], np.float64
-    )
-    odds = np.exp(cosines / 0.07)  # its temperature has hardly moved
-    np.testing.assert_allclose(found, odds / odds.sum(1, keepdims=True), rtol=2e-2)
-    other = likelihoods(trained, files, texts, "text")
-    np.testing.assert_allclose(other, (odds / odds.sum(0)).T, rtol=2e-2)
-
-
-def test_the_table(run, files):
-    lines = match(run, tuple(files), texts=("a cat", "two dogs"), top=5).splitlines()
+def test_the_table(run, files, jaxgen):
+    code, said, _ = jaxgen("match", run, *files, "--texts", "a cat", "two dogs")
+    assert code == 0
+    lines = said.splitlines()
     assert lines[::3] == [str(file) for file in files]
     shares = [[float(line.split("%")[0]) for line in lines[i + 1 : i + 3]] for i in (0, 3, 6)]
     assert all(a >= b and abs(a + b - 100) < 0.2 for a, b in shares)
-    lines = match(run, (files[0].parent,), texts=("a cat",), by="text", top=2).splitlines()
+    likely = load(run).match(files, ["a cat", "two dogs"])
+    np.testing.assert_allclose([a for a, _ in shares], 100 * likely.max(1), atol=0.06)
+    words = ("--texts", "a cat", "--by", "text", "--top", 2)
+    lines = jaxgen("match", run, files[0].parent, *words)[1].splitlines()
     assert lines[0] == "a cat"
     assert len(lines) == 3
     assert lines[1].endswith(".png")
 
 
-def test_by_default_the_texts_are_the_training_captions(run, files):
-    (_, first, *_) = match(run, (files[0],), top=1).splitlines()
-    captions = load_data(open_run(run).args).all_captions(99)
+def test_by_default_the_texts_are_the_training_captions(run, files, jaxgen):
+    (_, first, *_) = jaxgen("match", run, files[0], "--top", 1)[1].splitlines()
+    captions = load(run).args.load_data().all_captions(99)
     assert first.split("%  ")[1] in captions
 
 
-def test_mistakes(run, files, tmp_path):
-    with pytest.raises(UserError, match="name an image file"):
-        match(run, ())
-    with pytest.raises(UserError, match="--top is at least 1"):
-        match(run, tuple(files), top=0)
-    with pytest.raises(UserError, match="there is no"):
-        match(run, (tmp_path / "none.png",))
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["{run}"], "name an image file, or a folder of them, after the run"),
+        (["{run}", "{file}", "--top", 0], "--top is at least 1, not 0"),
+        (["{run}", "none.png"], "there is no none.png; name image files"),
+        (["{gan}", "{file}"], "wgan does not read; a run of clip does"),
+    ],
+)
+def test_mistakes(run, trained, files, jaxgen, words, problem):
+    known = {"{run}": run, "{gan}": trained, "{file}": files[0]}
+    code, _, line = jaxgen("match", *(known.get(word, word) for word in words))
+    assert (code, line.count("\n")) == (2, 1)
+    assert problem in line

@@ -1,60 +1,19 @@
-"""Mixed styles: which sample gives what, and how the grid is laid out."""
+"""`mix`: how the grid is laid out, and what is said of mistakes."""
 
-import numpy as np
 import pytest
 from PIL import Image
-
-from jaxgen.commands.mix import mixes
-from jaxgen.commands.restore import open_run
-from jaxgen.commands.sample import samples
-from tests.experiments.styles import LAYERS, MEAN
-
-
-@pytest.fixture(scope="module")
-def opened(styled):
-    return open_run(styled)
-
-
-def expected(opened, rows, columns, layer, psi, seed):
-    """The cells in plain NumPy, from the toy's weights."""
-    import jax
-
-    latent = opened.system.use.latent
-    z = np.asarray(latent(jax.random.split(jax.random.key(seed))[1], rows + columns))
-    basis = np.asarray(opened.states["g"].params["basis"])
-    cells = np.empty((rows, columns, *basis.shape[2:]))
-    for i in range(rows):
-        for j in range(columns):
-            who = [i if at < layer else rows + j for at in range(LAYERS)]
-            ws = MEAN + psi * 0.5 * z[who]
-            cells[i, j] = sum(np.tensordot(ws[at], basis[at], 1) for at in range(LAYERS))
-    return cells
-
-
-@pytest.mark.parametrize(("layer", "psi"), [(1, None), (2, 0.5), (2, -1.0)])
-def test_cells_have_the_coarse_styles_of_their_row_and_the_fine_ones_of_their_column(
-    opened, layer, psi
-):
-    rows, columns = 2, 3
-    cells = mixes(opened, rows, columns, layer, psi, seed=4, batch=5)
-    assert cells.shape == ((rows + 1) * (columns + 1), 16, 16, 3)
-    cells = cells.reshape(rows + 1, columns + 1, 16, 16, 3)
-    assert (cells[0, 0] == 255).all()
-    [drawn] = samples(opened, rows + columns, seed=4, psi=psi)
-    near = lambda a, b: abs(a.astype(int) - b).max() <= 1
-    assert near(cells[1:, 0], drawn[:rows])
-    assert near(cells[0, 1:], drawn[rows:])
-    made = expected(opened, rows, columns, layer, 1.0 if psi is None else psi, seed=4)
-    assert near(cells[1:, 1:], np.floor(made * 127.5 + 128).clip(0, 255))
 
 
 def test_the_picture(styled, jaxgen, tmp_path):
     code, said, problem = jaxgen("mix", styled)
     assert (code, problem) == (0, "")
-    assert said.strip() == str(styled / "use/mix_round_00000001_seed_0_layer_1.png")
+    assert said.strip() == str(styled / "use/mix_round_00000001_seed_0.png")
     with Image.open(said.strip()) as picture:
         assert picture.size == (7 * 18 - 2, 5 * 18 - 2)
     words = ("--rows", 1, "--columns", 2, "--layer", 2, "--truncation", 0.5, "--seed", 1)
+    code, said, _ = jaxgen("mix", styled, *words)
+    assert code == 0
+    assert said.strip().endswith("use/mix_round_00000001_seed_1_layer_2_truncation_0.5.png")
     code, said, _ = jaxgen("mix", styled, *words, "--out", tmp_path / "new" / "mix.png")
     assert code == 0
     with Image.open(tmp_path / "new" / "mix.png") as picture:
@@ -69,6 +28,7 @@ def test_the_picture(styled, jaxgen, tmp_path):
         (["--rows", 0], "--rows is at least 1, not 0"),
         (["--columns", -1], "--columns is at least 1, not -1"),
         (["--truncation", "inf"], "--truncation is a finite number, not inf"),
+        (["--label", 3], "there is no flag --label; --help lists what there is (flags of styles"),
         (["--out", "mix.gif"], "mix.gif is no .png file"),
         (["--out", "/proc/nowhere/x.png"], "/proc/nowhere/x.png cannot be written"),
     ],

@@ -38,4 +38,4 @@ def test_swiss_roll_is_a_spiral():
 
 
 def test_points_do_not_depend_on_how_many_are_drawn():
-    np.testing.assert_array_equal(toy.ring(KEY, 9)[:5], toy.ring(KEY, 5))
+    np.testing.assert_allclose(toy.ring(KEY, 9)[:5], toy.ring(KEY, 5), rtol=1e-6, atol=1e-6)

@@ -6,7 +6,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgen.commands.restore import open_run
+from jaxgen.runs.load import load as open_run
 from tests.experiments.command import TINY, cluster, finish, kill_after, metrics, run, start
 
 

@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgen.metrics import pixels, ppl, swd
 from jaxgen.latents import lerp
+from jaxgen.metrics import pixels, ppl, swd
 
 
 def noise(*shape, seed=0):

@@ -186,7 +186,7 @@ def test_dropout_keeps_the_mean_and_does_not_depend_on_devices():
     np.testing.assert_allclose(y.mean(), 1, atol=0.03)
     spec = P(parallel.AXIS)
     many = jax.shard_map(drop, mesh=devices.make_mesh(), in_specs=spec, out_specs=spec)
-    np.testing.assert_array_equal(jax.jit(many)(x), y)
+    np.testing.assert_allclose(jax.jit(many)(x), y, rtol=1e-6)
     np.testing.assert_array_equal(Dropout(0.2).apply({}, x, train=False), x)
 
 

@@ -16,13 +16,16 @@ from flax import linen as nn
 from safetensors import safe_open
 
 from jaxgen import draw
-from jaxgen.commands import export as command
+from jaxgen.commands.choices import call
+from jaxgen.commands.export import export as command
+from jaxgen.data.arrays import arrays
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
 from jaxgen.latents import uniform
 from jaxgen.models import dcgan, pix2pix, srgan, stylegan2, vae
 from jaxgen.models.patchgan import PatchGAN
-from jaxgen.runs import load
+from jaxgen.pictures import as_uint8
+from jaxgen.runs.fit import fit
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.systems.gan.dcgan import dcgan as dcgan_system
 from jaxgen.systems.gan.stylegan2 import stylegan2 as stylegan2_system
@@ -37,7 +40,7 @@ from jaxgen.train.game import Player, System, Turn
 from jaxgen.weights.published import read_state_dict
 from tests.quick import quick_to_compile  # noqa: F401
 
-KEY = jax.random.key(0)
+KEY, KEY_Z, KEY_NOISE = jax.random.split(jax.random.key(0), 3)  # as samples are drawn
 PAIRS = {"a": Field("image", 3), "b": Field("image", 3)}
 
 
@@ -103,7 +106,7 @@ class Labelled(nn.Module):
         return nn.tanh(x).reshape(len(label), 2, 2, 3)
 
 
-def labelled():
+def labelled_system(info=None):
     """Two latents, a condition, an option, and noise by example."""
 
     def prior(key, n):
@@ -113,21 +116,18 @@ def labelled():
     def generate(nets, z, condition, key, scale=1.0):
         return nets.generator(z, condition["label"], key, scale)
 
+    options = {"scale": Option(1.0, "Scale of the noise")}
     inputs = [prior(KEY, 2), jnp.zeros(2, jnp.int32), KEY, 1.0]
-    system = System(
+    return System(
         {"generator": Player(Labelled(), inputs, optax.sgd(0.1))},
         (Turn(("generator",), lambda nets, batch, key: (jnp.zeros(()), {})),),
-        abilities=(
-            Sampler(
-                prior,
-                generate,
-                condition=("label",),
-                options={"scale": Option(1.0, "Scale of the noise")},
-            ),
-        ),
+        abilities=(Sampler(prior, generate, condition=("label",), options=options),),
     )
+
+
+def labelled():
     fields = {"image": Field("image", 3), "label": Field("label")}
-    return toy(system, (2, 2, 3), "labelled", fields, label_names=("c", "d", "e", "f"))
+    return toy(labelled_system(), (2, 2, 3), "labelled", fields, label_names=("c", "d", "e", "f"))
 
 
 def given(trained, n=5, size=(16, 24)):
@@ -135,7 +135,7 @@ def given(trained, n=5, size=(16, 24)):
     if trained.system.ability(Translator):
         return [np.random.default_rng(1).uniform(-1, 1, (n, *size, 3)).astype("float32")]
     sampler = trained.system.ability(Sampler)
-    z = jax.tree.leaves(sampler.prior(jax.random.key(2), n))
+    z = jax.tree.leaves(sampler.prior(KEY_Z, n))
     return [*map(np.asarray, z), *(np.arange(n, dtype="int32") % 4 for _ in sampler.condition)]
 
 
@@ -144,15 +144,18 @@ def wanted(trained, arrays, **options):
 
     @jax.jit
     def run(states, *arrays):
-        players = nets.bind(states, KEY)
         if translator := trained.system.ability(Translator):
-            return translator.translate(players, {"image": arrays[0]}, KEY, **options)
+            key = jax.random.key(0)
+            players = nets.bind(states, key)
+            return translator.translate(players, {"image": arrays[0]}, key, **options)
         sampler = trained.system.ability(Sampler)
         structure = jax.tree.structure(sampler.prior(KEY, 1))
         k = structure.num_leaves
         condition = dict(zip(sampler.condition, arrays[k:]))
         z = jax.tree.unflatten(structure, arrays[:k])
-        return sampler.generate(players, z, condition, KEY, **options)
+        players = nets.bind(states, jax.random.fold_in(KEY, 0))
+        key = jax.random.fold_in(KEY_NOISE, 0)
+        return sampler.generate(players, z, condition, key, **options)
 
     if trained.system.ability(Translator):  # one at a time
         images = [run(trained.states, arrays[0][i : i + 1])[0] for i in range(len(arrays[0]))]
@@ -187,8 +190,8 @@ def programs(tmp_path_factory):
         assert trained.export(path, batch=5, **CHOICES.get(name, {})) == path
         np.savez(folder / f"{name}.npz", *given(trained))
     environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
-    command = [sys.executable, "-c", ALONE, *runs]
-    subprocess.run(command, cwd=folder, env=environment, check=True)
+    python = [sys.executable, "-c", ALONE, *runs]
+    subprocess.run(python, cwd=folder, env=environment, check=True)
     return {
         name: (
             np.load(folder / f"{name}.npy"),
@@ -211,6 +214,12 @@ def test_a_program_runs_without_jaxgen_and_gives_the_images_of_the_run(programs,
     assert card["output"]["range"] == "[-1, 1]"
 
 
+def test_a_program_gives_the_samples_of_the_run(programs):
+    images, _, _ = programs["labelled"]
+    samples = labelled().sample(5, scale=2.0)  # labels in turn
+    assert np.abs(as_uint8(images).astype(int) - samples).max() <= 1
+
+
 def test_cards_say_what_goes_in_and_comes_out(programs):
     cards = {name: card for name, (_, _, card) in programs.items()}
     assert cards["wgan"]["inputs"] == [
@@ -227,7 +236,7 @@ def test_cards_say_what_goes_in_and_comes_out(programs):
     assert len(cards["pix2pix"]["notes"]) == 2  # of its noise, of its statistics
     assert cards["srgan"]["output"]["shape"] == ["b", "4*h", "4*w", 3]
     assert [x["name"] for x in cards["labelled"]["inputs"]] == ["z_a", "z_b", "label"]
-    assert cards["labelled"]["inputs"][2]["range"] == "0 to 3, see label_names"
+    assert cards["labelled"]["inputs"][2]["range"] == "0 to 3, in the order of label_names"
     assert cards["labelled"]["data"]["label_names"] == ["c", "d", "e", "f"]
 
 
@@ -243,23 +252,47 @@ def test_one_direction_of_two(tmp_path, capsys):
     assert not capsys.readouterr().err
 
 
-def test_what_cannot_be_left_open_is_fixed_and_said(tmp_path, capsys):
-    """A network that counts its pixels, and one that counts its batch in a way of its own."""
+@jax.custom_batching.custom_vmap
+def stubborn(x):
+    return x
 
-    def export(translate, name):
-        translator = Translator(translate, lambda batch: ({"image": batch["image"]}, None))
-        turn = Turn(("p",), lambda nets, batch, key: (jnp.zeros(()), {}))
-        player = Player(nn.Dense(3), [(1, 3)], optax.sgd(0.1))
-        system = System({"p": player}, (turn,), lambda nets, batch, key: {}, (translator,))
-        trained = toy(system, (4, 6, 3), "counting")
-        path = trained.export(tmp_path / name, platforms="cpu", batch=2)
-        shape = jax.export.deserialize(path.read_bytes()).in_avals[0].shape
-        return tuple(map(str, shape)), capsys.readouterr().err
 
-    count = lambda nets, inputs, key: inputs["image"] * len(range(inputs["image"].shape[1]))
-    shape, said = export(count, "pixels.stablehlo")
-    assert shape == ("b", "4", "6", "3")
-    assert said == "pixels.stablehlo: its images have the training's size\n"
+@stubborn.def_vmap
+def _(size, batched, x):
+    return x * (len(range(size)) / size), True
+
+
+@pytest.mark.parametrize(
+    ("translate", "shape", "note"),
+    [
+        (
+            lambda x: x * len(range(x.shape[1])) / 4,
+            ["b", 4, 6, 3],
+            "its images have the training's size",
+        ),
+        (
+            stubborn,
+            [2, 4, 6, 3],
+            "it takes 2 images at a time, of the training's size",
+        ),
+    ],
+)
+def test_what_cannot_be_left_open_is_fixed_and_said(tmp_path, capsys, translate, shape, note):
+    """Of a network that counts its pixels, and of one that counts its images."""
+    way = Translator(
+        lambda nets, inputs, key: translate(inputs["image"]),
+        lambda batch: ({"image": batch["image"]}, None),
+    )
+    turn = Turn(("p",), lambda nets, batch, key: (jnp.zeros(()), {}))
+    player = Player(nn.Dense(3), [(1, 3)], optax.sgd(0.1))
+    system = System({"p": player}, (turn,), lambda nets, batch, key: {}, (way,))
+    trained = toy(system, (4, 6, 3), "counting")
+    path = trained.export(tmp_path / "x.stablehlo", platforms="cpu", batch=2)
+    assert json.loads((tmp_path / "x.stablehlo.json").read_text())["inputs"][0]["shape"] == shape
+    assert capsys.readouterr().err == f"x.stablehlo: {note}\n"
+    (images,) = given(trained, 2, (4, 6))
+    program = jax.export.deserialize(path.read_bytes())
+    np.testing.assert_allclose(program.call(images), images, rtol=1e-6)
 
 
 def test_weights_are_read_back_with_their_card(tmp_path):
@@ -307,9 +340,9 @@ def test_weights_of_one_player_and_where_they_are_from(tmp_path):
         ("x.npz", {}, "x.npz ends in neither .safetensors nor .stablehlo; rename it"),
         ("x.safetensors", {"player": "critics"}, "no player 'critics'.* generator or critic"),
         ("x.safetensors", {"truncation": 0.7}, "weights have no truncation"),
-        ("x.stablehlo", {"player": "generator"}, "leave player out"),
-        ("x.stablehlo", {"truncation": 0.7}, "wgan has no option truncation"),
-        ("x.stablehlo", {"direction": "a-to-b"}, "direction is left out, not a-to-b"),
+        ("x.stablehlo", {"player": "generator"}, "player is for weights"),
+        ("x.stablehlo", {"truncation": 0.7}, "wgan takes no truncation"),
+        ("x.stablehlo", {"direction": "a-to-b"}, "wgan makes no images from images"),
         ("x.stablehlo", {"platforms": ["gpu"]}, "platforms are some of cpu, cuda, rocm, tpu"),
         ("file/x.safetensors", {}, "x.safetensors cannot be written .*; name another place"),
     ],
@@ -323,12 +356,24 @@ def test_what_cannot_be_exported_is_one_line(tmp_path, path, options, line):
 
 
 def test_the_command(tmp_path, monkeypatch):
-    asked = []
-    monkeypatch.setattr(load, "load", lambda *x, **more: asked.append((x, more)) or wgan())
-    run = tmp_path / "runs" / "wgan"
-    written = command.export(run, to="safetensors", system="tests.runs.test_export:toy", round=7)
-    assert written[0] == run / "use" / "wgan_round_00000007.safetensors"
-    assert all(path.exists() for path in written)
-    assert asked == [((run, toy), {"round": 7})]
-    with pytest.raises(UserError, match="--system nowhere:x cannot be imported"):
-        command.export(run, to="safetensors", system="nowhere:x")
+    monkeypatch.setattr("jaxgen.commands.start.start_jax", lambda: None)
+    rng, run = np.random.default_rng(0), tmp_path / "run"
+    data = arrays(
+        {"image": rng.integers(0, 256, (8, 2, 2, 3), np.uint8), "label": np.arange(8) % 4}
+    )
+    fit(labelled_system(), data, 1, batch_size=8, run=run)
+
+    def export(*flags):
+        named = "tests.runs.test_export:labelled_system"
+        return call(command, [str(run), "--system", named, *flags], "jaxgen export")
+
+    path, _ = export("--to", "safetensors")
+    assert path == run / "use" / "run_round_00000001.safetensors"
+    assert {name.split("/")[0] for name in read_state_dict(path)} == {"generator"}
+    path, card = export("--to", "stablehlo", "--scale", "2")
+    assert path == run / "use" / "run_round_00000001_scale_2.0.stablehlo"
+    card = json.loads(card.read_text())
+    assert card["options"] == {"scale": 2.0}
+    assert card["provenance"]["data_fingerprint"] == data.fingerprint
+    with pytest.raises(UserError, match="--player"):
+        export("--to", "stablehlo", "--player", "generator")

@@ -36,8 +36,8 @@ def test_neither_number_nor_chunks_matter(styles):
     assert images.shape == (20, 16, 16, 3)
     assert images.dtype == np.uint8
     assert [len(chunk) for chunk in samples(styles, 20, batch=8)] == [8, 8, 4]
-    np.testing.assert_array_equal(styles.sample(7, batch=8), images[:7])
-    for batch in (3, 32):  # other programs, so float rounding
+    assert near(styles.sample(7, batch=8), images[:7])
+    for batch in (3, 32):  # other programs may round a level up or down
         assert near(styles.sample(20, batch=batch), images)
     assert (styles.sample(20, seed=1, batch=8) != images).any()
     assert len(np.unique(images.reshape(20, -1), axis=0)) == 20
@@ -47,8 +47,8 @@ def test_truncation(styles):
     """The toy is linear, so that psi goes along a line through the mean."""
     by = lambda **choices: styles.sample(5, **choices).astype(float)
     whole, mean = by(), by(truncation=0.0)
-    np.testing.assert_array_equal(by(truncation=1.0), whole)
-    np.testing.assert_array_equal(mean, mean[:1].repeat(5, 0))
+    assert near(by(truncation=1.0), whole)
+    assert near(mean, mean[:1])
     for psi in (0.5, -0.7):
         found, line = by(truncation=psi), mean + psi * (whole - mean)
         inside = (whole > 0) & (whole < 255) & (found > 0) & (found < 255)
@@ -156,7 +156,7 @@ def test_the_walk_passes_the_samples_and_closes(styles):
     steps = np.abs(frames - np.roll(frames, 1, axis=0).astype(float)).mean(axis=(1, 2, 3))
     assert steps.max() < 0.7 * np.abs(images - np.roll(images, 1, axis=0).astype(float)).mean()
     frames = styles.interpolate(2, 2, seed=1, truncation=0.5)
-    np.testing.assert_array_equal(frames[::2], styles.sample(2, seed=1, truncation=0.5))
+    assert near(frames[::2], styles.sample(2, seed=1, truncation=0.5))
 
 
 def test_conditions_on_a_walk(toy):

@@ -11,9 +11,11 @@ from jaxgen import draw
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.data.tokens import Tokens
 from jaxgen.runs.trained import TrainedRun
-from jaxgen.train import nets
+from jaxgen.train import devices, nets
 from jaxgen.train.abilities import Option, Sampler, Translator
+from jaxgen.train.checkpoints import Checkpoints
 from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.run import Run
 from tests.experiments import styles, translator
 
 COLOURS = ("red", "green", "blue")
@@ -26,7 +28,19 @@ def trained(system, info, name="toy"):
     return TrainedRun(system, nets.init(system, jax.random.key(1)), info, 1, name)
 
 
-def styled(**shape):
+def saved(run, folder, experiment=None, **args):
+    """The run in a folder, as a training would have left it; without an experiment it is one that
+    was made from Python."""
+    record = {"rounds": run.round, **args} | ({"experiment": experiment} if experiment else {})
+    states = nets.place(run.states, devices.make_mesh(jax.devices()[:1]))
+    with Run(folder, record, {}, run.info.to_json()):
+        checkpoints = Checkpoints(folder / "checkpoints")
+        checkpoints.save(run.round, states, {}, wait=True)
+        checkpoints.close()
+    return folder
+
+
+def styled():
     info = DataInfo((16, 16, 3), {"image": IMAGE})
     return trained(styles.system(None, info), info, "styles")
 
@@ -45,7 +59,7 @@ class Paint(nn.Module):
         return x * self.param("gain", nn.initializers.ones, ())
 
 
-def conditional_system(info=None):
+def conditional_system(info):
     """Images [4, 4, 3] of which each row says one thing: the latent, the label and the shade, the
     number of tokens, the attributes; the last channel of the first row is noise from the key."""
 
@@ -88,10 +102,10 @@ CONDITIONS = DataInfo(
 
 
 def conditional():
-    return trained(conditional_system(), CONDITIONS, "conditional")
+    return trained(conditional_system(CONDITIONS), CONDITIONS, "conditional")
 
 
-def stylist():
+def painting_system(info):
     """A translator with a further picture, a mask and an option; the mask says where the style's
     mean colour is put on."""
 
@@ -103,7 +117,7 @@ def stylist():
     def loss(nets, batch, key):
         return (nets.g(batch["image"]) ** 2).mean(), {}
 
-    system = System(
+    return System(
         players={"g": Player(Paint(), [(1, 4, 4, 3)], optax.sgd(1e-6))},
         turns=(Turn(("g",), loss),),
         show=lambda nets, batch, key: {"image": batch["image"]},
@@ -117,6 +131,10 @@ def stylist():
             ),
         ),
     )
+
+
+def stylist():
     # `style` is an entry of the batch as well, but no picture
     fields = {"image": IMAGE, "mask": Field("mask"), "style": Field("array")}
-    return trained(system, DataInfo((8, 8, 3), fields), "stylist")
+    info = DataInfo((8, 8, 3), fields)
+    return trained(painting_system(info), info, "stylist")

@@ -108,7 +108,8 @@ def test_path_lengths_are_of_half_the_batch_and_their_mean_is_kept(toy):
         return loss, metrics["length"], nets.path()
 
     loss, length, kept = run(states)
-    assert kept == length > 0
+    assert length > 0
+    np.testing.assert_allclose(kept, length, rtol=1e-6)
     # From a mean of 0 it moves by 1/100 of the lengths' own mean.
     assert loss >= 4 * 2 * (100 * length * 0.99) ** 2 * 0.999  # E x^2 is (E x)^2 at least
 

@@ -130,7 +130,7 @@ def test_a_turn_that_is_not_fresh_sees_the_same_minibatch_and_noise():
         system.players, (turns[0], Turn(("d",), report, name="b", reuse="batch+noise")), show
     )
     _, (again,) = play(alone, 1, batch_size=4)
-    assert again["b/z"] == first["b/z"]
+    np.testing.assert_allclose(again["b/z"], first["b/z"], rtol=1e-5, atol=1e-6)
 
 
 def test_a_turn_may_replay_a_minibatch_with_noise_of_its_own():
@@ -158,9 +158,9 @@ def test_a_turn_may_replay_a_minibatch_with_noise_of_its_own():
     assert system.minibatches(system.plan(0)) == 1
     for of in "zn":
         drawn = [found[f"{name}/{of}"] for name in names]
-        assert len(set(drawn)) == 3
-        assert drawn[2] == drawn[3]  # d shares c's
-    assert len({found[f"{name}/x"] for name in names}) == 1
+        assert np.diff(np.sort(drawn[:3])).min() > 1e-3
+        np.testing.assert_allclose(drawn[3], drawn[2], **CLOSE)  # d shares c's
+    np.testing.assert_allclose([found[f"{name}/x"] for name in names], found["a/x"], **CLOSE)
     assert found["a/x"] != round(found["a/x"])
 
 
@@ -415,7 +415,8 @@ def test_a_batch_that_cannot_be_split_names_the_fix():
 
 def test_draw_is_by_example():
     key = jax.random.key(3)
-    np.testing.assert_array_equal(draw.normal(key, 8, (3,))[:4], draw.normal(key, 4, (3,)))
+    few, many = draw.normal(key, 4, (3,)), draw.normal(key, 8, (3,))
+    np.testing.assert_allclose(many[:4], few, rtol=1e-6, atol=1e-6)
     u = draw.uniform(key, 1000, (), 2.0, 4.0)
     assert u.min() >= 2
     assert u.max() < 4
