@@ -49,9 +49,9 @@ def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
         return _attributes(name, info.attribute_names, value)
     if value is None:
         raise UserError(f"{name} is needed, and has no default; give one")
-    if kind == "text":
+    if kind == "text" and info.vocabulary:
         texts = [value] if isinstance(value, str) else value
-        return np.stack([np.asarray(info.vocabulary(text), np.int32) for text in texts])
+        return np.stack([info.vocabulary(text) for text in texts])
     array = np.asarray(value)
     return array[None] if array.ndim == len(info.shape) else array
 
