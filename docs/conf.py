@@ -26,6 +26,7 @@ add_module_names = False
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
+autodoc_default_options = {"no-value": True}
 autodoc_preserve_defaults = True
 python_maximum_signature_line_length = 88
 
