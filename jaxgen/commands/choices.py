@@ -120,9 +120,7 @@ def _condition(info, name):
     match info.fields[name].kind if name in info.fields else "image":
         case "label":
             known = ", ".join(info.label_names[:20]) + ", ..." * (len(info.label_names) > 20)
-            help = (
-                f"Class, by number or name ({known}); several are taken in turn, by default all."
-            )
+            help = f"Class, by number or name ({known}); several are taken in turn, by default all."
             return Flag(several("CLASS", help), ())
         case "text":
             return Flag(several("TEXT", "What images show; several are taken in turn."), ())

@@ -9,6 +9,7 @@ import pytest
 from jaxgen.errors import UserError
 from jaxgen.runs.sampling import samples, walk
 from tests.experiments.styles import LAYERS, MEAN
+from tests.quick import quick_to_compile  # noqa: F401
 from tests.runs.toys import conditional, styled
 
 
@@ -77,6 +78,10 @@ def test_texts_are_read(toy):
     assert two == one + 2
     np.testing.assert_array_equal(words(text="a bc"), level([two / 16] * 4))
     np.testing.assert_array_equal(words(text=["a", "a bc"]), level([one / 16, two / 16] * 2))
+    np.testing.assert_array_equal(words(text=toy.info.vocabulary("a")), level([one / 16] * 4))
+    info = dataclasses.replace(toy.info, vocabulary=None)
+    with pytest.raises(UserError, match="text is given as tokens here"):
+        dataclasses.replace(toy, info=info).sample(2, text="a")
 
 
 def test_attributes_by_name_or_as_vectors(toy):
