@@ -17,9 +17,10 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from jaxgen.commands.restore import open_run
 from jaxgen.data.pipeline import load
-from jaxgen.train.game import look
+from jaxgen.runs.load import load as load_run
+from jaxgen.train.abilities import Sampler
+from jaxgen.train.nets import bind
 
 STEPS, BATCH = 1500, 128
 
@@ -88,12 +89,12 @@ def score(images) -> Score:
 
 
 def score_run(workdir: Path, n: int = 1000) -> Score:
-    trained = open_run(workdir)
+    trained = load_run(workdir)
+    sampler = trained.system.ability(Sampler)
 
     @jax.jit
     def sample(states, key):
-        nets = look(trained.system, states, key)
-        return trained.system.use.generate(nets, trained.system.use.latent(key, n))
+        return sampler.generate(bind(states, key), sampler.prior(key, n), {}, key)
 
     return score(sample(trained.states, jax.random.key(1)))
 

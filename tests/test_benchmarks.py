@@ -12,7 +12,8 @@ torch = pytest.importorskip("torch")
 from experiments.benchmarks.torch_nets import WORKLOADS, halves  # noqa: E402
 from experiments.benchmarks.torch_nets.weights import Mismatch  # noqa: E402
 from experiments.benchmarks.torch_nets.workload import Machine  # noqa: E402
-from jaxgen import draw, game  # noqa: E402
+from jaxgen import draw  # noqa: E402
+from jaxgen.train.nets import init  # noqa: E402
 from tests.quick import quick_to_compile  # noqa: E402, F401
 
 CHANGED = {"pix2pix-256": {"dropout": 0.0, "size": 16}}
@@ -74,7 +75,7 @@ def test_the_same_networks_and_the_same_rounds(name, drawn):
 def test_what_differs_is_refused():
     workload = WORKLOADS["dcgan-64"].tiny()
     system = workload.system()
-    states = game.init(system, jax.random.key(0))
+    states = init(system, jax.random.key(0))
 
     def narrow():
         other = WORKLOADS["dcgan-64"].tiny(width=2).nets()

@@ -41,6 +41,12 @@ class Synthetic:
     augment = None
 
     @property
+    def info(self):
+        from jaxgen.data.source import DataInfo, Field
+
+        return DataInfo(self.shape, {"image": Field("image", self.shape[-1])})
+
+    @property
     def arrays(self):
         rng = np.random.default_rng(0)
         return {"image": rng.integers(0, 256, (self.n, *self.shape), dtype=np.uint8)}
@@ -79,17 +85,20 @@ def bare(system, data, batch_size, per_call=1):
     """play(rounds) -> seconds of the compiled program alone."""
     import jax
 
-    from jaxgen.train import devices, game
+    from jaxgen.data.source import to_program
+    from jaxgen.train import devices
+    from jaxgen.train.nets import init, place
     from jaxgen.train.prefetch import Prefetcher, schedule
     from jaxgen.train.program import compile_rounds
 
     mesh = devices.make_mesh()
-    states = game.place(game.init(system, jax.random.key(0)), mesh)
+    examples = lambda n: to_program(data.examples(n), data.info.fields)
+    states = place(init(system, jax.random.key(0), examples), mesh)
     batches = data.batches(batch_size, 0, indices=data.on_device)
     # The second call: round 0 may have turns that most rounds have not.
     feed = Prefetcher(batches, schedule(system, per_call, 2 * per_call, per_call, ()), mesh)
     ((call, arrays, _),) = list(feed)
-    program = compile_rounds(system, mesh, call.plan)
+    program = compile_rounds(system, mesh, call.plan, fields=data.info.fields)
     numbers, key = np.arange(call.first, call.last, dtype=np.int32), jax.random.key(0)
     store = data.resident and jax.device_put(data.resident, devices.sharding(mesh))
 
@@ -118,7 +127,7 @@ def loop(system, data, args, stretches, play=None):
     stretch = math.lcm(*intervals.values())
     taken, began = np.zeros((2, stretches)), 0.0
 
-    def in_turns(folder, system, data, states, round):
+    def in_turns(states, round):
         nonlocal began
         jax.block_until_ready(states)
         seconds = time.perf_counter() - began
@@ -183,8 +192,8 @@ def main(
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")
     args = parse(module.Args, f"jaxgen.experiments.{experiment}", shlex.split(flags))
     args = dataclasses.replace(args, **({"critic_boost": 5} if experiment == "wgan" else {}))
-    data = Synthetic((args.size, args.size, args.channels), resident)
-    system = module.system(args, data)
+    data = Synthetic((*args.size, args.channels), resident)
+    system = module.system(args, data.info)
     play = bare(system, data, args.batch_size, args.rounds_per_call)
     if folder:
         from jaxgen.data.pipeline import load
@@ -198,7 +207,9 @@ def main(
             *_, waited = loop(system, data, args, stretches)
         images = system.minibatches(system.plan(1)) * args.batch_size * args.log_every
         wanted = images / statistics.median(taken)
-        print(f"{experiment}: {folder} JPEGs of 256 px to {args.size} px, {os.cpu_count()} cores:")
+        print(
+            f"{experiment}: {folder} JPEGs of 256 px to {args.size[0]} px, {os.cpu_count()} cores:"
+        )
         print(
             f"the pipeline alone gives {given:.0f} images/s, the bare program takes {wanted:.0f}:"
         )

@@ -38,7 +38,8 @@ def record(metric: str, *, network: str | None = None, **about: Any) -> dict[str
 
 def label(record: Mapping[str, Any]) -> str:
     """The metric's name as it may be published."""
-    return record.get("label", record["metric"])
+    bare, features = record["metric"], record.get("features")
+    return record.get("label", f"{bare}-{features}" if features else bare)
 
 
 def append(path: Path, records: Iterable[Mapping[str, Any]]) -> None:

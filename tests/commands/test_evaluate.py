@@ -1,15 +1,26 @@
-"""Scores: what a line tells, the cache, what a person sees, and every mistake in one line."""
+"""Scores: what a line tells, the cache, what a user sees, and every mistake in one line."""
 
+import dataclasses
 import json
 from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
+from flax import linen as nn
 from PIL import Image
 
-from jaxgen.commands import scores
+from jaxgen.data.arrays import arrays
+from jaxgen.errors import UserError
+from jaxgen.evaluate import sets as library
+from jaxgen.evaluate.run import evaluate
+from jaxgen.latents import normal
+from jaxgen.runs.trained import TrainedRun
+from jaxgen.train.abilities import Sampler
+from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.nets import init
 from tests.experiments.command import TINY
 
 
@@ -17,6 +28,12 @@ from tests.experiments.command import TINY
 def cache(tmp_path, monkeypatch):
     monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache" / "statistics"
+
+
+class Constant(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return x * self.param("w", nn.initializers.ones, ())
 
 
 class Network:
@@ -37,7 +54,7 @@ class Network:
 @pytest.fixture
 def network(monkeypatch):
     made = Network()
-    monkeypatch.setattr(scores, "network_for", lambda *a: made)
+    monkeypatch.setattr(library, "network_for", lambda *a: made)
     return made
 
 
@@ -86,7 +103,7 @@ def test_a_run_and_its_provenance(trained, jaxgen, network, cache, tmp_path):
     }
     assert provenance.items() <= fid.items()
     assert set(fid) - set(provenance) == {
-        *("metric", "value", "data_fingerprint", "version", "date")
+        *("metric", "label", "value", "data_fingerprint", "version", "date")
     }
     assert fid["value"] > 0
     assert inception["deviation"] >= 0
@@ -112,7 +129,7 @@ def test_a_run_and_its_provenance(trained, jaxgen, network, cache, tmp_path):
 
 def test_two_folders(sets, jaxgen, network, cache, tmp_path):
     made, real, bright = sets
-    every = ["--metrics", *scores.METRICS]
+    every = ["--metrics", *library.COMPUTE]
     out = tmp_path / "scores.jsonl"
     for images in (made, bright):
         code, said, problem = jaxgen(
@@ -120,11 +137,11 @@ def test_two_folders(sets, jaxgen, network, cache, tmp_path):
         )
         assert (code, problem) == (0, "")
     found = lines(out)
-    assert len(found) == 2 * len(scores.METRICS)
+    assert len(found) == 2 * len(library.COMPUTE)
     same, other = ({r["metric"]: r for r in half} for half in (found[:8], found[8:]))
     for name in ("fid", "kid", "swd"):
         fell = other[name]["value"] < same[name]["value"]
-        assert fell == scores.METRICS[name].higher_is_better, name
+        assert fell == library.METRICS[name].higher_is_better, name
     assert "features" not in same["swd"]
     assert same["swd"]["settings"] == {"images": 30}
     assert same["fid"]["images_fingerprint"] != other["fid"]["images_fingerprint"]
@@ -175,7 +192,12 @@ def problem(made):
     ("flags", "said"),
     [
         (["--metrics", "fidd"], 'there is no metric "fidd"; did you mean fid?'),
-        (["--metrics", "x"], "there are fid, kid, is, precision, recall, density, coverage, swd a"),
+        (
+            ["--metrics", "x"],
+            "there are fid, kid, is, precision, recall, density, coverage, swd, ppl",
+        ),
+        (["--metrics", "l1"], "wgan has no l1; its metrics are fid, kid"),
+        (["--label", 3], "there is no flag --label"),
         (["--samples", 5], "--samples is at least 10, not 5"),
         (["--batch", 0], "--batch is at least 1, not 0"),
         (["--size", 8], "--size goes with --images"),
@@ -196,9 +218,6 @@ def test_folders_that_cannot_be_judged(sets, jaxgen, network, tmp_path):
     empty = tmp_path / "empty"
     empty.mkdir()
     few = folder(tmp_path / "few", 3)
-    wide = tmp_path / "wide"
-    wide.mkdir()
-    Image.new("RGB", (20, 10)).save(wide / "0.png")
     broken = folder(tmp_path / "broken", 12)
     (broken / "005.png").write_bytes((made / "000.png").read_bytes()[:100])
     judge = lambda *words: problem(jaxgen("evaluate", "--images", *words))
@@ -208,8 +227,7 @@ def test_folders_that_cannot_be_judged(sets, jaxgen, network, tmp_path):
     assert "has 3 images, too few to compare with; give 10" in judge(made, "--reference", few)
     assert "005.png" in judge(broken, "--reference", real)
     assert "005.png" in judge(made, "--reference", broken)
-    assert "are not square (20 x 10); give --size" in judge(wide, "--reference", real)
-    assert "or ask for --samples 30" in judge(made, "--reference", real, "--samples", 50)
+    assert "or ask for 30" in judge(made, "--reference", real, "--samples", 50)
     assert "--images needs --reference" in judge(made)
     assert "no such folder" in judge(tmp_path / "none", "--reference", real)
     odd = folder(tmp_path / "odd", 12, size=12)
@@ -269,7 +287,7 @@ def test_the_path_length(trained, jaxgen, monkeypatch, tmp_path):
     assert (code, said.startswith("ppl-squeezenet-distance")) == (0, True)
     (record,) = lines(tmp_path / "s.jsonl")
     assert record["value"] == pytest.approx(2, rel=2e-3)
-    assert record["settings"] == {"eps": 1e-4, "percentiles": [1, 99], "between": "slerp"}
+    assert record["settings"] == {"eps": 1e-4, "percentiles": [1, 99], "along": "sphere"}
 
 
 @pytest.mark.parametrize(
@@ -278,34 +296,123 @@ def test_the_path_length(trained, jaxgen, monkeypatch, tmp_path):
         (["--evaluate-every", "-1"], "--evaluate-every is at least 0, not -1"),
         (["--evaluate-samples", "3"], "--evaluate-samples is at least 10, not 3"),
         (["--evaluate-metrics", "kidd"], 'there is no metric "kidd"; did you mean kid?'),
+        (["--evaluate-metrics", "elbo"], "there is no metric"),
+        (["--evaluate-metrics", "psnr"], "wgan has no psnr; its metrics are fid, kid"),
+        (["--evaluate-metrics", "swd", "--size", "28"], "swd: images of .28, 28."),
     ],
 )
-def test_mistakes_of_the_training_flags(flags, said):
+def test_what_cannot_be_scored_is_said_before_round_1(flags, said, tmp_path):
     from jaxgen.commands.arguments import parse
+    from jaxgen.commands.launch import train
     from jaxgen.errors import UserError
-    from jaxgen.experiments.wgan import Args
+    from jaxgen.experiments.wgan import Args, system
 
+    words = ["--evaluate-every", "2", "--width", "2", "--workdir", str(tmp_path / "run"), *flags]
     with pytest.raises(UserError, match=said.replace("?", r"\?")):
-        parse(Args, "wgan", flags)
+        train("jaxgen.experiments.wgan", system, parse(Args, "wgan", words))
+    assert not (tmp_path / "run").exists()
 
 
-def test_averaged_weights_are_told_and_can_be_left_out(trained, network, cache, monkeypatch):
-    from jaxgen.commands import restore
-    from jaxgen.commands.evaluate import evaluate
+def test_a_scoring_that_fails_does_not_end_a_training(
+    network, cache, tmp_path, monkeypatch, capsys
+):
+    from jaxgen.commands.arguments import parse
+    from jaxgen.commands.launch import train
+    from jaxgen.experiments.wgan import Args, system
 
-    opened = restore.open_run(trained)
-    zero = jax.tree.map(jnp.zeros_like, opened.states["generator"].params)
-    averages = {"params": zero, "batch_stats": opened.states["generator"].extra["batch_stats"]}
-    averaged = opened.states["generator"].replace(ema=averages)
-    states = {**opened.states, "generator": averaged}
-    other = SimpleNamespace(**{**vars(opened), "states": states})
-    monkeypatch.setattr(restore, "open_run", lambda *a: restore.Trained(**vars(other)))
-    said = []
-    for no_ema in (False, True):
-        out = trained.parent / f"ema-{no_ema}.jsonl"
-        options = {"metrics": ("fid",), "samples": 16, "references": 16, "batch": 16}
-        said.append(evaluate(trained, no_ema=no_ema, out=out, **options))
-        assert lines(out)[0]["ema"] is not no_ema
-    assert "averaged weights" in said[0]
-    assert "averaged weights" not in said[1]
-    assert said[0].split()[1] != said[1].split()[1]
+    def fails(*args):
+        raise ValueError("a matrix is singular")
+
+    monkeypatch.setitem(library.COMPUTE, "fid", fails)
+    words = [*TINY, "--rounds", "2", "--evaluate-every", "2", "--evaluate-samples", "20"]
+    words += ["--evaluate-metrics", "fid", "--workdir", str(tmp_path)]
+    train("jaxgen.experiments.wgan", system, parse(Args, "wgan", words))
+    said = "".join(capsys.readouterr())
+    assert "round 2: it cannot be scored (a matrix is singular); the training goes on" in said
+    assert lines(tmp_path / "metrics.jsonl")[-1]["round"] == 2
+
+
+def test_averaged_weights_are_told_and_can_be_left_out(trained, network, cache):
+    from jaxgen.commands.evaluate import table
+    from jaxgen.runs.load import load
+
+    opened = load(trained)
+    state = opened.states["generator"]
+    zero = jax.tree.map(jnp.zeros_like, state.params)
+    averages = {"params": zero, "batch_stats": state.collections["batch_stats"]}
+    states = {**opened.states, "generator": state.replace(ema=averages)}
+    other = dataclasses.replace(opened, states=states)
+    options = {"samples": 16, "references": 16, "batch": 16}
+    one, two = (evaluate(other, ("fid",), ema=ema, **options) for ema in (True, False))
+    assert (one[0]["ema"], two[0]["ema"]) == (True, False)
+    assert "averaged weights" in table(one)
+    assert "averaged weights" not in table(two)
+    assert one[0]["value"] != two[0]["value"]
+    assert other.evaluate("fid", **options) == {"fid-toy": one[0]["value"]}
+
+
+def digits(n=40):
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (n, 8, 8, 1), dtype=np.uint8)
+    return arrays({"image": images, "label": np.arange(n) % 4}, held_out=0.4)
+
+
+def test_densities_codes_and_reconstructions():
+    """Of a vae that was made from Python: its data must be given."""
+    from jaxgen.experiments import vae
+
+    data = digits()
+    args = vae.Args(size=8, units=8, latent=3, importance_samples=3)
+    system = vae.system(args, data.info)
+    trained = TrainedRun(system, init(system, jax.random.key(0)), data.info, 0, "mine")
+    with pytest.raises(UserError, match="mine was made from Python; give its data"):
+        evaluate(trained, ("elbo",))
+    names = ("elbo", "iwae", "reconstruction-l1", "mig")
+    found = {r["metric"]: r for r in evaluate(trained, names, data=data)}
+    assert set(found) == set(names)
+    assert found["elbo"]["value"] < found["iwae"]["value"] < 0
+    bits = -found["elbo"]["value"] / np.log(2) / 64
+    assert found["elbo"]["bits_per_dimension"] == pytest.approx(bits)
+    assert found["elbo"]["settings"] == {"unit": "nats", "exact": False}
+    assert 0 <= found["mig"]["value"] <= 1
+    assert found["mig"]["settings"] == {"factors": "label"}
+    held = data.of_split("test").take(range(len(data.of_split("test"))))["image"]
+    again = trained.decode(trained.encode(held))
+    by_hand = abs(again.astype(float) - held).mean() / 127.5
+    assert found["reconstruction-l1"]["value"] == pytest.approx(by_hand, abs=0.01)
+    assert found["elbo"]["split"] == "test"
+
+
+def test_samples_by_class_teach_a_classifier():
+    """A sampler that paints each class alike: the classifier finds what the data show."""
+    data = digits(400)
+    data.resident["image"][:] = (60 * data.resident["label"])[:, None, None, None]
+
+    def generate(nets, z, condition, key):
+        return jnp.ones((len(z), 8, 8, 1)) * (
+            60 * condition["label"][:, None, None, None] / 127.5 - 1
+        )
+
+    player = Player(Constant(), [(1, 1)], optax.sgd(0.1))
+    turn = Turn(("g",), lambda nets, batch, key: (nets.g(jnp.ones((1, 1))).mean(), {}))
+    sampler = Sampler(normal(1), generate, condition=("label",))
+    system = System({"g": player}, (turn,), abilities=(sampler,))
+    trained = TrainedRun(system, init(system, jax.random.key(0)), data.info, 0, "mine")
+    (record,) = evaluate(trained, ("classification-accuracy",), data=data, samples=200)
+    assert 0 <= record["value"] <= 1
+    assert "trained on real images" in record["baselines"]
+
+
+def test_label_maps_are_scored_by_classes(tmp_path, jaxgen):
+    """Two folders of label maps: three of four pixels are right."""
+    for name, pixels in (("a", [[0, 1], [1, 2]]), ("b", [[0, 1], [1, 1]])):
+        (tmp_path / name).mkdir()
+        for i in range(2):
+            Image.fromarray(np.array(pixels, np.uint8)).save(tmp_path / name / f"{i}.png")
+    words = ["--images", tmp_path / "b", "--reference", tmp_path / "a"]
+    words += ["--metrics", "pixel-accuracy", "iou", "--out", tmp_path / "s.jsonl"]
+    code, _, problem = jaxgen("evaluate", *words)
+    assert (code, problem) == (0, "")
+    accuracy, iou = lines(tmp_path / "s.jsonl")
+    assert accuracy["value"] == 0.75
+    assert iou["value"] == pytest.approx((1 + 2 / 3 + 0) / 3)

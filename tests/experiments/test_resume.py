@@ -6,13 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgen.runs.load import load
+from jaxgen.runs.load import load as open_run
 from tests.experiments.command import TINY, cluster, finish, kill_after, metrics, run, start
 
 
 def saved(folder, round=40):
     """Every array of a checkpoint, by path."""
-    states = load(folder, round=round).states
+    states = open_run(folder, round=round).states
     return {name: jax.device_get(jax.tree.leaves(state)) for name, state in states.items()}
 
 

@@ -21,8 +21,8 @@ from jaxgen.losses import adversarial
 from jaxgen.losses.divergences import minimax_value
 from jaxgen.metrics.modes import coverage, jensen_shannon_of
 from jaxgen.systems.gan import parallel_lines as lines
-from jaxgen.train import game
 from jaxgen.train.fit import fit
+from jaxgen.train.nets import bind, local
 
 THETAS = (-0.8, -0.4, 0.0, 0.4, 0.8)
 
@@ -32,7 +32,7 @@ def trained(pair, penalty=0.0):
     system = lines.parallel_lines(THETAS, pair, optax.adam(3e-3, 0.5, 0.9), penalty, width=32)
     data = toy.Endless(lines.data)
     states = fit(system, data, 600, batch_size=32, rounds_per_call=200)
-    nets = game.look(system, game.local(states), jax.random.key(0))
+    nets = bind(local(states), jax.random.key(0))
     return [np.asarray(x) for x in lines.value(pair, nets)]
 
 

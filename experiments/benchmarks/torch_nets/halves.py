@@ -14,10 +14,13 @@ from experiments.benchmarks.torch_nets import weights
 from experiments.benchmarks.torch_nets.weights import Mismatch
 from experiments.benchmarks.torch_nets.workload import Machine, Nets, Workload
 from jaxgen import parallel
-from jaxgen.train import devices, game
+from jaxgen.data.source import Field
+from jaxgen.train import devices
+from jaxgen.train.nets import init, place
 from jaxgen.train.prefetch import Call, schedule
 from jaxgen.train.program import compile_rounds
 
+FIELDS = {name: Field("image") for name in ("image", "a", "b")}
 TOLERANCE = 1e-4  # of the largest output, in float32
 SLOPES_TOLERANCE = 0.1  # of the gradients' norm: where a ReLU's input is near 0 they jump
 
@@ -34,7 +37,7 @@ class Ours:
     def __init__(self, workload: Workload, precision: str = "float32", per_call: int = 1):
         self.system, self.precision, self.per_call = workload.system(), precision, per_call
         self.mesh = devices.make_mesh(jax.devices()[:1])
-        self.states = game.place(game.init(self.system, jax.random.key(0)), self.mesh)
+        self.states = place(init(self.system, jax.random.key(0)), self.mesh)
         self.key = jax.random.key(1)
         self.minibatches = data(workload, self.system)
         self.period = math.lcm(*(turn.every for turn in self.system.turns))
@@ -65,7 +68,9 @@ class Ours:
         stack = lambda *xs: np.broadcast_to(np.stack(xs[:n]), (rounds, n, *xs[0].shape))
         where = devices.sharding(self.mesh, None, None, parallel.AXIS)
         batches = jax.device_put(jax.tree.map(stack, *self.minibatches, self.minibatches[0]), where)
-        program = compile_rounds(self.system, self.mesh, plan, precision=self.precision)
+        program = compile_rounds(
+            self.system, self.mesh, plan, fields=FIELDS, precision=self.precision
+        )
         numbers = np.zeros(rounds, np.int32)
         return batches, program.lower(self.states, batches, numbers, self.key)
 
