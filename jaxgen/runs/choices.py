@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.data.source import DataInfo, to_program
+from jaxgen.data.images import to_input
+from jaxgen.data.source import PIXELS, DataInfo, to_program
 from jaxgen.errors import UserError
 from jaxgen.train.abilities import Option
 
@@ -39,8 +40,9 @@ def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
     """What a user gives for a batch field, as an array [m, ...] of m values.
 
     A label is a number or a class's name (None: every class); a text is a caption, or its tokens;
-    attributes are {name: value}, the others being 0, or a vector (None: all 0); else it is the
-    field's array.  One of these, or a sequence of them.  UserError that begins with `name`.
+    attributes are {name: value}, the others being 0, or a vector (None: all 0); images of another
+    size are cut and resized as in training; else it is the field's array.  One of these, or a
+    sequence of them.  UserError that begins with `name`.
     """
     kind = info.fields[name].kind
     if kind == "label":
@@ -52,7 +54,10 @@ def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
     if kind == "text":
         return _tokens(name, info.vocabulary, value)
     array = np.asarray(value)
-    return array[None] if array.ndim == len(info.shape) else array
+    array = array[None] if array.ndim == len(info.shape) else array
+    if kind in PIXELS and array.shape[1:3] != info.shape[:2]:
+        array = np.stack([to_input(x, info, kind) for x in array])
+    return array
 
 
 def _labels(name, names, value):
