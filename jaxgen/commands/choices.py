@@ -45,8 +45,6 @@ System = Annotated[
 ]
 Batch = Annotated[Count, arg(help="Images at a time; fewer need less memory.")]
 Out = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: in RUN/use/)")]
-
-
 CONFIG = (FlagCreatePairsOff,)
 
 
