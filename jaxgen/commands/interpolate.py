@@ -46,12 +46,12 @@ def interpolate(
 
     name = f"walk_round_{trained.round:08d}_seed_{seed}{by(choices)}.gif"
     path = out or run / "use" / name
-    made = np.concatenate(list(walk(trained, n, frames, seed=seed, batch=batch, **choices)))
+    images = np.concatenate(list(walk(trained, n, frames, seed=seed, batch=batch, **choices)))
     strip = path.with_suffix(".png")
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_png(strip, grid(made, columns=frames if rows else len(made)))
+        save_png(strip, grid(images, columns=frames if rows else len(images)))
         if path == strip:
             return [strip]
-        save_film(path, [grid(frame[None]) for frame in made], fps)
+        save_film(path, [grid(frame[None]) for frame in images], fps)
     return [path, strip]

@@ -63,7 +63,7 @@ def project(
     options = {"steps": steps, "lr": lr, "distance": distance, "weights": weights, "seed": seed}
     searched = search(trained, every=-(-steps // FRAMES), **options, **choices)
     folder = out or run / "use" / f"projected_round_{trained.round:08d}{by(choices)}"
-    made = []
+    written = []
     with (
         writing(folder),
         tqdm(total=len(targets) * steps, unit="step", leave=False, disable=None) as bar,
@@ -79,11 +79,11 @@ def project(
                 done = found.step
             save_png(folder / f"{name}.png", frames[-1])
             _save(folder / f"{name}.npz", found)
-            made += [folder / f"{name}.png", folder / f"{name}.npz"]
+            written += [folder / f"{name}.png", folder / f"{name}.npz"]
             if film:
                 save_film(folder / f"{name}.mp4", frames, FPS)
-                made.append(folder / f"{name}.mp4")
-    return made
+                written.append(folder / f"{name}.mp4")
+    return written
 
 
 def _save(path: Path, found: "Found") -> None:

@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: the help, and one line for what is theirs to fix."""
+"""What a user sees on a terminal: the help, and one line for what is theirs to fix."""
 
 import contextlib
 import io
@@ -15,9 +15,9 @@ from jaxgen.errors import UserError
 
 @contextlib.contextmanager
 def one_line(name: str) -> Iterator[None]:
-    """Turns what a person can mend into the line `name: ...` on stderr and ends the process.
+    """Turns what a user can mend into the line `name: ...` on stderr and ends the process.
 
-    Exit codes: 2 a mistake, 1 a loss that is not finite, 130 Ctrl-C before or beside the training,
+    Exit codes: 2 a mistake, 1 a loss that is not finite, 130 Ctrl-C outside the training,
     0 a run that was asked to stop and has saved. All else is a bug and keeps its traceback.
     """
     try:

@@ -56,13 +56,13 @@ def translate(
     way = translator(trained, direction).name or "translated"
     options = {"direction": direction, "size": size, "seed": seed}
     folder = out or run / "use" / f"{way}_round_{trained.round:08d}{by(choices)}"
-    made = []
+    written = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for file, name in tqdm(files.items(), unit="image", leave=False, disable=None):
-            made.append(folder / f"{name}.png")
-            save_png(made[-1], to_pil(translate(trained, decode(file), **options, **choices)))
-    return made
+            written.append(folder / f"{name}.png")
+            save_png(written[-1], to_pil(translate(trained, decode(file), **options, **choices)))
+    return written
 
 
 def image_files(paths: Iterable[Path]) -> dict[Path, str]:

@@ -55,8 +55,8 @@ def translate(
     height, width = inputs[first].shape[:2]
     inputs = {name: _batch(trained.info, way, name, x) for name, x in inputs.items()}
     options, key = values(way.options, choices), jax.random.key(seed)
-    made = _translate(way.translate, options, trained.states, inputs, key)
-    return as_uint8(made)[0, : height * way.scale, : width * way.scale]
+    images = _translate(way.translate, options, trained.states, inputs, key)
+    return as_uint8(images)[0, : height * way.scale, : width * way.scale]
 
 
 def translator(trained: "TrainedRun", direction: str | None = None) -> Translator:
