@@ -95,9 +95,10 @@ def skips(app, what, name, thing, skip, options):
 
 def without_value(app, domain, kind, content):
     """Removes the value of a constant, as Python writes it."""
-    for node in content.parent[0].findall(lambda node: kind == "data" and node.astext()[:2] == " ="):
-        node.parent.remove(node)
-        break
+    signature = content.parent[0]
+    for node in list(signature):
+        if kind == "data" and node.astext().startswith(" ="):
+            signature.remove(node)
 
 
 def setup(app):
