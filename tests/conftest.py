@@ -1,7 +1,5 @@
 """Four CPU devices for every test, checked shapes, and one cache of compiled programs."""
 
-import ctypes
-import gc
 import os
 import shutil
 import tempfile
@@ -9,6 +7,8 @@ import tempfile
 import jax
 import pytest
 from jaxtyping import install_import_hook
+
+from tests.memory import forget_programs
 
 jax.config.update("jax_num_cpu_devices", 4)
 checked = ["jaxgen.models", "jaxgen.losses", "jaxgen.metrics", "jaxgen.sample", "jaxgen.latents"]
@@ -37,10 +37,5 @@ def _memory_is_given_back():
 
 @pytest.fixture(scope="module", autouse=True)
 def _a_file_leaves_no_programs():
-    """What a file has compiled goes with it; what was slow to compile stays on disk."""
     yield
-    jax.clear_caches()
-    gc.collect()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None) if os.name == "posix" else None
-    if trim:  # glibc, which keeps a gigabyte of what the compiler has freed
-        trim(0)
+    forget_programs()

@@ -30,6 +30,7 @@ from jaxgen.train.abilities import (
     Translator,
 )
 from tests.experiments.command import metrics
+from tests.memory import give_back
 from tests.quick import quick_to_compile  # noqa: F401
 
 BATCH = {"size": 8, "batch_size": 8}
@@ -106,6 +107,12 @@ ROWS = {
     ),
 }
 OFTEN = {"log_every": 1, "sample_every": 4, "save_every": 2}
+
+
+@pytest.fixture(autouse=True)
+def _a_row_is_as_large_as_a_file():
+    yield
+    give_back()
 
 
 @pytest.fixture
