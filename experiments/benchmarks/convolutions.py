@@ -7,7 +7,7 @@ Five questions, each with the layers of papers and of quick recipes:
               by a 3x3 convolution, which is another function and stands there for comparison
   volumes     the same in three dimensions
   modulated   StyleGAN2's, a group an example, and with scaled images (`jaxgen.nn.modulated`)
-  weights     the weight gradient of a convolution of stride 1: XLA's, `jaxgen.nn.conv_vjp`'s, and as
+  weights     the weight gradient of a convolution of stride 1: XLA's, ours, and as
               matrix products, one a tap, one of patches, one of patches of the narrower side
   colours     convolutions of stride 1 to and from RGB: XLA's and `jaxgen.nn.conv_vjp`
 
