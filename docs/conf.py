@@ -22,7 +22,6 @@ highlight_language = "none"
 pygments_style, pygments_dark_style = "friendly", "native"
 
 default_role = "py:obj"  # `name` in a docstring is code, and a link where there is such a name
-add_module_names = False
 autodoc_typehints_format = "short"
 autodoc_member_order = "bysource"
 autodoc_inherit_docstrings = False
@@ -32,7 +31,7 @@ python_maximum_signature_line_length = 88
 # What docstrings have besides paragraphs and `code`: entries "name: text" whose further lines are
 # indented, rows "name   text" of an entry, and formulas or tables, indented by four or more.
 ENTRY = re.compile(r"([a-z_]\w*(?:, [a-z_]\w*)*):(?: (.*))?")
-ROW = re.compile(r"(\S+(?: \S+)*)  +(\S.*)")
+ROW = re.compile(r"([\w-]+) {2,}(\S.*)")
 MARKUP = re.compile(r"(`[^`]*`)|([*|_\\])")
 
 
@@ -94,7 +93,15 @@ def skips(app, what, name, thing, skip, options):
     return skip or not of.startswith("jaxgen") or "Alias for field" in (thing.__doc__ or "")
 
 
+def without_value(app, domain, kind, content):
+    """Removes the value of a constant, as Python writes it."""
+    for node in content.parent[0].findall(lambda node: kind == "data" and node.astext()[:2] == " ="):
+        node.parent.remove(node)
+        break
+
+
 def setup(app):
+    app.connect("object-description-transform", without_value)
     app.connect("autodoc-skip-member", skips)
     app.connect("source-read", with_modules)
     app.connect("autodoc-process-docstring", to_rst)

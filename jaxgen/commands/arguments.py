@@ -14,6 +14,7 @@ import tyro
 from jaxgen.commands.flags import (
     Count,
     CountOrZero,
+    Range,
     Seed,
     ShareBelowOne,
     Size,
@@ -115,7 +116,7 @@ class Arguments(Basic):
     evaluate_metrics: tuple[str, ...] = ()
     """Metrics that are scored then, such as fid kid swd; by default those that suit the system.
     Features are SqueezeNet's; `python -m jaxgen evaluate` has others."""
-    evaluate_samples: Annotated[Count, tyro.conf.arg(metavar="N")] = 1000
+    evaluate_samples: Annotated[int, Range(10)] = 1000
     """Samples, or held-out examples, that are scored."""
     multihost: bool = False
     """Join the processes of a cluster (jax.distributed); JAX_COORDINATOR_ADDRESS does so too."""

@@ -45,8 +45,6 @@ System = Annotated[
 ]
 Batch = Annotated[Count, arg(help="Images at a time; fewer need less memory.")]
 Out = Annotated[Path | None, arg(metavar="PATH", help_behavior_hint="(default: in RUN/use/)")]
-
-
 CONFIG = (FlagCreatePairsOff,)
 
 
@@ -120,9 +118,7 @@ def _condition(info, name):
     match info.fields[name].kind if name in info.fields else "image":
         case "label":
             known = ", ".join(info.label_names[:20]) + ", ..." * (len(info.label_names) > 20)
-            help = (
-                f"Class, by number or name ({known}); several are taken in turn, by default all."
-            )
+            help = f"Class, by number or name ({known}); several are taken in turn, by default all."
             return Flag(several("CLASS", help), ())
         case "text":
             return Flag(several("TEXT", "What images show; several are taken in turn."), ())

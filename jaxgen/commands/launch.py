@@ -68,11 +68,12 @@ def train(name: str, system: Callable, args: Any) -> Any:
     if jax.process_index() == 0:
         from jaxgen.commands.report import report
 
+        folder = run.folder or args.workdir
         places = {
             **args.finish(run),
-            "pictures": run.folder / "samples",
-            "metrics": run.folder / "metrics.jsonl",
-            "checkpoints": run.folder / "checkpoints",
+            "pictures": folder / "samples",
+            "metrics": folder / "metrics.jsonl",
+            "checkpoints": folder / "checkpoints",
             "report": report(args.workdir),
         }
         for what, where in places.items():

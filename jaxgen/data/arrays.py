@@ -5,7 +5,7 @@ from typing import Any, get_args
 
 import numpy as np
 
-from jaxgen.data.pipeline import Data
+from jaxgen.data.pipeline import RESIDENT_BYTES, Data
 from jaxgen.data.source import PIXELS, Field, Kind, Source, digest, keep_split
 from jaxgen.errors import UserError
 
@@ -36,6 +36,8 @@ def arrays(
     held_out: the share of the examples that is kept from training.
     label_names, attribute_names: by default the numbers from 0.
 
+    Up to 256 MiB the arrays lie on the devices.
+
     Raises UserError for arrays that do not fit their kind or each other.
     """
     known = {**KINDS, **(kinds or {})}
@@ -58,6 +60,12 @@ def arrays(
         kind: tuple(given) or _numbers(content, fields, kind)
         for kind, given in (("label", label_names), ("attributes", attribute_names))
     }
+    for name, field in fields.items():
+        if field.kind == "label" and content[name].max() >= len(names["label"]):
+            raise UserError(
+                f"{name} goes to {content[name].max()}, and there are {len(names['label'])} label "
+                "names; name every label"
+            )
     prints = [digest(name, str(x.dtype), str(x.shape), x.tobytes()) for name, x in content.items()]
 
     def open(split: str) -> tuple[Source, ...]:
@@ -81,9 +89,10 @@ def arrays(
     kept = {k: np.stack([source[i][k] for i in range(len(source))]) for k in content}
     kept = {k: np.int32(x) if fields[k].kind == "label" else x for k, x in kept.items()}
     kept = {k: x for k, x in kept.items() if fields[k].kind != "caption"}
+    small = sum(x.nbytes for x in kept.values()) <= RESIDENT_BYTES
     return Data(
         *("arrays", "train", size, channels, size, "center", "lanczos", flip, (source,), open),
-        arrays=(kept,),
+        arrays=(kept,) if small else None,
     )
 
 
@@ -97,6 +106,8 @@ def _checked(name: str, x: np.ndarray, kind: Kind) -> Field:
         wrong("[N, H, W, C]")
     if kind in ("mask", "classes") and (x.dtype != np.uint8 or x.shape[-1] != 1):
         wrong("uint8 [N, H, W, 1]")
+    if kind == "mask" and not np.isin(x, (0, 255)).all():
+        wrong("0 or 255")
     if kind == "image" and x.dtype != np.uint8:
         if x.dtype.kind != "f" or not np.isfinite(x).all() or abs(x).max() > 1 + 1e-6:
             wrong("uint8, or floats in [-1, 1]")

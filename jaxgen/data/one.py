@@ -38,7 +38,8 @@ class One:
 
     @property
     def size(self) -> tuple[int, int]:
-        return self.info.shape[:2]
+        height, width, _ = self.info.shape
+        return height, width
 
     def batches(self, batch_size, seed, *, process=0, processes=1, indices=False):
         return Same({"index": np.zeros(1, np.int32)})

@@ -253,7 +253,8 @@ def load(
 
     Raises UserError.
     """
-    size = (size, size) if isinstance(size, int) else tuple(size)
+    height, width = (size, size) if isinstance(size, int) else size
+    size = (height, width)
     if min(size) < 1:
         raise UserError(f"the sides of an image are 1 pixel or more, not {min(size)}")
     if channels not in CHANNELS:
@@ -267,12 +268,12 @@ def load(
             raise UserError(f'{name} is {" or ".join(known)}, not "{value}"')
     if isinstance(random_crop, int):
         scale = random_crop / min(size) or 1.0
-        random_crop = (round(size[0] * scale), round(size[1] * scale))
-    stored = tuple(random_crop)
-    if stored[0] < size[0] or stored[1] < size[1]:
+        random_crop = (round(height * scale), round(width * scale))
+    stored = (random_crop[0], random_crop[1])
+    if stored[0] < height or stored[1] < width:
         raise UserError(
             f"random crops are cut from images of {stored[0]} x {stored[1]}, which is below the "
-            f"size of {size[0]} x {size[1]}; use a larger number"
+            f"size of {height} x {width}; use a larger number"
         )
 
     def open(split):

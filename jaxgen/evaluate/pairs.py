@@ -178,7 +178,8 @@ def translations(
         found = run(scoring.trained.states, examples, jax.random.fold_in(key, first))
         labels = jnp.issubdtype(found["ground truth"].dtype, jnp.integer)
         for name, x in found.items():
-            found[name] = (np.uint8(x) if labels and name != "input" else as_uint8(x))[:n]
+            whole = np.asarray(x, np.uint8) if labels and name != "input" else as_uint8(x)
+            found[name] = whole[:n]
         if labels or found["input"].shape[-1] not in (1, 3, 4):
             del found["input"]
         if not labels:

@@ -141,10 +141,9 @@ def content_and_style(args: Args):
     from jaxgen.data.images import decode, to_pil, with_channels
     from jaxgen.data.source import package_folder
 
-    def read(path, shipped, longest):
-        if path is None:
-            path = package_folder("skimage", "scikit-image", shipped) / "data" / shipped
-        elif not path.exists():
+    def read(given, shipped, longest):
+        path = given or package_folder("skimage", "scikit-image", shipped) / "data" / shipped
+        if not path.exists():
             raise UserError(f"{path}: there is no such file")
         image = with_channels(to_pil(decode(path)), 3)
         if longest:

@@ -34,45 +34,45 @@ def _cross_entropy(real: Logits, fake: Logits) -> Scalar:
     return softplus(-real).mean() + softplus(fake).mean()
 
 
-# Goodfellow et al. (2014), Eq. 1: the generator descends log(1 - D(G(z))), which saturates.
+#: Goodfellow et al. (2014), Eq. 1: the generator descends log(1 - D(G(z))), which saturates.
 minimax = GANLoss(
     discriminator=_cross_entropy,
     generator=lambda fake, real=None: -softplus(fake).mean(),
 )
 
-# The same, Sec. 3: the generator ascends log D(G(z)).
+#: The same, Sec. 3: the generator ascends log D(G(z)).
 non_saturating = GANLoss(
     discriminator=_cross_entropy,
     generator=lambda fake, real=None: softplus(-fake).mean(),
 )
 
-# Mao et al. (2017), https://arxiv.org/abs/1611.04076, Eq. 9 without its halves: targets 1 and 0.
+#: Mao et al. (2017), https://arxiv.org/abs/1611.04076, Eq. 9 without its halves: targets 1 and 0.
 least_squares = GANLoss(
     discriminator=lambda real, fake: ((real - 1) ** 2).mean() + (fake**2).mean(),
     generator=lambda fake, real=None: ((fake - 1) ** 2).mean(),
 )
 
-# Lim & Ye (2017), https://arxiv.org/abs/1705.02894; SNGAN, SAGAN, BigGAN.
+#: Lim & Ye (2017), https://arxiv.org/abs/1705.02894; SNGAN, SAGAN, BigGAN.
 hinge = GANLoss(
     discriminator=lambda real, fake: relu(1 - real).mean() + relu(1 + fake).mean(),
     generator=lambda fake, real=None: -fake.mean(),
 )
 
-# Arjovsky et al. (2017), https://arxiv.org/abs/1701.07875, Eq. 3; minus the
-# discriminator's loss estimates the distance.
+#: Arjovsky et al. (2017), https://arxiv.org/abs/1701.07875, Eq. 3; minus the
+#: discriminator's loss estimates the distance.
 wasserstein = GANLoss(
     discriminator=lambda real, fake: fake.mean() - real.mean(),
     generator=lambda fake, real=None: -fake.mean(),
 )
 
-# Jolicoeur-Martineau (2018), https://arxiv.org/abs/1807.00734, RSGAN: data should
-# look more real than the samples beside them. One term, so nothing to halve.
+#: Jolicoeur-Martineau (2018), https://arxiv.org/abs/1807.00734, RSGAN: data should
+#: look more real than the samples beside them. One term, so nothing to halve.
 relativistic = GANLoss(
     discriminator=lambda real, fake: softplus(fake - real).mean(),
     generator=lambda fake, real: softplus(real - fake).mean(),
 )
 
-# ToDayGAN (Anoosheh et al., 2019), https://arxiv.org/abs/1809.09767: the difference should be 1.
+#: ToDayGAN (Anoosheh et al., 2019), https://arxiv.org/abs/1809.09767: the difference should be 1.
 relativistic_least_squares = GANLoss(
     discriminator=lambda real, fake: ((real - fake - 1) ** 2).mean(),
     generator=lambda fake, real: ((real - fake + 1) ** 2).mean(),
@@ -85,7 +85,7 @@ def _more_real_than_average(a: Logits, b: Logits) -> Scalar:
     return softplus(average(b) - a).mean() + softplus(b - average(a)).mean()
 
 
-# The same, RaSGAN, the losses of ESRGAN; the generator has both terms, as the paper's.
+#: The same, RaSGAN, the losses of ESRGAN; the generator has both terms, as the paper's.
 relativistic_average = GANLoss(
     discriminator=lambda real, fake: _more_real_than_average(real, fake),
     generator=lambda fake, real: _more_real_than_average(fake, real),

@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgen.errors import UserError
+from jaxgen.models.size import Size, sides
 from jaxgen.nn import init
 from jaxgen.nn.conv import Conv, ConvTranspose
 from jaxgen.nn.norm import BatchNorm
@@ -30,20 +31,20 @@ _paper_down = partial(_down, kernel=5, padding=2)
 _paper_up = partial(_up, kernel=5, padding=2, output_padding=1)
 
 
-Size = int | tuple[int, int]
-
-
 def pyramid(size: Size) -> tuple[int, tuple[int, int]]:
-    """(levels, sides): how often which sides are doubled to make `size`; the smaller one is from 4
-    to 7 pixels.  (4, (4, 4)) for 64, (3, (6, 12)) for 48 x 96."""
-    height, width = (size, size) if isinstance(size, int) else size
-    levels = (min(height, width) // 4).bit_length() - 1
-    if levels < 1 or height % 2**levels or width % 2**levels:
+    """Number of levels, each of which doubles the sides, and the (height, width) from which they
+    make `size`: the smaller one is 4 to 7 pixels. (4, (4, 4)) for 64, (3, (6, 12)) for 48 x 96.
+    UserError, which names a size near by, for sizes that cannot be made."""
+    height, width = sides(size)
+    levels = max((min(height, width) // 4).bit_length() - 1, 1)
+    base = height >> levels, width >> levels
+    if min(base) < 4 or height % 2**levels or width % 2**levels:
+        near = " x ".join(str(max(side, 4) << levels) for side in base)
         raise UserError(
-            "DCGAN doubles images of 4 to 7 pixels, to 8, 10, 12, 14, 16, 20, 24, 28, 32, 40, 48, "
-            f"56, 64, ...; it makes none of {height} x {width}"
+            "DCGAN doubles images of 4 to 7 pixels on the smaller side, so that it makes none of "
+            f"{height} x {width}; use {near}"
         )
-    return levels, (height >> levels, width >> levels)
+    return levels, base
 
 
 class Generator(nn.Module):
@@ -58,11 +59,11 @@ class Generator(nn.Module):
     @nn.compact
     def __call__(self, z: Float[Array, "b k"], *, train: bool = True) -> Float[Array, "b h w c"]:
         x = z[:, None, None, :]
-        levels, sides = pyramid(self.size)
+        levels, base = pyramid(self.size)
         for level in reversed(range(levels)):
             features = self.width << level
             first = x.shape[1] == 1
-            x = _up(features, sides, stride=1, padding=0)(x) if first else _up(features)(x)
+            x = _up(features, base, stride=1, padding=0)(x) if first else _up(features)(x)
             if self.norm:
                 x = _norm()(x, train=train)
             x = nn.relu(x)
@@ -79,18 +80,18 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
-        levels, sides = pyramid(self.size)
+        levels, base = pyramid(self.size)
         for level in range(levels):
             x = _down(self.width << level)(x)
             if self.norm and level > 0:
                 x = _norm()(x, train=train)
             x = _leaky(x)
-        return _down(1, kernel=sides, stride=1, padding=0)(x)[:, 0, 0, 0]
+        return _down(1, kernel=base, stride=1, padding=0)(x)[:, 0, 0, 0]
 
 
 class PaperGenerator(nn.Module):
     """Latents z [b, k] ~ U(-1, 1) to images in (-1, 1). Always normalises with the batch's own
-    statistics, so that what a latent makes depends a little on its company (Theano code)."""
+    statistics, so that an image depends a little on the others of its batch (Theano code)."""
 
     size: Size = 64
     channels: int = 3

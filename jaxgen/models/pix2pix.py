@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgen.models.patchgan import Norm, normalise
+from jaxgen.models.size import Size, sides
 from jaxgen.nn import init
 from jaxgen.nn.conv import Conv, ConvTranspose
 from jaxgen.nn.dropout import Dropout
@@ -19,9 +20,9 @@ from jaxgen.nn.dropout import Dropout
 DEEPEST = 8  # halvings of the paper's 256 pixels, to one
 
 
-def depth_of(size: tuple[int, int]) -> int:
-    """How often the U-Net halves images of that size: until a side is odd, and 8 times at most."""
-    return min(*((side & -side).bit_length() - 1 for side in size), DEEPEST)
+def depth_of(size: Size) -> int:
+    """Number of halvings of images of that size: until a side is odd, and 8 at most."""
+    return min(*((side & -side).bit_length() - 1 for side in sides(size)), DEEPEST)
 
 
 class UNet(nn.Module):

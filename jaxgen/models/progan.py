@@ -15,7 +15,7 @@ from functools import partial
 import flax.linen as nn
 from jaxtyping import Array, Float
 
-from jaxgen.errors import UserError
+from jaxgen.models.size import Size, doublings
 from jaxgen.nn.equalised import EqualConv, EqualDense
 from jaxgen.nn.minibatch import minibatch_stddev
 from jaxgen.nn.norm import PixelNorm
@@ -27,11 +27,10 @@ _rgb = partial(EqualConv, kernel=1)
 _leaky = partial(nn.leaky_relu, negative_slope=0.2)
 
 
-def sides(size: int) -> list[int]:
-    """The levels of a network for `size` pixels: [4, 8, ..., size]."""
-    if size < 4 or size & (size - 1):
-        raise UserError(f"networks that grow make images of 4, 8, 16, 32, ... pixels, not {size}")
-    return [1 << n for n in range(2, size.bit_length())]
+def sides(size: Size) -> list[int]:
+    """Sides of the levels of a network for squares of `size` pixels: [4, 8, ..., size]. UserError
+    for sizes that are not squares of 4, 8, 16, ... pixels."""
+    return [4 << i for i in range(doublings(size, 4, "Progressive GAN") + 1)]
 
 
 def _features(side: int, base: int, width: int) -> int:
@@ -77,8 +76,8 @@ class Generator(nn.Module):
 
 
 class Critic(nn.Module):
-    """Images to one score each [b]; an image's score depends a little on its company (`group`: see
-    `minibatch_stddev`)."""
+    """Images to one score each [b], which depends a little on the other images of the batch
+    (`group`: see `minibatch_stddev`)."""
 
     base: int = 8192
     width: int = 512
@@ -88,8 +87,8 @@ class Critic(nn.Module):
     def __call__(
         self, images: Float[Array, "b h w c"], fade: float | Float[Array, ""] = 1.0
     ) -> Float[Array, "b"]:
+        first, *larger = sides(images.shape[1:3])
         size = images.shape[1]
-        first, *larger = sides(size)
         features = partial(_features, base=self.base, width=self.width)
         from_rgb = lambda x, side: _leaky(
             _rgb(features(side), gain=_GAIN, name=f"from_rgb_{side}")(x)

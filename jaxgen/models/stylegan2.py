@@ -17,6 +17,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxgen import draw, parallel
+from jaxgen.errors import UserError
+from jaxgen.models.size import Size, doublings
 from jaxgen.nn import upfirdn
 from jaxgen.nn.equalised import EqualConv, EqualDense, equal_weight
 from jaxgen.nn.init import normal
@@ -29,12 +31,11 @@ Scalar = float | Float[Array, ""]
 LayerIndex = int | Int[Array, ""]
 
 
-def widths(size: int, base: int = 32768, most: int = 512) -> tuple[int, ...]:
+def widths(size: Size, base: int = 32768, most: int = 512) -> tuple[int, ...]:
     """Channels at 4, 8, ..., `size` pixels: `base` / pixels, at most `most`. The base of
-    configuration F is 32768, that of E, and of the paper's 256 px, 16384."""
-    levels = size.bit_length() - 2
-    if size < 4 or size & (size - 1):
-        raise ValueError(f"{size} pixels are not 4, 8, 16, ...")
+    configuration F is 32768, that of E, and of the paper's 256 px, 16384. UserError for sizes that
+    are not squares of 4, 8, 16, ... pixels."""
+    levels = doublings(size, 4, "StyleGAN2") + 1
     return tuple(min(base // (4 << i), most) for i in range(levels))
 
 
@@ -168,7 +169,7 @@ class Generator(nn.Module):
 
     @property
     def layers(self) -> int:
-        """How many styles an image has: 2 log2(pixels) - 2."""
+        """Number of styles of an image: 2 log2(pixels) - 2."""
         return 2 * len(self.widths)
 
     def __call__(
@@ -237,6 +238,12 @@ class Discriminator(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
+        side = 2 << len(self.widths)
+        if x.shape[1:3] != (side, side):
+            raise UserError(
+                f"these networks make images of {side} x {side} pixels, not "
+                f"{x.shape[1]} x {x.shape[2]}"
+            )
         x = _leaky(EqualConv(self.widths[-1], 1, padding=0, name="fromrgb")(x))
         for i in reversed(range(1, len(self.widths))):
             x = Block(self.widths[i - 1], self.residual, name=f"b{4 << i}")(x)

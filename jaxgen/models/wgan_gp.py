@@ -13,6 +13,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
 from jaxgen.errors import UserError
+from jaxgen.models.size import Size, doublings, sides
 from jaxgen.nn.conv import Conv, ConvTranspose
 from jaxgen.nn.init import improved_wgan
 from jaxgen.nn.norm import BatchNorm, ClassBatchNorm, LayerNorm
@@ -25,30 +26,24 @@ _up = partial(ConvTranspose, kernel=5, stride=2, padding="SAME", kernel_init=imp
 _leaky = partial(nn.leaky_relu, negative_slope=0.2)
 
 
-Size = int | tuple[int, int]
-
-
-def _sides(size: Size) -> list[tuple[int, int]]:
-    """size, half of it (rounded up), ..., down to 4 pixels of the smaller side or fewer: (28, 28),
-    (14, 14), (7, 7), (4, 4)."""
-    sides = [(size, size) if isinstance(size, int) else (size[0], size[1])]
-    if min(sides[0]) < 5:
-        raise UserError(f"WGAN-GP's networks make images of 5 pixels or more, not {min(sides[0])}")
-    while min(sides[-1]) > 4:
-        height, width = sides[-1]
-        sides.append(((height + 1) // 2, (width + 1) // 2))
-    return sides
+def _pyramid(size: Size) -> list[tuple[int, int]]:
+    """The (height, width) of each level, from `size` by halves, rounded up, to a smaller side of 3
+    or 4 pixels: (28, 28), (14, 14), (7, 7), (4, 4)."""
+    height, width = sides(size)
+    if min(height, width) < 5:
+        raise UserError(
+            "WGAN-GP's networks make images of 5 pixels or more on each side, not "
+            f"{height} x {width}"
+        )
+    levels = [(height, width)]
+    while min(levels[-1]) > 4:
+        height, width = levels[-1]
+        levels.append(((height + 1) // 2, (width + 1) // 2))
+    return levels
 
 
 def _doublings(size: Size) -> int:
-    height, width = (size, size) if isinstance(size, int) else size
-    n = height.bit_length() - 3
-    if n < 1 or height != 4 << n or height != width:
-        raise UserError(
-            "WGAN-GP's residual networks make square images of 8, 16, 32, 64, ... pixels, not "
-            f"{height} x {width}"
-        )
-    return n
+    return doublings(size, 8, "WGAN-GP with residual networks")
 
 
 class Generator(nn.Module):
@@ -64,7 +59,7 @@ class Generator(nn.Module):
 
     @nn.compact
     def __call__(self, z: Float[Array, "b k"], *, train: bool = True) -> Float[Array, "b h w c"]:
-        (height, width), *larger = reversed(_sides(self.size))
+        (height, width), *larger = reversed(_pyramid(self.size))
         widths = [self.dim << i for i in reversed(range(len(larger)))]
         normalise = lambda x: BatchNorm()(x, train=train) if self.norm else x
         x = nn.relu(normalise(_dense(height * width * widths[0])(z)))  # by dense feature
@@ -85,7 +80,7 @@ class Critic(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
-        levels = len(_sides(x.shape[1:3])) - 1
+        levels = len(_pyramid(x.shape[1:3])) - 1
         x = (x + 1) / 2 if self.unit else x
         for level in range(levels):
             x = _leaky(_down(self.dim << level)(x))

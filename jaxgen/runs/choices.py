@@ -7,7 +7,8 @@ from typing import Any
 import jax
 import numpy as np
 
-from jaxgen.data.source import DataInfo, to_program
+from jaxgen.data.images import to_input
+from jaxgen.data.source import PIXELS, DataInfo, to_program
 from jaxgen.errors import UserError
 from jaxgen.train.abilities import Option
 
@@ -38,9 +39,10 @@ def conditions(
 def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
     """What a user gives for a batch field, as an array [m, ...] of m values.
 
-    A label is a number or a class's name (None: every class); a text is a caption; attributes are
-    {name: value}, the others being 0, or a vector (None: all 0); else it is the field's array.  One
-    of these, or a sequence of them.  UserError that begins with `name`.
+    A label is a number or a class's name (None: every class); a text is a caption, or its tokens;
+    attributes are {name: value}, the others being 0, or a vector (None: all 0); images of another
+    size are cut and resized as in training; else it is the field's array.  One of these, or a
+    sequence of them.  UserError that begins with `name`.
     """
     kind = info.fields[name].kind
     if kind == "label":
@@ -50,10 +52,12 @@ def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
     if value is None:
         raise UserError(f"{name} is needed, and has no default; give one")
     if kind == "text":
-        texts = [value] if isinstance(value, str) else value
-        return np.stack([np.asarray(info.vocabulary(text), np.int32) for text in texts])
+        return _tokens(name, info.vocabulary, value)
     array = np.asarray(value)
-    return array[None] if array.ndim == len(info.shape) else array
+    array = array[None] if array.ndim == len(info.shape) else array
+    if kind in PIXELS and array.shape[1:3] != info.shape[:2]:
+        array = np.stack([to_input(x, info, kind) for x in array])
+    return array
 
 
 def _labels(name, names, value):
@@ -70,6 +74,15 @@ def _labels(name, names, value):
         return int(x)
 
     return np.asarray([number(x) for x in ([value] if np.ndim(value) == 0 else value)], np.int32)
+
+
+def _tokens(name, vocabulary, value):
+    texts = [value] if isinstance(value, str) else value
+    if not isinstance(texts[0], str):
+        return np.atleast_2d(np.asarray(texts, np.int32))
+    if vocabulary is None:
+        raise UserError(f"{name} is given as tokens here: the training data had no vocabulary")
+    return np.stack([np.asarray(vocabulary(text), np.int32) for text in texts])
 
 
 def _attributes(name, names, value):

@@ -42,23 +42,24 @@ def load(
     if not any(map(saved_rounds, [folder / "checkpoints", *folder.glob("*-*/checkpoints")])):
         raise UserError(f"{folder} has no checkpoint yet; wait for its first one")
     info, args = read_info(top), None
+    built: Any = system
     if system is None:
         module, args = arguments(record, folder)
         args = dataclasses.replace(args, workdir=top)
         if not hasattr(module, "system"):
             raise UserError(f"{folder} is a run of {module.__name__}, a study without a system")
-        system = module.system(args, info)
+        built = module.system(args, info)
     elif callable(system):
-        system = system(info)
+        built = system(info)
     name = record.get("experiment", "").rpartition(".")[2] or top.resolve().name
     if "stage" in record:
-        system = system[folders(system).index(record["stage"])].system
-    elif isinstance(system, list):
-        places = [folder / name for name in folders(system)]
+        built = built[folders(built).index(record["stage"])].system
+    elif isinstance(built, list):
+        places = [folder / name for name in folders(built)]
         done = [i for i, place in enumerate(places) if saved_rounds(place / "checkpoints")]
-        folder, system = places[done[-1]], system[done[-1]].system
+        folder, built = places[done[-1]], built[done[-1]].system
     mesh = devices.make_mesh(jax.local_devices()[:1])
-    like = nets.placed(nets.shapes(system, info.zeros), mesh)
+    like = nets.placed(nets.shapes(built, info.zeros), mesh)
     say = lambda line: print(line, file=sys.stderr)
     checkpoints = Checkpoints(folder / "checkpoints", write=False, report=say)
     found = checkpoints.restore(like, round=round)
@@ -66,7 +67,7 @@ def load(
     if found is None:
         raise UserError(f"{folder} has no checkpoint that is whole; train it further or anew")
     states = nets.local(found[1])
-    return TrainedRun(system, states, info, found[0], name, folder, args)
+    return TrainedRun(built, states, info, found[0], name, folder, args)
 
 
 def read_info(folder: Path) -> DataInfo:

@@ -126,14 +126,16 @@ def iterate(
 
     def save(call, position, wait=False):
         logger.settle()
-        for name, finite in _finite({name: s.params for name, s in states.items()}).items():
+        weights = {name: state.params for name, state in states.items()}  # pyright: ignore
+        for name, finite in _finite(weights).items():
             if not finite:
                 raise Diverged(f"round {call.last}: the weights of {name} are not finite")
         checkpoints.save(call.last, states, {"data": position, "book": logger.state()}, wait=wait)
 
     @jax.jit
     def show(states, batch):
-        return system.show(nets.bind(states, key_show), to_program(batch, fields), key_show)
+        pictures: Any = system.show
+        return pictures(nets.bind(states, key_show), to_program(batch, fields), key_show)
 
     def picture(round):
         run.picture(round, jax.device_get(show(nets.local(states), examples)))

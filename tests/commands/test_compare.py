@@ -4,6 +4,9 @@ import json
 
 import pytest
 
+from jaxgen.evaluate import scores
+from jaxgen.evaluate.run import METRICS
+
 ALIKE = {
     "features": "squeezenet",
     "weights_sha256": "f286bbf493e6389979ed3036",
@@ -28,8 +31,11 @@ def run(tmp_path):
         (tmp_path / name).mkdir(exist_ok=True)
         with open(tmp_path / name / "scores.jsonl", "a") as file:
             for metric, value in values.items():
-                record = {"metric": metric, "value": value, **ALIKE, "round": 8000, "seed": 0}
-                file.write(json.dumps(record | own) + "\n")
+                record = {"value": value, **ALIKE, "round": 8000, "seed": 0, **own}
+                known = METRICS.get(metric)
+                label = scores.record(metric, network=known and known.network, **record)
+                record |= {"metric": metric, "label": label["label"]}
+                file.write(json.dumps(record) + "\n")
         return tmp_path / name
 
     return make

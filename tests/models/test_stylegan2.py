@@ -10,6 +10,7 @@ import pytest
 from jax.sharding import PartitionSpec as P
 
 from jaxgen import draw, parallel
+from jaxgen.errors import UserError
 from jaxgen.losses import penalties
 from jaxgen.models import stylegan2
 from jaxgen.models.stylegan2 import Discriminator, Generator, Mapping, StyledConv, crossover, widths
@@ -193,7 +194,7 @@ def test_channels():
     assert widths(256, 16384) == (512, 512, 512, 512, 256, 128, 64)
     assert Generator(widths(256)).layers == 14
     assert Generator(widths(1024)).layers == 18
-    with pytest.raises(ValueError, match="48 pixels"):
+    with pytest.raises(UserError, match="4, 8, 16, 32, ... pixels, not 48 x 48"):
         widths(48)
 
 

@@ -12,6 +12,7 @@ from jaxgen.runs.projecting import search
 from jaxgen.sample import projection
 from jaxgen.train.abilities import Sampler
 from jaxgen.weights.distances import Distance
+from tests.quick import quick_to_compile  # noqa: F401
 from tests.runs.toys import conditional, styled
 
 

@@ -6,10 +6,13 @@ import jax
 import numpy as np
 import pytest
 
+from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
+from jaxgen.runs.choices import condition, conditions
 from jaxgen.runs.sampling import samples, walk
 from tests.experiments.styles import LAYERS, MEAN
-from tests.runs.toys import conditional, styled
+from tests.quick import quick_to_compile  # noqa: F401
+from tests.runs.toys import IMAGE, conditional, styled
 
 
 @pytest.fixture(scope="module")
@@ -77,6 +80,10 @@ def test_texts_are_read(toy):
     assert two == one + 2
     np.testing.assert_array_equal(words(text="a bc"), level([two / 16] * 4))
     np.testing.assert_array_equal(words(text=["a", "a bc"]), level([one / 16, two / 16] * 2))
+    np.testing.assert_array_equal(words(text=toy.info.vocabulary("a")), level([one / 16] * 4))
+    info = dataclasses.replace(toy.info, vocabulary=None)
+    with pytest.raises(UserError, match="text is given as tokens here"):
+        dataclasses.replace(toy, info=info).sample(2, text="a")
 
 
 def test_attributes_by_name_or_as_vectors(toy):
@@ -86,6 +93,17 @@ def test_attributes_by_name_or_as_vectors(toy):
     np.testing.assert_array_equal(by((-0.5, 0.5)), [level([-0.5, 0.5, 0])] * 2)
     for several in ([{"smiling": 0.5}, {}], np.array([[0.5, 0], [0, 0]])):
         np.testing.assert_array_equal(by(several), [level([0.5, 0, 0]), level([0, 0, 0])])
+
+
+def test_pictures_as_conditions():
+    info = DataInfo((4, 6, 3), {"image": IMAGE, "mask": Field("mask")})
+    picture = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    [cut] = condition(info, "image", picture)
+    assert cut.shape == (4, 6, 3)
+    np.testing.assert_array_equal(condition(info, "image", cut), [cut])
+    assert condition(info, "image", np.stack([picture, picture])).shape == (2, 4, 6, 3)
+    mask = np.full((8, 8, 1), 255, np.uint8)
+    assert (conditions(info, ["mask"], {"mask": mask}, 2)["mask"] == np.ones((2, 4, 6, 1))).all()
 
 
 def test_options_and_the_noise_besides_the_latents(toy):

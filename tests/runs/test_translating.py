@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from jaxgen.errors import UserError
+from tests.quick import quick_to_compile  # noqa: F401
 from tests.runs.toys import conditional, paired, stylist
 
 

@@ -15,13 +15,14 @@ from jaxgen.commands.arguments import parse
 from jaxgen.commands.launch import train
 from jaxgen.data.images import decode
 from jaxgen.data.one import One
-from jaxgen.data.source import Field, to_float
+from jaxgen.data.source import DataInfo, Field, to_float
 from jaxgen.errors import UserError
 from jaxgen.experiments import gatys as experiment
 from jaxgen.models.squeezenet import SqueezeNet
 from jaxgen.models.vgg import vgg19
 from jaxgen.nn import imagenet
 from jaxgen.nn.pool import max_pool
+from jaxgen.runs.trained import TrainedRun
 from jaxgen.systems.style.gatys import example, gatys, in_colours_of
 from jaxgen.train import devices
 from jaxgen.train.nets import bind, init, place
@@ -119,6 +120,21 @@ def test_lbfgs_goes_down_at_every_step(trained):
     assert (np.diff(losses) < 0).all(), losses
     assert losses[-1] < 0.5 * losses[0]
     chex.assert_trees_all_equal(before, jax.device_get(states["features"].params))
+
+
+def test_a_trained_run_paints_another_photograph(trained):
+    system, *_ = build(trained, CONTENT, alpha=0.1)
+    fields = {"image": Field("image"), "style": Field("array")}
+    states = init(system, jax.random.key(0))
+    run = TrainedRun(system, states, DataInfo(CONTENT.shape[1:], fields), 1, "gatys")
+    by = lambda steps: run.translate(OTHER[0], style=STYLE[0], steps=steps)
+    np.testing.assert_array_equal(by(0), OTHER[0])
+    painted = by(8)
+    assert painted.shape == OTHER[0].shape
+    start = [build(trained, x, content=OTHER, alpha=0.1)[2] for x in (OTHER, painted[None])]
+    assert start[1] < 0.7 * start[0]
+    with pytest.raises(UserError, match="style is needed, and has no default; give an image"):
+        run.translate(OTHER[0])
 
 
 def test_colours_of_the_photograph():

@@ -38,6 +38,7 @@ def gan(
     from_mean: bool = True,
 ) -> System:
     """The players of Sec. 5 (`models.mlp.mnist` and its like) on images of `shape` [H, W, C].
+
     gan_loss: `non_saturating`, or `minimax` for Eq. 1 to the letter.  steps: k of Alg. 1.
     from_mean: start the generator at the mean training image, as in the released code.
     """

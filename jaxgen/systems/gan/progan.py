@@ -26,7 +26,7 @@ from jaxgen.latents import normal
 from jaxgen.losses.adversarial import wasserstein as gan_loss
 from jaxgen.losses.penalties import drift
 from jaxgen.losses.penalties import wgan_gp as slope_penalty
-from jaxgen.models.progan import blend
+from jaxgen.models.progan import blend, sides
 from jaxgen.nn.resample import enlarge, shrink
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn
@@ -51,7 +51,7 @@ def progan(
     fade_rounds: in how many of its rounds the new level is faded in; 0 where there is none.
     penalty: lambda.  target: c.  ema: of the generator's weights, by round.
     """
-    times = shape[0] // size
+    times = sides(shape[:2])[-1] // size
     prior = normal(latent)
 
     def fade(nets):

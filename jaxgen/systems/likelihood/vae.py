@@ -114,16 +114,17 @@ def vae(
         return decode(nets, z)
 
     def show(nets, batch, key):
+        """Samples; images beside their reconstructions; the plane of two latents as one picture."""
         key_x, key_z = jax.random.split(key)
         x = preprocess(batch, key_x)[:32]
         again = decode(nets, nets.encoder(x)[0])
-        pairs = jnp.stack([2 * x - 1, again], axis=1)  # an image, and beside it what becomes of it
         pictures = {
             "samples": decode(nets, prior(key_z, len(batch["image"]))),
-            "reconstructions": pairs.reshape(-1, *shape),
+            "reconstructions": jnp.concatenate([2 * x - 1, again], axis=2),
         }
         if latent == 2:
-            pictures["manifold"] = decode(nets, manifold())
+            rows = decode(nets, manifold()).reshape(20, 20, *shape).swapaxes(1, 2)
+            pictures["manifold"] = rows.reshape(1, 20 * shape[0], 20 * shape[1], shape[2])
         return pictures
 
     return System(

@@ -63,15 +63,17 @@ def clip(
         return value, {"found": found, "scale": scale}
 
     def show(nets, batch, key):
-        """The cosines of all images (rows) and captions, black -1 to white 1; and of some captions
-        the true image, then the nearest ones."""
+        """Strips of a caption's own image and the ones nearest to the caption; and the cosines of
+        all images (rows) and captions, from -1 (black) to 1 (white)."""
         images, n = batch["image"], len(batch["image"])
         x, y = contrastive.unit(see(nets, batch)), contrastive.unit(read(nets, batch))
         rows = math.isqrt(n)
         nearest = jnp.argsort(-(y[:rows] @ x.T), axis=1)[:, : rows - 1]
         chosen = jnp.concatenate([jnp.arange(rows)[:, None], nearest], axis=1)
         cosines = jnp.repeat(jnp.repeat(x @ y.T, 4, axis=0), 4, axis=1)
-        return {"nearest": images[chosen.reshape(-1)], "cosines": cosines[None, :, :, None]}
+        height, width, channels = shape
+        strips = images[chosen].swapaxes(1, 2).reshape(rows, height, rows * width, channels)
+        return {"nearest": strips, "cosines": cosines[None, :, :, None]}
 
     held = optax.chain(optimizer, clip_weights(math.log(MAX_SCALE)))
     return System(

@@ -27,7 +27,7 @@ from jaxgen.nn.replay import ImagePool
 from jaxgen.train.abilities import DiscriminatorScores, Translator
 from jaxgen.train.game import Player, System, Turn
 
-COLUMNS = 12  # of the picture
+STRIPS = 24  # in the picture
 
 
 def l1(x, y):
@@ -86,12 +86,11 @@ def cyclegan(
         return nets.d_b(batch["b"]), nets.d_b(nets.g(batch["a"]))
 
     def show(nets, batch, key):
-        """Two bands of rows a, G(a), F(G(a)), b, F(b), G(F(b)); rows, when laid in a square."""
-        a, b = batch["a"][: 2 * COLUMNS], batch["b"][: 2 * COLUMNS]
+        """Strips a, G(a), F(G(a)), b, F(b), G(F(b))."""
+        a, b = batch["a"][:STRIPS], batch["b"][:STRIPS]
         fake_b, fake_a = nets.g(a), nets.f(b)
-        rows = jnp.stack([a, fake_b, nets.f(fake_b), b, fake_a, nets.g(fake_a)])
-        bands = rows.reshape(6, 2, COLUMNS, *shape).swapaxes(0, 1)
-        return {"samples": bands.reshape(-1, *shape)}
+        strips = [a, fake_b, nets.f(fake_b), b, fake_a, nets.g(fake_a)]
+        return {"samples": jnp.concatenate(strips, axis=2)}
 
     adam = optax.adam(lr, b1=0.5, b2=0.999)
     images = (batch_size, *shape)
