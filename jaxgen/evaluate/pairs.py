@@ -109,7 +109,7 @@ def compare(
 def _summary(name, values):
     if name in SEGMENTATION:
         largest = max(len(x) for parts in values.values() for x in parts)
-        grown = lambda x: np.pad(x, (0, largest - len(x)))
+        grown = lambda x: np.pad(x.astype(np.int64), (0, largest - len(x)))
         total = {whose: sum(map(grown, parts)) for whose, parts in values.items()}
         every = {k: getattr(segmentation.scores(x), SEGMENTATION[name]) for k, x in total.items()}
         deviation = None
@@ -130,7 +130,7 @@ def _score(name, generated, truth, distances, border):
         seen = np.concatenate([truth.ravel(), generated.ravel()])
         classes = int(max(seen[seen != 255], default=0)) + 1
         known = np.minimum(generated, classes - 1)
-        return np.asarray(segmentation.confusion(truth, known, classes))
+        return np.asarray(segmentation.confusion(np.int32(truth), np.int32(known), classes))
     if generated.shape[-1] != truth.shape[-1]:  # a grey input as the baseline of a coloured target
         generated, truth = (
             (imagenet.rgb(to_float(x)) + 1).clip(0, 2) * 127.5
