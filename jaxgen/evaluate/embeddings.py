@@ -11,7 +11,6 @@ import jax
 import numpy as np
 
 from jaxgen.data.source import to_program
-from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
 from jaxgen.losses.contrastive import unit
@@ -30,21 +29,31 @@ RETRIEVAL = {
 NEEDS = {"text": "captions", "label": "labels"}
 
 
-def possible(names: Sequence[str], data) -> list[str]:
-    """Those of the metrics for which the data has what they need."""
-    return [name for name in names if METRICS[name].needs in data.info.fields]
+def lacking(scoring: Scoring, names: Sequence[str]) -> dict[str, str]:
+    """What the data lacks for those of the metrics that cannot be had of it, in words."""
+    if not names:
+        return {}
+    data, found = scoring.real("test"), {}
+    info = data.info
+    for name in names:
+        needed = METRICS[name].needs
+        if needed not in info.fields or (needed == "label" and not info.label_names):
+            found[name] = (
+                f"{name} needs {NEEDS[needed]}, which {data.spec} has not; leave it out, or name "
+                "other data"
+            )
+        elif name == "linear-probe" and scoring.taught().fingerprint == data.fingerprint:
+            found[name] = (
+                f"{name} needs examples to learn from besides those that it is scored on; hold "
+                "some out, or give other data"
+            )
+    return found
 
 
 def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     """Shares of the held-out examples that come out right."""
     trained, (data, count) = scoring.trained, scoring.held_out()
     embedder = trained.ability(Embedder, "compares nothing")
-    for name in names:
-        if (needed := METRICS[name].needs) not in data.info.fields:
-            raise UserError(
-                f"{name} needs {NEEDS[needed]}, which {data.spec} has not; leave it out, or name "
-                "other data"
-            )
     wanted = {side for n in names if n in RETRIEVAL for side in RETRIEVAL[n][:2]}
     wanted |= {"image"} if "zero-shot" in names else set()
     wanted |= {"features"} if "linear-probe" in names else set()
@@ -63,7 +72,7 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
                 guess = _zero_shot(trained, embedder, data, held["image"], scoring.batch)
                 baselines = {"chance": 1 / classes}
             else:
-                train = scoring.data("train")
+                train = scoring.taught()
                 rows = range(len(train))
                 taught = _vectors(trained, embedder, {"features"}, train, rows, scoring.batch)
                 learned = taught["features"], taught["batch"]["label"]

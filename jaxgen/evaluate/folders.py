@@ -34,7 +34,7 @@ def evaluate_folder(
       arguments are those of `jaxgen.evaluate.run.evaluate`.  Raises UserError.
     """
     metrics = metrics or ("fid", "kid")
-    known = [*sets.COMPUTE, *pairs.METRICS]
+    known = [*sets.COMPUTE, *(name for name in pairs.METRICS if name != "spread")]
     for name in metrics:
         if name not in known:
             raise UserError(unknown(name, known))
@@ -77,15 +77,22 @@ def _pairs(images, reference, metrics, weights):
     if not Path(reference).is_dir():
         raise UserError("reference is a folder whose images have the same names")
     trunks = pairs.networks(metrics, weights)
-    chunks = list(pairs.of_folders(images, Path(reference)))
-    found = pairs.compare(metrics, chunks, trunks)
+    count = 0
+
+    def counted():
+        nonlocal count
+        for chunk in pairs.of_folders(images, Path(reference)):
+            count += 1
+            yield chunk
+
+    found = pairs.compare(metrics, counted(), trunks)
     return [
         scores.record(
             name,
             **values,
             weights_sha256=trunks[name].sha256 if name in trunks else None,
             settings={"border": 0},
-            samples=len(chunks),
+            samples=count,
             data=str(reference),
             images=str(images),
         )

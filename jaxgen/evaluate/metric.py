@@ -22,6 +22,7 @@ class Scoring:
     """A trained run and what it is scored by; see `jaxgen.evaluate.run.evaluate`.
 
     data: split -> real examples (a `jaxgen.data.pipeline.Data`).
+    train: real examples to learn from, by default the train split of `data`.
     """
 
     trained: "TrainedRun"
@@ -36,10 +37,15 @@ class Scoring:
     seed: int = 0
     batch: int = 64
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    train: Any = None
 
     def real(self, usual: str):
         """The real examples, of the split that was asked for or of the usual one."""
         return self.data(self.split or usual)
+
+    def taught(self):
+        """The real examples that a probe, a classifier or a baseline learns from."""
+        return self.data("train") if self.train is None else self.train
 
     def held_out(self) -> tuple[Any, int]:
         """Held-out examples, and how many of them count."""

@@ -1,5 +1,6 @@
 """Scores of pairs of images: each translated image beside its ground truth."""
 
+import functools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -41,16 +42,15 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     way = translator(scoring.trained, scoring.direction)
     data, count = scoring.held_out()
     trunks = networks(names, scoring.weights)
-    border = way.scale if way.scale > 1 else 0
     found = compare(
-        names, translations(scoring, way, data, count, "spread" in names), trunks, border
+        names, translations(scoring, way, data, count, "spread" in names), trunks, _border(way)
     )
     return [
         scores.record(
             name,
             **values,
             weights_sha256=trunks[name].sha256 if name in trunks else None,
-            settings={"border": border},
+            settings={"border": _border(way)},
             samples=count,
             data=data.spec,
             split=data.split,
@@ -61,6 +61,27 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         )
         for name, values in found.items()
     ]
+
+
+def check(scoring: Scoring, names: Sequence[str]) -> None:
+    """UserError for scores that translations cannot have: of label maps, or of larger images."""
+    way, data = translator(scoring.trained, scoring.direction), scoring.held_out()[0]
+    fields = data.info.fields
+    pair = lambda batch: way.pair(to_program(batch, fields))
+    truth = jax.eval_shape(pair, data.take([0]))[1]
+    picture = jax.ShapeDtypeStruct(truth.shape, jnp.uint8)
+    for name in names:
+        if name in SEGMENTATION:
+            if not jnp.issubdtype(truth.dtype, jnp.integer):
+                raise UserError(f"{name} needs a ground truth of label maps; leave it out")
+        elif name not in distances.NAMES:
+            seen = functools.partial(_score, name, distances={}, border=_border(way))
+            jax.eval_shape(lambda x, seen=seen: seen(x, x), picture)
+
+
+def _border(way: Translator) -> int:
+    """Pixels that are not compared: the scale, as super-resolution papers have it."""
+    return way.scale if way.scale > 1 else 0
 
 
 def compare(
@@ -150,7 +171,7 @@ def translations(
         return {"generated": made(key), "ground truth": truth, "input": given, **again}
 
     targets = jax.jit(lambda batch: way.pair(to_program(batch, fields))[1])
-    train = scoring.data("train")
+    train = scoring.taught()
     mean = np.mean(targets(train.examples(min(MEAN_OF, len(train)))), 0)
     key = jax.random.key(scoring.seed)
     for first, n, examples in chunks(data, spread(data, count), scoring.batch):

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 from jaxgen.errors import UserError
 from jaxgen.evaluate import embeddings, examples, pairs, sets
 from jaxgen.evaluate.metric import Metric, Scoring
+from jaxgen.runs.choices import check_names
+from jaxgen.train.abilities import Embedder, Sampler, Translator
 from jaxgen.train.game import System
 
 if TYPE_CHECKING:
@@ -27,6 +29,7 @@ def evaluate(
     metrics: Sequence[str] = (),
     *,
     data=None,
+    train=None,
     samples: int | None = None,
     references: int | None = None,
     features: str = "squeezenet",
@@ -42,11 +45,13 @@ def evaluate(
     """The records (see `jaxgen.evaluate.scores`) of `metrics`, or of those that suit the system.
 
     data: real examples (`jaxgen.load_data`, `jaxgen.arrays`), by default the run's own.
+    train: those that a probe, a classifier or a baseline learns from, by default the train split.
     samples: images that are judged, by default 5,000, or all held-out examples.
     references: real images that they are compared with, all by default.
     features: the network of FID and the like: squeezenet, inception or vgg16; distance: that of
       ppl; weights: their file, where it is needed.
-    split: of the real examples; "train" for sets of images, "test" where there is a ground truth.
+    split: of the real examples; by default that of `data` where it is "test", else "train" for sets
+      of images and, where anything is held out, "test" where there is a ground truth.
     direction: of a translator, where there are several.
     seed: of the noise, and of random subsets.
     ema: whether the averaged weights are scored, where there are any.
@@ -59,20 +64,20 @@ def evaluate(
     if not ema:
         states = {name: state.replace(ema=None) for name, state in trained.states.items()}
         trained = dataclasses.replace(trained, states=states)
-    names = list(metrics) or usual(trained.system)
-    table = check(trained.name, trained.system, names)
+    ways = [*trained.system.all_of(Sampler), *trained.system.all_of(Translator)]
+    known = [x for way in ways for x in (*getattr(way, "condition", ()), *way.options)]
+    check_names(trained.name, choices, known)
+    if split is None and getattr(data, "split", None) == "test":
+        split = "test"
     scoring = Scoring(
         trained,
-        _real(trained, data),
+        real(trained, data, split),
         *(samples, references, features, distance, weights, split, direction, seed, batch),
         choices,
+        train,
     )
-    if not metrics and any(name in embeddings.METRICS for name in names):
-        held = scoring.real("test")
-        possible = embeddings.possible([n for n in names if n in embeddings.METRICS], held)
-        names = [name for name in names if name not in embeddings.METRICS or name in possible]
-        if not names:
-            raise UserError(f"{held.spec} has neither captions nor labels; name other data")
+    names = chosen(scoring, metrics)
+    table = suits(trained.system)
     about = {"round": trained.round, "ema": averaged}
     if choices:
         about["choices"] = {name: str(x) for name, x in choices.items()}
@@ -83,19 +88,21 @@ def evaluate(
     return records
 
 
-def _real(trained, data):
-    """split -> real examples."""
+def real(trained: "TrainedRun", data, split: str | None = None):
+    """split -> real examples: all of them where nothing is held out and no split was asked for."""
     if data is None and trained.args is None:
         raise UserError(f"{trained.name} was made from Python; give its data: evaluate(data=...)")
     if data is None:
         return lambda split: trained.args.load_data(split, resident="no")
 
-    def of(split):
-        if getattr(data, "split", split) == split:
+    def of(wanted):
+        if getattr(data, "split", wanted) == wanted or not hasattr(data, "of_split"):
             return data
         try:
-            return data.of_split(split)
+            return data.of_split(wanted)
         except UserError:  # nothing is held out
+            if wanted == split:
+                raise
             return data
 
     return of
@@ -104,10 +111,10 @@ def _real(trained, data):
 def suits(system: System) -> dict[str, Metric]:
     """The metrics that the system can have, by name."""
     found = {k: m for k, m in METRICS.items() if system.ability(m.ability) is not None}
-    embedder = system.ability(embeddings.Embedder)
+    embedder = system.ability(Embedder)
     if embedder and embedder.text is None:
         found = {k: m for k, m in found.items() if m.needs != "text" and k != "zero-shot"}
-    sampler = system.ability(sets.Sampler)
+    sampler = system.ability(Sampler)
     if sampler and "label" not in sampler.condition:
         del found["classification-accuracy"]
     return found | examples.densities(system)
@@ -116,6 +123,26 @@ def suits(system: System) -> dict[str, Metric]:
 def usual(system: System) -> list[str]:
     """The metrics that are scored by default."""
     return [name for name, metric in suits(system).items() if metric.usual]
+
+
+def chosen(scoring: Scoring, metrics: Sequence[str]) -> list[str]:
+    """The metrics that are scored: `metrics`, or the usual ones for which the data has what they
+    need.  UserError for what cannot be scored, before anything is computed."""
+    trained = scoring.trained
+    known = check(trained.name, trained.system, metrics)
+    names = list(dict.fromkeys(metrics)) or usual(trained.system)
+    if not names:
+        raise UserError(f"{trained.name} has no usual scores; it can have {', '.join(known)}")
+    lacking = embeddings.lacking(scoring, [n for n in names if n in embeddings.METRICS])
+    if metrics and lacking:
+        raise UserError(next(iter(lacking.values())))
+    names = [name for name in names if name not in lacking]
+    if not names:
+        spec = scoring.real("test").spec
+        raise UserError(f"{spec} has neither captions nor labels; name other data")
+    if of_pairs := [name for name in names if name in pairs.METRICS]:
+        pairs.check(scoring, of_pairs)
+    return names
 
 
 def check(run: str, system: System, names: Sequence[str]) -> dict[str, Metric]:

@@ -23,6 +23,7 @@ from jaxgen.metrics.kid import kid, kid_subsets
 from jaxgen.metrics.ppl import EPS, ppl, sphere
 from jaxgen.metrics.precision_recall import density_coverage, precision_recall
 from jaxgen.metrics.swd import swd
+from jaxgen.runs.choices import conditions
 from jaxgen.runs.choices import values as chosen_options
 from jaxgen.runs.sampling import samples
 from jaxgen.train import devices
@@ -106,10 +107,16 @@ def check(names: Sequence[str], data, samples: int, references: int | None = Non
             f"{data.spec} ({data.split}) has {len(data)} images, too few to compare with; "
             f"give {LEAST} or more, better thousands"
         )
+    _check_images(data)
     if "swd" in names:
         n = min(samples, len(data), 16)
         some = {"pixels": np.stack([data.take([i])["image"][0] for i in range(n)])}
         _swd(some, some, 0)
+
+
+def _check_images(data) -> None:
+    if "image" not in data.info.fields:
+        raise UserError(f"{data.spec} has pairs of images; name one side's folder as folder:DIR")
 
 
 def network_for(names: Sequence[str], features: str, weights) -> Any:
@@ -219,8 +226,7 @@ def _described(data, count, network, wanted, batch) -> dict[str, np.ndarray]:
 
 def pictures(data, count: int, batch: int) -> Iterator[np.ndarray]:
     """`count` images from all over the data, uint8 [b, h, w, c] at a time."""
-    if "image" not in data.info.fields:
-        raise UserError(f"{data.spec} has pairs of images; name one side's folder as folder:DIR")
+    _check_images(data)
     chosen = spread(data, count)
     bar = tqdm(desc=data.spec, total=count, unit="image", leave=False, disable=None)
     read = lambda i: data.take([i])["image"][0]
@@ -237,10 +243,15 @@ def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     d = distances.distance(scoring.distance, scoring.weights)
     key, key_net = jax.random.split(jax.random.key(scoring.seed))
     options = dict(chosen_options(sampler.options, scoring.choices))
-    nets = trained.nets(scoring.seed)
+    condition = conditions(trained.info, sampler.condition, scoring.choices, scoring.batch)
+
+    def generate(z):  # bound anew, so that both ends of a step draw the same noise
+        nets = trained.nets(scoring.seed)
+        return sampler.generate(nets, z, condition, key_net, **options)
+
     along: Any = sphere if sampler.interpolate is slerp else sampler.interpolate
     value = ppl(
-        lambda z: sampler.generate(nets, z, {}, key_net, **options),
+        generate,
         d.apply,
         sampler.prior,
         key,
@@ -275,7 +286,9 @@ def accuracy(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
             "classification-accuracy needs a sampler that takes a label, and data with labels; "
             "leave it out"
         )
-    real, test = scoring.data("train"), data.take(spread(data, count))
+    if "label" in scoring.choices:
+        raise UserError("label cannot be chosen for classification-accuracy, which takes them all")
+    real, test = scoring.taught(), data.take(spread(data, count))
     n = scoring.samples or min(SAMPLES, len(real))
     labels = real.take(spread(real, n))
     options = {"seed": scoring.seed, "batch": scoring.batch, **scoring.choices}

@@ -2,15 +2,16 @@
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from jaxgen.errors import UserError
-from jaxgen.evaluate import scores, sets
-from jaxgen.evaluate.run import check, evaluate, usual
+from jaxgen.evaluate import pairs, scores, sets
+from jaxgen.evaluate.metric import Scoring
+from jaxgen.evaluate.run import chosen, evaluate, real, suits, usual
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train.game import System
+from jaxgen.weights import distances
 
 
 def in_training(
@@ -20,33 +21,41 @@ def in_training(
     samples: int,
     folder: Path | None,
     name: str = "this system",
-) -> Callable[[dict[str, Any], int], dict[str, float]]:
+    batch: int = 64,
+) -> Callable[..., dict[str, float]]:
     """(states, round) -> {"score/LABEL": value}, against the training data, or its held-out part
     where there is a ground truth; the records are added to scores.jsonl in `folder`.
 
     names: metrics, by default those that suit the system.
+    system: of stages the last one; the function is then given each stage's own `system`, `data` and
+      folder's name `stage`, and scores what suits that system.
 
     What can be known before the training is refused before it, in a UserError: a metric that the
     system cannot have, too few or too small images, missing weights.  A scoring that fails later
-    says so and does not end the training.
+    with a UserError, ValueError or RuntimeError says so and does not end the training.
     """
-    names = list(names) or usual(system)
-    known = check(name, system, names)
-    if not names:
-        raise UserError(f"{name} has no usual scores; it can have {', '.join(known)}")
-    if of_sets := [n for n in names if n in sets.COMPUTE]:
+    trained = TrainedRun(system, {}, data.info, 0, name)
+    first = chosen(Scoring(trained, real(trained, data), samples), names)
+    if of_sets := [n for n in first if n in sets.COMPUTE]:
         sets.check(of_sets, data, samples)
         sets.network_for(of_sets, "squeezenet", None)
+    pairs.networks(first, None)
+    if "ppl" in first:
+        distances.distance("squeezenet-distance")
 
-    def measure(states, round):
+    def measure(states, round, system=system, data=data, stage=""):
+        own = [n for n in names or usual(system) if n in suits(system)]
+        if not own:
+            return {}
         trained = TrainedRun(system, states, data.info, round, name)
         try:
-            records = evaluate(trained, names, data=data, samples=samples)
+            found = evaluate(trained, own if names else (), data=data, samples=samples, batch=batch)
         except (UserError, ValueError, RuntimeError) as error:
-            tqdm.write(f"round {round}: it cannot be scored ({error}); the training goes on")
+            why = (str(error).splitlines() or [type(error).__name__])[0]
+            tqdm.write(f"round {round}: it cannot be scored ({why}); the training goes on")
             return {}
         if folder:
-            scores.append(Path(folder) / "scores.jsonl", records)
-        return {f"score/{scores.label(record)}": record["value"] for record in records}
+            scores.append(Path(folder) / stage / "scores.jsonl", found)
+        return {f"score/{scores.label(record)}": record["value"] for record in found}
 
     return measure

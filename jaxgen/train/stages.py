@@ -1,6 +1,7 @@
 """Training in stages: progressive growing, StackGAN, VQGAN then its transformer."""
 
 import dataclasses
+import functools
 from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
@@ -84,13 +85,21 @@ def fit_stages(stages: list[Stage], data: Data, **options) -> States:
 
 
 def iterate_stages(
-    stages: list[Stage], data: Data, *, batch_size: int, seed: int = 0, run=None, **options
+    stages: list[Stage],
+    data: Data,
+    *,
+    batch_size: int,
+    seed: int = 0,
+    run=None,
+    evaluate=None,
+    **options,
 ) -> Generator[dict[str, Any], None, States]:
     """Plays the stages in order; yields each record of metrics and returns the last one's states.
 
     Each trains in its folder, with the seed after that of the one before; one that is done is not
     trained again.  Published weights are loaded before the first stage begins, so that one that is
-    missing is found at once.  `options` are those of `jaxgen.train.fit.iterate`.
+    missing is found at once.  `evaluate` is called with the stage's own system, data and
+    folder, too; `options` are those of `jaxgen.train.fit.iterate`.
     """
     begun = lambda folder: bool(run and saved_rounds(run.folder / folder / "checkpoints"))
     stages = [
@@ -117,6 +126,8 @@ def iterate_stages(
             seed=seed + i,
             run=run and run.stage(folder),
             states=start,
+            evaluate=evaluate
+            and functools.partial(evaluate, system=stage.system, data=own, stage=folder),
             **options,
         )
     return states

@@ -287,7 +287,7 @@ def test_the_path_length(trained, jaxgen, monkeypatch, tmp_path):
     assert (code, said.startswith("ppl-squeezenet-distance")) == (0, True)
     (record,) = lines(tmp_path / "s.jsonl")
     assert record["value"] == pytest.approx(2, rel=2e-3)
-    assert record["settings"] == {"eps": 1e-4, "percentiles": [1, 99], "along": "sphere"}
+    assert record["settings"] == {"eps": 1e-4, "percentiles": [1, 99], "between": "sphere"}
 
 
 @pytest.mark.parametrize(
