@@ -127,7 +127,7 @@ class Args(Basic):
         from jaxgen.data.source import to_float
         from jaxgen.pictures import grid, save_png
 
-        path = self.workdir / "picture.png"
+        path = (self.workdir or Path()) / "picture.png"
         batch = {"image": to_float(content_and_style(self)[0])}
         save_png(path, grid(run.system.show(run.nets(), batch, None)["picture"]))
         return {"picture": path}

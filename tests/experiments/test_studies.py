@@ -116,7 +116,7 @@ def test_figure_without_modes(tmp_path):
 @pytest.mark.parametrize(
     ("module", "words", "line"),
     [
-        (parallel_lines, ["--thetas", "4"], "--thetas is an odd number from 3 on, not 4"),
+        (parallel_lines, ["--thetas", "4"], "--thetas is an odd number, not 4"),
         (parallel_lines, ["--penalty", "0"], "--penalty is more than 0, not 0"),
         (equilibrium, ["--data", "cube"], "--data is 'ring', 'grid' or 'swiss-roll', not 'cube'"),
         (equilibrium, ["--rounds", "0"], "--rounds is at least 1, not 0"),

@@ -23,6 +23,7 @@ from jaxgen.models.vgg import vgg19
 from jaxgen.nn import imagenet
 from jaxgen.nn.pool import max_pool
 from jaxgen.runs.trained import TrainedRun
+from jaxgen.runs.load import load
 from jaxgen.systems.style.gatys import example, gatys, in_colours_of
 from jaxgen.train import devices
 from jaxgen.train.nets import bind, init, place
@@ -149,6 +150,7 @@ def test_colours_of_the_photograph():
 def command(trained, tmp_path, monkeypatch):
     """The experiment on two small images and the narrow network."""
     monkeypatch.setattr(experiment, "network", lambda args: trained)
+    monkeypatch.setattr("jaxgen.models.squeezenet.SqueezeNet", lambda average: Narrow())
     Image.fromarray(CONTENT[0]).convert("P").save(tmp_path / "content.png")
     Image.fromarray(STYLE[0]).save(tmp_path / "style.jpg")
 
@@ -174,6 +176,14 @@ def test_picture_from_a_command(command, tmp_path, capsys):
     lines = metrics(folder)
     assert [line["round"] for line in lines] == [1, 2, 3, 4]
     assert lines[-1]["picture/loss"] < lines[0]["picture/loss"]
+
+    # It can be opened, without the published weights, and paints another photograph.
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiment, "network", None)
+        opened = load(folder)
+    painted = opened.translate(OTHER[0], style=STYLE[0], steps=2)
+    assert painted.shape == OTHER[0].shape
+    assert (painted != OTHER[0]).any()
 
     # Exact resume: as if killed after the checkpoint of round 2.
     shutil.copytree(folder, tmp_path / "again")

@@ -14,15 +14,16 @@ import math
 import re
 import subprocess
 import sys
-from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgen.data.source import DataInfo, Field
+from jaxgen.data.tokens import learn
 from jaxgen.train import devices
-from jaxgen.train.nets import init
+from jaxgen.train.nets import shapes
 from jaxgen.train.program import compile_rounds
 from tests.quick import quick_to_compile  # noqa: F401
 
@@ -49,10 +50,12 @@ def compiled(experiment, n, **flags):
     """One round on n devices, compiled: (program, system, states' shapes, metrics' names)."""
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")
     args = module.Args(**FLAGS[experiment] | flags)
-    shape = (args.size, args.size, args.channels)
-    system = module.system(args, SimpleNamespace(shape=shape, tokenize=SimpleNamespace(size=520)))
+    shape = (*args.size, args.channels)
+    fields = {name: Field("text" if name == "text" else "image") for name in args.needs}
+    words = learn(["a hat"], 6, context=FLAGS["clip"]["context"])
+    system = module.system(args, DataInfo(shape, fields, vocabulary=words))
     mesh, plan = devices.make_mesh(jax.devices()[:n]), system.plan(0)
-    states = jax.eval_shape(lambda key: init(system, key), jax.random.key(0))
+    states = shapes(system)
 
     def data(*shape, dtype=jnp.uint8):
         return jax.ShapeDtypeStruct((1, system.minibatches(plan), args.batch_size, *shape), dtype)
@@ -61,7 +64,7 @@ def compiled(experiment, n, **flags):
     if "text" in args.needs:
         batch["text"] = data(args.context, dtype=jnp.int32)
     inputs = states, batch, jax.ShapeDtypeStruct((1,), jnp.int32), jax.random.key(0)
-    program = compile_rounds(system, mesh, plan)
+    program = compile_rounds(system, mesh, plan, fields=fields)
     _, metrics = jax.eval_shape(program, *inputs)
     return program.lower(*inputs).compile(), system, states, set(metrics)
 
