@@ -90,6 +90,7 @@ def evaluate(
 
 def real(trained: "TrainedRun", data, split: str | None = None):
     """split -> real examples: all of them where nothing is held out and no split was asked for."""
+    data = trained.data if data is None else data
     if data is None and trained.args is None:
         raise UserError(f"{trained.name} was made from Python; give its data: evaluate(data=...)")
     if data is None:

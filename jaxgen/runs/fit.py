@@ -66,7 +66,7 @@ def iterate(
         options["evaluate_every"] = evaluate_every
     if run is None:
         states = yield from _play(system, data, rounds, options)
-        return TrainedRun(last, nets.local(states), data.info, rounds)
+        return TrainedRun(last, nets.local(states), data.info, rounds, data=data)
     run = Path(run)
     record = record or {"rounds": rounds, "batch_size": batch_size, "seed": seed}
     lead = jax.process_index() == 0
@@ -76,7 +76,7 @@ def iterate(
     folder = run / folders(stages)[-1] if stages else run
     name = record.get("experiment", "").rpartition(".")[2] or run.resolve().name
     reached = stages[-1].rounds if stages else rounds
-    return TrainedRun(last, nets.local(states), data.info, reached, name, folder)
+    return TrainedRun(last, nets.local(states), data.info, reached, name, folder, data=data)
 
 
 def _play(system, data, rounds, options):

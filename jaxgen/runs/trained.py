@@ -31,6 +31,7 @@ class TrainedRun:
     name: of the experiment, or of the run's folder.
     folder: None where nothing was written.
     args: the experiment's arguments; None for a system of one's own.
+    data: what it was trained on, where `fit` has just done so; scores are measured against it.
     """
 
     system: System
@@ -40,6 +41,7 @@ class TrainedRun:
     name: str = "run"
     folder: Path | None = None
     args: Any = None
+    data: Any = None
 
     def nets(self, seed: int = 0) -> SimpleNamespace:
         """The players as functions: `run.nets().generator(z, train=False)`."""

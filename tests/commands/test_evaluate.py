@@ -381,6 +381,8 @@ def test_densities_codes_and_reconstructions():
     by_hand = abs(again.astype(float) - held).mean() / 127.5
     assert found["reconstruction-l1"]["value"] == pytest.approx(by_hand, abs=0.01)
     assert found["elbo"]["split"] == "test"
+    known = dataclasses.replace(trained, data=data)  # as `fit` returns it
+    assert known.evaluate("elbo") == {"elbo": found["elbo"]["value"]}
 
 
 def test_samples_by_class_teach_a_classifier():
