@@ -126,10 +126,10 @@ def on(monkeypatch):
     return use
 
 
-def play(experiment, workdir, rounds, **flags):
+def play(experiment, workdir, **flags):
     name = f"jaxgen.experiments.{experiment}"
     module = importlib.import_module(name)
-    args = module.Args(**{**OFTEN, "rounds": rounds, **flags, "workdir": workdir})
+    args = module.Args(**{**OFTEN, "rounds": 4, **flags, "workdir": workdir})
     train(name, module.system, args)
     return module
 
@@ -159,7 +159,7 @@ def test_contract(row, on, sets, tmp_path, capsys):
     experiment, flags = ROWS[row]
     flags = {k: x.format(sets=sets) if isinstance(x, str) else x for k, x in flags.items()}
     on(4)
-    play(experiment, tmp_path / "a", 4, **flags)
+    play(experiment, tmp_path / "a", **flags)
     lines = {folder.name: metrics(folder) for folder in stages(tmp_path / "a")}
     for folder in stages(tmp_path / "a"):
         name = folder.name
@@ -181,7 +181,7 @@ def test_contract(row, on, sets, tmp_path, capsys):
     shutil.copytree(tmp_path / "a", tmp_path / "b")
     last = stages(tmp_path / "b")[-1]
     shutil.rmtree(last / "checkpoints/4")
-    play(experiment, tmp_path / "b", 4, **flags)
+    play(experiment, tmp_path / "b", **flags)
     assert "going on from round 2" in capsys.readouterr().out
     assert metrics(last) == lines[stages(tmp_path / "a")[-1].name]
     again = load(tmp_path / "b").states
@@ -190,7 +190,7 @@ def test_contract(row, on, sets, tmp_path, capsys):
 
     # One device is four devices.
     on(1)
-    play(experiment, tmp_path / "c", 4, **flags)
+    play(experiment, tmp_path / "c", **flags)
     for folder in stages(tmp_path / "c"):
         for four, one in zip(lines.get(folder.name, lines.get("a")), metrics(folder), strict=True):
             for name in four:

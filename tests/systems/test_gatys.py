@@ -22,8 +22,8 @@ from jaxgen.models.squeezenet import SqueezeNet
 from jaxgen.models.vgg import vgg19
 from jaxgen.nn import imagenet
 from jaxgen.nn.pool import max_pool
-from jaxgen.runs.trained import TrainedRun
 from jaxgen.runs.load import load
+from jaxgen.runs.trained import TrainedRun
 from jaxgen.systems.style.gatys import example, gatys, in_colours_of
 from jaxgen.train import devices
 from jaxgen.train.nets import bind, init, place

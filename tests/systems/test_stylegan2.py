@@ -1,6 +1,7 @@
 """What makes StyleGAN2 itself: lazy regularisers, mixed styles, truncation, ADA's probability."""
 
 import dataclasses
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp

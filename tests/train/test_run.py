@@ -55,7 +55,7 @@ def test_other_arguments_are_refused_by_name(tmp_path):
     assert "adam.b1 was 0.5 and is now 0.9" in line
     assert "new was absent and is now true" in line
     assert "batch_size" not in line
-    assert "--workdir" in line
+    assert "another run folder" in line
     assert "\n" not in line
     assert read_run(tmp_path).args == ARGS
     with Run(tmp_path, ARGS, HERE):  # the refused start holds no lock

@@ -87,7 +87,7 @@ def test_without_the_network_one_line_says_what_to_put_where(tmp_path):
             call()
         line = str(error.value)
         assert "\n" not in line
-        for part in (file, host, str(tmp_path / "cache" / "weights"), "--weights", " MB"):
+        for part in (file, host, str(tmp_path / "cache" / "weights"), "name the file", " MB"):
             assert part in line
         assert time.monotonic() - start < 5
 
