@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from jaxgen.data.images import decode
+from jaxgen.data.images import decode, sides
 from jaxgen.data.source import Field, Source, digest, keep_split
 from jaxgen.errors import UserError
 

@@ -149,7 +149,8 @@ def test_a_mistake_is_mended_in_the_same_folder(command, tmp_path):
 def test_a_folder_that_is_not_free(command, finished_copy, tmp_path):
     before = contents(finished_copy)
     made = command("--workdir", finished_copy, "--lr", 1, "--clip", 2)
-    assert_line(made, "lr was 0.0002 and is now 1.0; clip was 0.01 and is now 2.0", "another run folder")
+    changed = "lr was 0.0002 and is now 1.0; clip was 0.01 and is now 2.0"
+    assert_line(made, changed, "another run folder")
     assert contents(finished_copy) == before
     with FileLock(finished_copy / ".lock"):
         made = command("--workdir", finished_copy)
@@ -174,7 +175,8 @@ def test_data_that_changed(command, tmp_path):
     assert command(*words)[0] == 0
     before = contents(tmp_path / "run")
     (folder / "3.png").write_bytes((folder / "4.png").read_bytes())
-    assert_line(command(*words), "holds a run on other data: its fingerprint was", "another run folder")
+    said = "holds a run on other data: its fingerprint was"
+    assert_line(command(*words), said, "another run folder")
     assert contents(tmp_path / "run") == before
 
 
