@@ -38,9 +38,9 @@ class Classifier(nn.Module):
 @dataclasses.dataclass(frozen=True)
 class Score:
     accuracy: float
-    """Of the classifier, on held-out real digits."""
+    """The classifier's accuracy on held-out real digits."""
     shares: tuple[float, ...]
-    """Of the samples, by class."""
+    """The share of the samples by class."""
     confidence: float
     """Mean probability of the samples' likeliest class."""
 
@@ -79,7 +79,7 @@ def classifier():
 
 
 def score(images) -> Score:
-    """Of images [n, H, W, 1] in [-1, 1]; those of another size are resized to 28 px."""
+    """The classifier's answers for images [n, H, W, 1] in [-1, 1], resized to 28 px."""
     predict, accuracy = classifier()
     assert accuracy >= 0.95, f"the classifier is right on {accuracy:.1%} only"
     images = jax.image.resize(images, (len(images), 28, 28, 1), "bilinear")

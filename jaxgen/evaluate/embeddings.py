@@ -86,10 +86,7 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
             baselines=baselines,
             settings={},
             samples=count,
-            data=data.spec,
-            split=data.split,
-            data_fingerprint=data.fingerprint,
-            size=scores.side(data.size),
+            **scores.measured_on(data),
         )
         records.append(one)
     return records

@@ -106,10 +106,7 @@ def _record(scoring, name, values, data, count):
         deviation=float(values.std()),
         settings={},
         samples=count,
-        data=data.spec,
-        split=data.split,
-        data_fingerprint=data.fingerprint,
-        size=scores.side(data.size),
+        **scores.measured_on(data),
         seed=scoring.seed,
     )
 

@@ -52,10 +52,7 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
             weights_sha256=trunks[name].sha256 if name in trunks else None,
             settings={"border": _border(way)},
             samples=count,
-            data=data.spec,
-            split=data.split,
-            data_fingerprint=data.fingerprint,
-            size=scores.side(data.size),
+            **scores.measured_on(data),
             direction=way.name or None,
             seed=scoring.seed,
         )

@@ -36,6 +36,17 @@ def record(metric: str, *, network: str | None = None, **about: Any) -> dict[str
     return {k: v for k, v in whole.items() if v is not None}
 
 
+def measured_on(data: Any) -> dict[str, Any]:
+    """The part of a record's provenance that names the data (a `Data` of `jaxgen.load_data` or
+    `jaxgen.arrays`)."""
+    return {
+        "data": data.spec,
+        "split": data.split,
+        "data_fingerprint": data.fingerprint,
+        "size": side(data.size),
+    }
+
+
 def label(record: Mapping[str, Any]) -> str:
     """The metric's name as it may be published."""
     bare, features = record["metric"], record.get("features")

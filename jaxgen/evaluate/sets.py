@@ -167,10 +167,7 @@ def compare(
             settings=settings,
             samples=len(next(iter(ours.values()))),
             references=count,
-            data=data.spec,
-            split=data.split,
-            data_fingerprint=data.fingerprint,
-            size=scores.side(data.size),
+            **scores.measured_on(data),
             seed=seed,
             **about,
         )
@@ -237,8 +234,14 @@ def pictures(data, count: int, batch: int) -> Iterator[np.ndarray]:
             yield chunk
 
 
+def arc(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
+    """The reference's path in Z, in the usual length of k Gaussian numbers, sqrt(k): a generator
+    that normalises z sees no difference, any other would never have seen the unit sphere."""
+    return np.sqrt(a.shape[-1]) * sphere(a, b, t)
+
+
 def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """PPL between samples: on the sphere for Gaussian latents, as the reference has it in Z."""
+    """PPL between samples: by `arc` where latents are Gaussian, else on the system's own path."""
     trained, sampler = scoring.trained, scoring.trained.ability(Sampler, "draws no samples")
     d = distances.distance(scoring.distance, scoring.weights)
     key, key_net = jax.random.split(jax.random.key(scoring.seed))
@@ -249,7 +252,7 @@ def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         nets = trained.nets(scoring.seed)
         return sampler.generate(nets, z, condition, key_net, **options)
 
-    along: Any = sphere if sampler.interpolate is slerp else sampler.interpolate
+    along: Any = arc if sampler.interpolate is slerp else sampler.interpolate
     value = ppl(
         generate,
         d.apply,
@@ -267,7 +270,7 @@ def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         settings={
             "eps": EPS,
             "percentiles": [1, 99],
-            "between": "sphere" if along is sphere else getattr(along, "__name__", "?"),
+            "between": getattr(along, "__name__", "?"),
         },
         samples=scoring.samples or SAMPLES,
         size=scores.side(trained.info.shape[:2]),
@@ -302,10 +305,7 @@ def accuracy(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         baselines={"trained on real images": baseline},
         samples=n,
         references=count,
-        data=data.spec,
-        split=data.split,
-        data_fingerprint=data.fingerprint,
-        size=scores.side(data.size),
+        **scores.measured_on(data),
         seed=scoring.seed,
     )
     return [one]

@@ -115,7 +115,7 @@ def study(args: Args, run) -> None:
 
 
 def games(args: Args):
-    """By name: the losses, and the system that plays by them."""
+    """The games by name: the losses, and the system that plays by them."""
     import optax
 
     from jaxgen.losses import adversarial

@@ -102,7 +102,7 @@ def study(args: Args, run) -> None:
 
 
 def critics(args: Args):
-    """By name: the game, its optimizer and its penalty's weight."""
+    """The critics by name: the game, its optimizer and its penalty's weight."""
     import optax
 
     from jaxgen.losses import adversarial

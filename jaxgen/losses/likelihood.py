@@ -42,8 +42,8 @@ def importance_weighted_bound(log_weights: Float[Array, "k *b"]) -> Float[Array,
 
 
 def factorised_logits(x: Images) -> Float[Array, "1 *d"]:
-    """Of a Bernoulli model without latents, each pixel by itself: the mean of the training images
-    in [0, 1] by Laplace's rule, as if a white and a black one had been seen too."""
+    """The logits of a Bernoulli model without latents, each pixel by itself: the mean of training
+    images in [0, 1] by Laplace's rule, as if a white and a black one had been seen too."""
     return jax.scipy.special.logit((x.sum(axis=0, keepdims=True) + 1) / (len(x) + 2))
 
 

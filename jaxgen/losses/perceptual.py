@@ -33,8 +33,9 @@ def _unit(x: Float[Array, "b h w c"]) -> Float[Array, "b h w c"]:
 
 
 def by_layer(a: Maps, b: Maps, heads: Heads | None = None) -> Float[Array, "b layers"]:
-    """For each layer the mean over positions of sum_c w_c (a_c - b_c)^2, features at unit length;
-    w are the layer's head, all ones without heads (then a layer is 2 at most for features >= 0)."""
+    """The distance in each layer: the mean over positions of sum_c w_c (a_c - b_c)^2, features at
+    unit length; w are the layer's head, all ones without heads (then a layer is 2 at most for
+    features >= 0)."""
     found = []
     for layer, (x, y) in enumerate(zip(a, b, strict=True)):
         square = (_unit(x) - _unit(y)) ** 2

@@ -49,7 +49,7 @@ class Moments(NamedTuple):
 
 
 def moments(features: Features, keep: Keep | None = None) -> Moments:
-    """Of a set that is at hand; rows where `keep` is False (padding) do not count."""
+    """The moments of a set that is at hand; rows where `keep` is False (padding) do not count."""
     keep = np.ones(len(features), bool) if keep is None else keep
     step = max(BLOCK, 4 * features.shape[1])
     starts = range(0, max(len(features), 1), step)
@@ -58,7 +58,7 @@ def moments(features: Features, keep: Keep | None = None) -> Moments:
 
 @jax.jit
 def merge(a: Moments, b: Moments) -> Moments:
-    """Of both sets together (Chan et al., 1979, on factors): associative up to rounding."""
+    """The moments of both sets (Chan et al., 1979, on factors), associative up to rounding."""
     count = a.count + b.count
     share = b.count / jnp.maximum(count, 1)
     apart = b.mean - a.mean
@@ -68,7 +68,7 @@ def merge(a: Moments, b: Moments) -> Moments:
 
 
 def stream(batches: Iterable[tuple[Features, Keep]], mesh: Mesh) -> Moments:
-    """Of batches [B, d] that are split over the devices of `mesh`, with which rows to keep.
+    """The moments of batches [B, d], each with the rows to keep, split over the devices of `mesh`.
 
     Every device sums up its own rows; they meet once, at the end, as one factor [d, d] a device.
     Features are held back until a device has d rows (one QR decomposition then pays) and are not

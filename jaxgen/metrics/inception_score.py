@@ -26,7 +26,7 @@ class Score(NamedTuple):
 def inception_score(
     logits: Float[Array | np.ndarray, "n classes"], splits: int = 10, key: jax.Array | None = None
 ) -> Score:
-    """Of samples in the order given, or shuffled by `key` (needed where classes come in turn).
+    """The score of samples in order, or shuffled by `key` (needed where classes come in turn).
 
     Split i is rows i n/splits to (i + 1) n/splits, rounded down.  ValueError for n < splits.
     """

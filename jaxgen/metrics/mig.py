@@ -42,7 +42,7 @@ def mutual_information_gap(
     key: jax.Array | None = None,
     most: int = 10_000,
 ) -> Gap:
-    """Of Gaussian posteriors N(mean, exp(log_sigma)^2), one an example, one sample from each.
+    """The gap of Gaussian posteriors N(mean, exp(log_sigma)^2), one an example, one sample of each.
 
     factors: any numbers, equal for equal values; H(v) is that of their frequencies (log of the
     number of values where all are as frequent).  Above `most` samples an entropy uses a random

@@ -38,14 +38,15 @@ def psnr(a: Images, b: Images, peak: Peak = 255.0) -> Scores:
 
 @jax.jit
 def ssim(a: Images, b: Images, peak: Peak = 255.0) -> Scores:
-    """In [-1, 1]; 1 for equal images.  ValueError for images under 11 pixels."""
+    """The structural similarity in [-1, 1], 1 for equal images.  ValueError for sides under 11."""
     similarity, _ = ssim_by_channel(a, b, peak)
     return similarity.mean(axis=-1)
 
 
 @jax.jit
 def ms_ssim(a: Images, b: Images, peak: Peak = 255.0) -> Scores:
-    """In [0, 1]; a negative contrast term counts as 0.  ValueError for sides of 160 or less."""
+    """The multi-scale similarity in [0, 1]; a negative contrast term counts as 0.  ValueError for
+    sides of 160 or less."""
     if min(a.shape[1:3]) <= (SIDE - 1) * 2 ** (len(WEIGHTS) - 1):
         raise ValueError(f"MS-SSIM's five scales need more than 160 pixels, not {a.shape[1:3]}")
     a, b = _float(a), _float(b)
@@ -66,7 +67,7 @@ def luma(rgb: Shaped[Array | np.ndarray, "*b 3"]) -> Float[Array, "*b 1"]:
 
 
 def crop(images: Images, border: int) -> Shaped[Array | np.ndarray, "b _ _ c"]:
-    """Without `border` pixels on every side."""
+    """The images without `border` pixels on every side."""
     return images[:, border or None : -border or None, border or None : -border or None]
 
 
@@ -98,8 +99,8 @@ def window() -> Float[np.ndarray, "11"]:
 
 
 def _blur(x):
-    """By the window, where it lies wholly inside: along each axis a banded matrix, which compiles
-    and runs faster than a convolution of single channels."""
+    """The means under the window, where it lies wholly inside: along each axis a banded matrix,
+    which compiles and runs faster than a convolution of single channels."""
     for axis in (1, 2):
         size = x.shape[axis] - SIDE + 1
         band = np.zeros((x.shape[axis], size))

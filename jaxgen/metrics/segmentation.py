@@ -54,7 +54,7 @@ def confusion(
 
 
 def scores(confusion: Int[Array | np.ndarray, "n n"]) -> Scores:
-    """Of a confusion matrix (host, float64)."""
+    """The scores of a confusion matrix, computed on the host in float64."""
     n = np.asarray(confusion, np.float64)
     right, labelled, called = np.diag(n), n.sum(axis=1), n.sum(axis=0)
     by_class = right / (labelled + 1e-12)
@@ -80,8 +80,8 @@ def segmentation_score(
     pairs: Iterable[tuple[Float[Array | np.ndarray, "_ h w 3"], Int[Array | np.ndarray, "_ y x"]]],
     classes: int = 19,
 ) -> Scores:
-    """Of batches of photographs and their labels, under a network that gives each of the labels'
-    pixels `classes` logits (FCN-8s: `lambda x: fcn8s(fcn_input(x, (1024, 2048)))`)."""
+    """The scores of batches of photographs and their labels, under a network that gives each pixel
+    of the labels `classes` logits (FCN-8s: `lambda x: fcn8s(fcn_input(x, (1024, 2048)))`)."""
 
     @jax.jit
     def batch(photos, label):

@@ -45,8 +45,8 @@ def augment(
 
 
 def draw_changes(key: jax.Array, shape: tuple[int, ...], p, kinds: tuple[bool, ...]) -> Changes:
-    """For images of `shape`; `kinds` in the order of `Changes`. Each has numbers of its own, which
-    do not depend on the other kinds."""
+    """Random changes of images of `shape`; `kinds` in the order of `Changes`. Each kind has numbers
+    of its own, which do not depend on the other kinds."""
     n, normal, uniform = shape[0], draw.normal, draw.uniform
 
     def some(fires, value, none=0.0):

@@ -39,7 +39,8 @@ class Blit(NamedTuple):
 
 
 class Geom(NamedTuple):
-    """In the order in which they are made; angles in radians, offset (x, y) in sides."""
+    """Geometric changes in the order in which they are made; angles in radians, offset (x, y) in
+    sides of the image."""
 
     scale: Each
     angle: Each
@@ -49,7 +50,8 @@ class Geom(NamedTuple):
 
 
 class Color(NamedTuple):
-    """In the order in which they are made; luma: 0 or 1, hue in radians; the others as factors."""
+    """Changes of colour in the order in which they are made; luma is 0 or 1, hue in radians, the
+    others are factors."""
 
     brightness: Each
     contrast: Each
@@ -66,7 +68,7 @@ class Cutout(NamedTuple):
 
 
 class Changes(NamedTuple):
-    """What is done to each of b images; None leaves them as they are."""
+    """The changes of each of b images; None leaves them as they are."""
 
     blit: Blit | None = None
     geom: Geom | None = None
@@ -226,7 +228,8 @@ def coloring(color: Color) -> Float[Array, "b 3 4"]:
 
 
 def recolor(images: Images, matrix: Float[Array, "b 3 4"]) -> Images:
-    """Of one channel: as if it were three, of which it becomes the mean. ValueError for others."""
+    """The images with their colours mapped by `matrix`; one channel is taken for three equal ones,
+    of which it becomes the mean. ValueError for other numbers of channels."""
     if images.shape[-1] not in (1, 3):
         raise ValueError(f"images of {images.shape[-1]} channels have no colour; use color=False")
     linear, constant = matrix[:, :, :3], matrix[:, None, None, :, 3]

@@ -8,8 +8,8 @@ from jaxgen import draw
 
 
 class Dropout(nn.Module):
-    """With `train`, zeroes each number of each example with probability `rate` and divides the rest
-    by 1 - rate; the draws are by example, from the "dropout" stream. Else the identity."""
+    """Dropout whose draws are by example, from the "dropout" stream: with `train` it zeroes each
+    number with probability `rate` and divides the rest by 1 - rate. Else it is the identity."""
 
     rate: float
 

@@ -10,7 +10,7 @@ from jaxgen import draw
 
 
 class ImagePool(nn.Module):
-    """Of new images it gives some back, and some older ones in the place of others.
+    """A memory of generated images; of new ones it gives some back, and older ones for the others.
 
     Until the pool is full an image is kept and given back. Then in half of the cases it is given
     back and not kept, in the other half it takes the place of one at random, which is given back.

@@ -128,7 +128,7 @@ def checked_sampler(
 
 
 def _keys(seed):
-    """Of the latents, of the networks, and of other noise."""
+    """The keys of the latents, of the networks and of other noise."""
     key, key_latent, key_noise = jax.random.split(jax.random.key(seed), 3)
     return key_latent, key, key_noise
 

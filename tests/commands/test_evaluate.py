@@ -18,7 +18,7 @@ from jaxgen.evaluate import sets as library
 from jaxgen.evaluate.run import evaluate
 from jaxgen.latents import normal
 from jaxgen.runs.trained import TrainedRun
-from jaxgen.train.abilities import Sampler
+from jaxgen.train.abilities import Embedder, Sampler
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.nets import init
 from tests.experiments.command import TINY
@@ -287,7 +287,7 @@ def test_the_path_length(trained, jaxgen, monkeypatch, tmp_path):
     assert (code, said.startswith("ppl-squeezenet-distance")) == (0, True)
     (record,) = lines(tmp_path / "s.jsonl")
     assert record["value"] == pytest.approx(2, rel=2e-3)
-    assert record["settings"] == {"eps": 1e-4, "percentiles": [1, 99], "between": "sphere"}
+    assert record["settings"] == {"eps": 1e-4, "percentiles": [1, 99], "between": "arc"}
 
 
 @pytest.mark.parametrize(
@@ -358,7 +358,7 @@ def digits(n=40):
 
 
 def test_densities_codes_and_reconstructions():
-    """Of a vae that was made from Python: its data must be given."""
+    """A vae that was made from Python is scored on data that are given."""
     from jaxgen.experiments import vae
 
     data = digits()
@@ -385,24 +385,68 @@ def test_densities_codes_and_reconstructions():
     assert known.evaluate("elbo") == {"elbo": found["elbo"]["value"]}
 
 
-def test_samples_by_class_teach_a_classifier():
-    """A sampler that paints each class alike: the classifier finds what the data show."""
-    data = digits(400)
-    data.resident["image"][:] = (60 * data.resident["label"])[:, None, None, None]
+@pytest.mark.parametrize(("shift", "right"), [(0, 1.0), (1, 0.0)])
+def test_samples_by_class_teach_a_classifier(shift, right):
+    """A sampler that paints every class like the data, or like the next class."""
+    labels = np.arange(400) % 4
+    shades = (60 * labels).astype(np.uint8)
+    images = np.tile(shades[:, None, None, None], (1, 8, 8, 1))
+    data = arrays({"image": images, "label": labels}, held_out=0.4)
 
     def generate(nets, z, condition, key):
-        return jnp.ones((len(z), 8, 8, 1)) * (
-            60 * condition["label"][:, None, None, None] / 127.5 - 1
-        )
+        shade = 60 * ((condition["label"] + shift) % 4) / 127.5 - 1
+        return jnp.ones((len(z), 8, 8, 1)) * shade[:, None, None, None]
 
+    sampler = Sampler(normal(1), generate, condition=("label",))
+    trained = made_of(sampler, data)
+    (record,) = evaluate(trained, ("classification-accuracy",), data=data, samples=200)
+    assert record["value"] == pytest.approx(right, abs=0.05)
+    assert record["baselines"]["trained on real images"] == pytest.approx(1, abs=0.05)
+
+
+def made_of(ability, data):
+    """A run of a system that has one ability and one number to learn."""
     player = Player(Constant(), [(1, 1)], optax.sgd(0.1))
     turn = Turn(("g",), lambda nets, batch, key: (nets.g(jnp.ones((1, 1))).mean(), {}))
-    sampler = Sampler(normal(1), generate, condition=("label",))
-    system = System({"g": player}, (turn,), abilities=(sampler,))
-    trained = TrainedRun(system, init(system, jax.random.key(0)), data.info, 0, "mine")
-    (record,) = evaluate(trained, ("classification-accuracy",), data=data, samples=200)
-    assert 0 <= record["value"] <= 1
-    assert "trained on real images" in record["baselines"]
+    system = System({"g": player}, (turn,), show=lambda *_: {}, abilities=(ability,))
+    return TrainedRun(system, init(system, jax.random.key(0)), data.info, 0, "mine")
+
+
+def test_vectors_of_labelled_examples():
+    """A linear probe on features that tell the classes, or do not; what the data must have."""
+    rng = np.random.default_rng(0)
+    labels = np.arange(400) % 4
+    noise = rng.integers(0, 256, (400, 4, 4, 1), dtype=np.uint8)
+    images = noise.copy()
+    for label in range(4):  # by class, another pixel is white and three are black
+        images[labels == label, 0, :] = 0
+        images[labels == label, 0, label] = 255
+    content = {"image": images, "label": labels}
+    flat = lambda nets, batch: batch["image"].reshape(len(batch["image"]), -1)
+    embedder = Embedder(flat, flat, lambda nets, batch: batch["text"])
+    data = arrays(content, held_out=0.25)
+    trained = made_of(embedder, data)
+    (record,) = evaluate(trained, ("linear-probe",), data=data)
+    assert record["value"] > 0.95
+    blind = arrays({"image": noise, "label": labels}, held_out=0.25)
+    assert evaluate(trained, ("linear-probe",), data=blind)[0]["value"] < 0.5
+    assert record["baselines"]["the commonest class"] < 0.4
+    assert record["split"] == "test"
+    with pytest.raises(UserError, match="linear-probe needs examples to learn from besides"):
+        evaluate(trained, ("linear-probe",), data=arrays(content))
+    with pytest.raises(UserError, match="linear-probe needs labels, which arrays has not"):
+        evaluate(trained, ("linear-probe",), data=arrays({"image": images}))
+    with pytest.raises(UserError, match="image-to-text needs captions, which arrays has not"):
+        evaluate(trained, ("image-to-text",), data=data)
+
+
+def test_the_path_between_gaussian_latents():
+    """It keeps their usual length, and a generator that normalises z sees the sphere."""
+    a, b = jax.random.normal(jax.random.key(0), (2, 5, 64))
+    t = jnp.linspace(0, 1, 5)
+    np.testing.assert_allclose(jnp.linalg.norm(library.arc(a, b, t), axis=1), 8, rtol=1e-5)
+    unit = library.arc(a, b, t) / 8
+    np.testing.assert_allclose(unit, library.sphere(a, b, t), rtol=1e-5, atol=1e-6)
 
 
 def test_label_maps_are_scored_by_classes(tmp_path, jaxgen):

@@ -42,7 +42,7 @@ def leaves(module, *shape):
 
 
 def networks(size, base, width, latent):
-    """Of the players of every stage up to `size`: {name of a parameter: its size}."""
+    """The players' parameters in every stage up to `size`: {name of a parameter: its size}."""
     generator = lambda side: leaves(Generator(side, 3, base, width), 4, latent)
     critic = lambda side: leaves(Critic(base, width), 4, side, side, 3)
     return [[f(side) for side in sides(size)] for f in (generator, critic)]

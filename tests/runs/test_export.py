@@ -278,7 +278,7 @@ def _(size, batched, x):
     ],
 )
 def test_what_cannot_be_left_open_is_fixed_and_said(tmp_path, capsys, translate, shape, note):
-    """Of a network that counts its pixels, and of one that counts its images."""
+    """Exports of a network that counts its pixels, and of one that counts its images."""
     way = Translator(
         lambda nets, inputs, key: translate(inputs["image"]),
         lambda batch: ({"image": batch["image"]}, None),

@@ -100,7 +100,7 @@ def vae(
         return importance_weighted_bound(log_weights(nets, batch, key))
 
     def posterior(nets, images):
-        """Of the images' grey levels."""
+        """The mean and log standard deviation of q(z|x); x are grey levels in [0, 1]."""
         mean, log_variance = nets.encoder((images + 1) / 2)
         return mean, log_variance / 2
 
