@@ -119,6 +119,7 @@ _WORDS: tuple[tuple[str, Callable[..., str]], ...] = (
         r"Error parsing (\S+): could not convert string to float: (.*)",
         "{} is a number, not {}".format,
     ),
+    (r"Error parsing (\S+): (.*)", "{}: {}".format),
     (r"Missing value for argument '(\w+)'.*", lambda name: f"a {name.upper()} comes before flags"),
     (r"Missing value for argument '(\S+)'.*", "{} needs a value".format),
     (r"Missing from \S+ -m \S+ (\S+): (\S+) .*", "{} needs a {}".format),

@@ -29,8 +29,8 @@ def tiles(source: Source, size: tuple[int, int]) -> Source:
         name, height, width = small[0]
         more = f" (and {len(small) - 1} more such images)" if len(small) > 1 else ""
         raise UserError(
-            f"{name} is {width} x {height} pixels, too small for a tile of {wide} x {high}"
-            f"{more}; use smaller tiles, or move it away"
+            f"{name} is {height}x{width} pixels (height x width), too small for a tile of "
+            f"{high}x{wide}{more}; use smaller tiles or another crop, or move it away"
         )
     grids = [(height // high, width // wide) for _, height, width in origins]
     ends = list(itertools.accumulate(rows * columns for rows, columns in grids))

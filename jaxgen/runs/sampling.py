@@ -17,7 +17,7 @@ from tqdm import tqdm
 from jaxgen.errors import UserError
 from jaxgen.pictures import as_uint8
 from jaxgen.runs.choices import check_names, conditions, values
-from jaxgen.train.abilities import Sampler, StyleMixer
+from jaxgen.train.abilities import Sampler, StyleMixer, Translator
 from jaxgen.train.nets import bind
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ def samples(
     `batch`, unless its network looks at the whole batch or draws noise besides the latents.
     """
     sampler = checked_sampler(trained, choices)
+    _counted(n=n, batch=batch)
     key_latent, *keys = _keys(seed)
     whole = -(-n // batch) * batch  # so that the last chunk, too, has the company it would have
     latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, whole)
@@ -54,6 +55,7 @@ def walk(
     sampler's own.  A label or a text holds until the next latent, attributes go on a straight line.
     """
     sampler = checked_sampler(trained, choices)
+    _counted(n=n, frames=frames, batch=batch)
     key_latent, *keys = _keys(seed)
 
     def path(a, b, t):  # of single latents, as batches of one
@@ -95,6 +97,7 @@ def mixes(
     layer: number of layers, from the coarsest, with the coarse styles; by default half of them.
     options: those of the sampler.
     """
+    _counted(rows=rows, columns=columns, batch=batch)
     mixer = trained.ability(StyleMixer, NO_STYLES)
     if mixer.layers < 2:
         raise UserError(f"{trained.name} {NO_STYLES}")
@@ -117,11 +120,19 @@ def mixes(
     return cells
 
 
+def _counted(**numbers: int) -> None:
+    """UserError that names the first of `numbers` below 1."""
+    for name, number in numbers.items():
+        if number < 1:
+            raise UserError(f"{name} is at least 1, not {number}")
+
+
 def checked_sampler(
     trained: "TrainedRun", choices: Mapping[str, Any], conditions: bool = True, options: bool = True
 ) -> Sampler:
     """The run's sampler.  UserError where there is none, or for choices that it does not take."""
-    sampler = trained.ability(Sampler, "makes no images from noise")
+    hint = "; translate makes some of images" if trained.system.ability(Translator) else ""
+    sampler = trained.ability(Sampler, f"makes no images from noise{hint}")
     known = (*sampler.condition * conditions, *(sampler.options if options else ()))
     check_names(trained.name, choices, known)
     return sampler

@@ -34,14 +34,14 @@ class TrainedRun:
     data: what it was trained on, where `fit` has just done so; scores are measured against it.
     """
 
-    system: System
-    states: Mapping[str, PlayerState]
-    info: DataInfo
+    system: System = dataclasses.field(repr=False)
+    states: Mapping[str, PlayerState] = dataclasses.field(repr=False)
+    info: DataInfo = dataclasses.field(repr=False)
     round: int
     name: str = "run"
     folder: Path | None = None
-    args: Any = None
-    data: Any = None
+    args: Any = dataclasses.field(default=None, repr=False)
+    data: Any = dataclasses.field(default=None, repr=False)
 
     def nets(self, seed: int = 0) -> SimpleNamespace:
         """The players as functions: `run.nets().generator(z, train=False)`."""

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax.errors import ScopeParamShapeError
 from tqdm import tqdm
 
 from jaxgen.data.source import Data, to_program
+from jaxgen.errors import UserError
 from jaxgen.train import devices, health, nets
 from jaxgen.train.checkpoints import Checkpoints
 from jaxgen.train.game import System
@@ -190,7 +192,13 @@ def iterate(
                 )
             numbers = np.arange(call.first, call.last, dtype=np.int32)
             began = time.perf_counter()
-            states, metrics = programs[call.plan](states, arrays, numbers, key_play, store)
+            try:
+                states, metrics = programs[call.plan](states, arrays, numbers, key_play, store)
+            except ScopeParamShapeError as error:
+                raise UserError(
+                    f"examples of {data.info.shape} do not fit the players' inputs ({error}); make "
+                    "the system for the data's shape"
+                ) from None
             prefetcher.playing = metrics
             if lead and (call.plan, call.rounds) not in compiled:
                 compiled.add((call.plan, call.rounds))

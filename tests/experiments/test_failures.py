@@ -82,6 +82,7 @@ def contents(folder):
         (["--rounds", "1e3"], "--rounds is a whole number, not '1e3'"),
         (["--crop", "middle"], "--crop is 'center', 'stretch', 'pad' or 'tiles', not 'middle'"),
         (["--channels", 2], "--channels is '1', '3' or '4', not '2'"),
+        (["--size", "0x8"], "--size: 0x8 is no size; write 64 for a square, 48x96"),
         (["--keep", 0], "--keep is at least 1, not 0"),
         (["--seed", -1], "--seed is from 0 to 2147483647, not -1"),
         (["--random-crop", 4], "images of 4 x 4, which is below the size of 8 x 8; use a larger"),

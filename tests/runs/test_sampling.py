@@ -12,7 +12,7 @@ from jaxgen.runs.choices import condition, conditions
 from jaxgen.runs.sampling import samples, walk
 from tests.experiments.styles import LAYERS, MEAN
 from tests.quick import quick_to_compile  # noqa: F401
-from tests.runs.toys import IMAGE, conditional, styled
+from tests.runs.toys import IMAGE, conditional, paired, styled
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +148,21 @@ def test_what_the_sampler_does_not_take(toy, choices, problem):
     with pytest.raises(UserError) as error:
         toy.sample(2, **choices)
     assert problem in str(error.value)
+
+
+@pytest.mark.parametrize("numbers", [{"n": 0}, {"n": 2, "batch": 0}, {"n": -3, "batch": 2}])
+def test_numbers_below_one(styles, numbers):
+    with pytest.raises(UserError, match=r"^(n|batch) is at least 1, not (0|-3)$"):
+        styles.sample(**numbers)
+
+
+def test_a_run_is_shown_in_a_line(toy):
+    assert repr(toy) == "TrainedRun(round=1, name='conditional', folder=None)"
+
+
+def test_a_translator_without_noise(toy):
+    with pytest.raises(UserError, match="makes no images from noise; translate makes some"):
+        paired().sample(1)
 
 
 def test_choices_where_there_are_none(styles):

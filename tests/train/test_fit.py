@@ -11,6 +11,7 @@ import numpy as np
 import optax
 import pytest
 
+from jaxgen.errors import UserError
 from jaxgen.train import game
 from jaxgen.train.fit import Diverged, Stopped, fit, iterate
 from jaxgen.train.nets import init
@@ -261,6 +262,13 @@ def test_published_weights_are_loaded_only_when_training_starts(tmp_path):
     again = train(tmp_path, 8, system())  # from its checkpoint
     assert len(loads) == 2
     assert_same(again["g"].params, first["g"].params)
+
+
+def test_data_of_another_shape_than_the_players(tmp_path):
+    data = Points()
+    data.arrays["x"] = data.arrays["x"][:, :1]
+    with pytest.raises(UserError, match="do not fit the players' inputs.*make the system for"):
+        train(tmp_path, 2, data=data)
 
 
 def test_records_can_be_iterated_and_a_break_saves(tmp_path):
