@@ -38,7 +38,7 @@ def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         _record(scoring, name, found[name], data, count)
         | {
             "bits_per_dimension": float(-found[name].mean() / math.log(2) / dimensions),
-            "settings": {"unit": "nats", "exact": known[name].exact},
+            "settings": {"unit": "nats", "exact": known[name].exact, "of": known[name].of},
         }
         for name in names
     ]

@@ -95,11 +95,13 @@ class Density:
     log_prob: (nets, batch, key) -> nats an example [n].
     name: what it is called as a metric.
     exact: whether it is log p itself and no lower bound of it.
+    of: what x is, such as binary pixels; likelihoods of different things are not compared.
     """
 
     log_prob: Callable[[Any, Any, jax.Array], jax.Array]
     name: str = "log_prob"
     exact: bool = True
+    of: str = "grey levels"
 
 
 @dataclasses.dataclass(frozen=True)

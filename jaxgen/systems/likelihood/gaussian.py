@@ -31,7 +31,7 @@ from jaxgen.latents import lerp, normal
 from jaxgen.losses.likelihood import gaussian_log_likelihood
 from jaxgen.models.gaussian import Mixture, lower
 from jaxgen.models.vae import LEVEL
-from jaxgen.systems.likelihood.pixels import dequantise
+from jaxgen.systems.likelihood.pixels import SPREAD, dequantise
 from jaxgen.train.abilities import Autoencoder, Density, Sampler
 from jaxgen.train.game import Player, System, Turn
 
@@ -193,6 +193,6 @@ def gaussian(
         abilities=(
             Sampler(prior, generate, lerp),
             Autoencoder(encode, decode),
-            Density(log_prob),
+            Density(log_prob, of=SPREAD),
         ),
     )

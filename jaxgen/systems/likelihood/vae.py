@@ -137,7 +137,7 @@ def vae(
         abilities=(
             Sampler(prior, generate, lerp),
             Autoencoder(encode, decode, posterior),
-            Density(elbo, "elbo", exact=False),
-            Density(iwae, "iwae", exact=False),
+            Density(elbo, "elbo", exact=False, of=pixels.of),
+            Density(iwae, "iwae", exact=False, of=pixels.of),
         ),
     )
