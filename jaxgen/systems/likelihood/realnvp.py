@@ -63,8 +63,7 @@ def realnvp(
 
     def loss(nets, batch, key):
         log_p = likelihood(nets, batch, key, train=True).mean()
-        decay = weight_decay / 2 * _squares(nets.flow.params)
-        return -log_p / size + decay, {
+        return weight_decay * _squares(nets.flow.params) - log_p, {
             "log_likelihood": log_p,
             "bits_per_dimension": -log_p / size / math.log(2),
         }
@@ -101,9 +100,9 @@ def realnvp(
 def _squares(params):
     """Of the weights that the authors' code decays."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
-    decayed = [x for path, x in leaves if _decays(jax.tree_util.keystr(path), x)]
-    return sum(jnp.sum(x**2) for x in decayed)
-
-
-def _decays(name, x):
-    return name.endswith("['magnitude']") or (name.endswith("['scale']") and "checkerboard" in name)
+    names = [(jax.tree_util.keystr(path, simple=True, separator="/"), x) for path, x in leaves]
+    return sum(
+        jnp.sum(x**2)
+        for name, x in names
+        if name.endswith("/magnitude") or ("checkerboard" in name and name.endswith("/scale"))
+    )
