@@ -75,7 +75,11 @@ def check(files: Sequence[Path], least: int = 0) -> list[Checked]:
         content = hashlib.blake2b(data, digest_size=8).hexdigest()
         return Checked(file, content, head, head.reduction(least))
 
-    return each("looking at images", look, files)
+    try:
+        return each("looking at images", look, files)
+    except UserError:
+        each("checking images", decode, files)  # those that are broken behind their headers, too
+        raise
 
 
 def decodes(*sides: Sequence[Checked]) -> Callable[[], None]:

@@ -92,9 +92,10 @@ def decode_classes(file: Path | str | bytes, name: str = "") -> np.ndarray:
 def header(file: Path | str | bytes, name: str = "") -> Header:
     """What the file's header alone tells of the image."""
     with _opened(file, name) as (image, data):
-        # Pillow decodes a whole PNG in search of its orientation.
+        # Pillow decodes a whole PNG in search of its orientation, and gives a TIFF's upright sides.
         marks = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")
-        upright = image.format == "PNG" and not any(mark in data for mark in marks)
+        plain = image.format == "PNG" and not any(mark in data for mark in marks)
+        upright = plain or image.format == "TIFF"
         turned = not upright and image.getexif().get(ExifTags.Base.Orientation, 1) >= 5
         sides = (image.width, image.height) if turned else (image.height, image.width)
         return Header(*sides, jpeg=image.format in ("JPEG", "MPO"))
