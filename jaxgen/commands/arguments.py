@@ -59,6 +59,9 @@ class Basic:
 
     one_device: ClassVar[bool] = False
     """Whether the training takes one device only, as its batch is one example."""
+    places: ClassVar[frozenset[str]] = frozenset({"data"})
+    """Arguments that say where the data lies; a run goes on with others where the data is the
+    same."""
 
     @property
     def rounds_matter(self) -> bool:

@@ -9,7 +9,7 @@ from tyro.conf import Positional, arg
 from jaxgen.commands.choices import Batch, OfSampler, Round, System, open_run
 from jaxgen.commands.flags import Range, Seed, Size
 from jaxgen.commands.terminal import writing
-from jaxgen.errors import UserError
+from jaxgen.errors import MissingData, UserError
 
 
 def _flag(metavar: str, default: str) -> Any:
@@ -103,7 +103,15 @@ def evaluate(
         from jaxgen.evaluate.run import evaluate as score
 
         options |= {"distance": distance, "split": split, "direction": direction}
-        records = score(trained, metrics, data=data, ema=not no_ema, **options, **choices)
+        try:
+            records = score(trained, metrics, data=data, ema=not no_ema, **options, **choices)
+        except MissingData as error:
+            if reference:
+                raise
+            kind = trained.args.data.partition(":")[0]
+            raise UserError(
+                f"{error}, or say where the run's data lies now: --reference {kind}:DIR"
+            ) from None
         out = out or run / "scores.jsonl"
     if out:
         from jaxgen.evaluate.scores import append

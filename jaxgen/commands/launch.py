@@ -61,6 +61,7 @@ def train(name: str, system: Callable, args: Any) -> Any:
         run=args.workdir,
         record={"experiment": name, **dataclasses.asdict(args)},
         free=FREE if args.rounds_matter else FREE | {"rounds"},
+        places=args.places,
         mesh=make_mesh(jax.devices()[:1]) if args.one_device else None,
         **args.schedule,
     )

@@ -6,16 +6,15 @@ holds, and what the training program turns it into before it augments.
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen.data.batches import Batches, stack
 from jaxgen.data.images import CROPS, RESAMPLE, middle, to_size
+from jaxgen.data.reading import each
 from jaxgen.data.source import PIXELS, DataInfo, Field, Source, digest
 from jaxgen.data.specs import open_source
 from jaxgen.data.tiles import tiles
@@ -30,8 +29,8 @@ Size = int | tuple[int, int]
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
     """Examples of one size.  `data[i]` is a dict: images uint8 [*stored, channels], int32 labels
-    and attributes, `caption` str; `stored` is the size from which training cuts at random, else
-    `size`.
+    and attributes, `caption` str (of several the first; training draws one an epoch); `stored` is
+    the size from which training cuts at random, else `size`.
 
     Unpaired domains have two sources: `len(data)` is the longer one's length, and `data[i]` starts
     over in the shorter one.
@@ -51,7 +50,8 @@ class Data:
     sources: tuple[Source, ...]
     open: Callable[[str], tuple[Source, ...]]
     tokenize: Tokens | None = None
-    arrays: tuple[dict[str, np.ndarray], ...] | None = None  # the decoded sources, when kept
+    # The decoded sources, when kept. `text` has a row for every caption, one after the other.
+    arrays: tuple[dict[str, np.ndarray], ...] | None = None
 
     @functools.cached_property
     def info(self) -> DataInfo:
@@ -122,21 +122,51 @@ class Data:
             example[name] = value
         return example
 
+    @functools.cached_property
+    def several(self) -> tuple[np.ndarray | None, ...]:
+        """How many captions each example has, by source; None where training draws none."""
+
+        def count(source):
+            if not self.tokenize or not source.captions:
+                return None
+            counts = np.array([len(source.texts(i)) for i in range(len(source))], np.int32)
+            return counts if counts.max() > 1 else None
+
+        return tuple(map(count, self.sources))
+
+    @functools.cached_property
+    def _first_texts(self) -> tuple[np.ndarray | None, ...]:
+        """The row of each example's first caption in its source's `text`."""
+        return tuple(n if n is None else np.cumsum(n, dtype=np.int32) - n for n in self.several)
+
+    def rows(self, n: int, index: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
+        """Where examples of source n lie in its arrays: "index", and the rows of `text`, where they
+        are others; drawn: which captions."""
+        first = self._first_texts[n]
+        return {"index": index} | ({} if first is None else {"text": first[index] + drawn})
+
+    def at(self, n: int, index: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
+        """Those examples; see `rows`."""
+        assert self.arrays is not None
+        rows = self.rows(n, index, drawn)
+        return {name: x[rows.get(name, rows["index"])] for name, x in self.arrays[n].items()}
+
     def captions(self, n: int) -> list[str] | None:
         """Captions of `examples(n)`; None when the set has none."""
-        chosen = [self[i] for i in self._spread(n)]
-        return [example["caption"] for example in chosen] if "caption" in chosen[0] else None
+        for source in self.sources:
+            if "caption" in source.fields:
+                return [source.texts(i % len(source))[0] for i in self._spread(n)]
+        return None
 
     def all_captions(self, most: int) -> list[str]:
-        """Captions of the whole set, or of `most` examples from all over it; none when the set has
-        none."""
+        """All captions of the whole set, or of `most` examples from all over it; none when the set
+        has none."""
         (source, *others), chosen = self.sources, range(len(self))
-        if others or "caption" not in source[0]:
+        if others or "caption" not in source.fields:
             return []
         if len(self) > most:
             chosen = [i * len(self) // most for i in range(most)]
-        with ThreadPoolExecutor() as threads:
-            return list(threads.map(lambda i: source[i]["caption"], chosen))
+        return [text for texts in each("reading captions", source.texts, chosen) for text in texts]
 
     def examples(self, n: int) -> dict[str, np.ndarray]:
         """The same `n` examples every time, from all over the set (over again when it has fewer);
@@ -146,7 +176,15 @@ class Data:
     def take(self, chosen: Sequence[int]) -> dict[str, np.ndarray]:
         """These examples stacked; images [n, *size, channels], cut out of the middle where `stored`
         is larger."""
-        batch = stack([self[i] for i in chosen])
+        if self.arrays is not None:
+            index, batch = np.asarray(chosen), {}
+            for n, source in enumerate(self.sources):
+                batch |= self.at(n, index % len(source), np.zeros_like(index))
+        else:
+            once = list(dict.fromkeys(chosen))
+            with ThreadPoolExecutor() as threads:
+                found = dict(zip(once, threads.map(self.__getitem__, once), strict=True))
+            batch = stack([found[i] for i in chosen])
         pixels = [name for source in self.sources for name in source.pixels]
         return {k: middle(x, self.size) if k in pixels else x for k, x in batch.items()}
 
@@ -192,8 +230,9 @@ class Data:
 
         The global batch of `batch_size` depends on `seed` and its number alone; this process gets
         its contiguous share of batch_size / processes rows.  With `indices` a batch is
-        {"index": int32 [b]}, the same examples in the same order.  `start` is the number of the
-        first batch.
+        {"index": int32 [b]} (see `rows`), the same examples in the same order.  `start` is the
+        number of the first batch.  Every image is decoded once before the first; UserError for
+        broken ones.
         """
         if batch_size < 1 or batch_size % processes:
             raise UserError(
@@ -202,7 +241,15 @@ class Data:
             )
         if indices and not self.paired:
             raise UserError(f"{self.spec} has two orders; its batches cannot be indices")
+        if self.arrays is None:
+            self._checked  # noqa: B018
         return Batches(self, batch_size, seed, process, processes, indices, start)
+
+    @functools.cached_property
+    def _checked(self) -> None:
+        for source in self.sources:
+            if source.check:
+                source.check()
 
 
 def _augment(batch, key, *, size, mirror, groups):
@@ -276,8 +323,11 @@ def load(
             f"size of {height} x {width}; use a larger number"
         )
 
+    # Tiles and the nearest pixel are those of the file.
+    reduce = crop != "tiles" and resample != "nearest"
+
     def open(split):
-        sources = open_source(spec, split, max(stored), held_out)
+        sources = open_source(spec, split, max(stored), held_out, reduce)
         return tuple(tiles(source, stored) for source in sources) if crop == "tiles" else sources
 
     sources = open(split)
@@ -295,15 +345,8 @@ def load(
 def _decode_all(data: Data, source: Source) -> dict[str, np.ndarray]:
     """The processed source stacked [N, ...], read in threads."""
     read = lambda i: data.process(source[i], source.fields)
-    quiet = len(source) < 2000 or not sys.stderr.isatty()
-    with ThreadPoolExecutor() as threads:
-        examples = list(
-            tqdm(
-                threads.map(read, range(len(source))),
-                f"decoding {data.spec}",
-                total=len(source),
-                disable=quiet,
-                leave=False,
-            )
-        )
-    return stack(examples)
+    whole = stack(each(f"decoding {data.spec}", read, range(len(source))))
+    if data.tokenize and source.captions:
+        texts = (text for i in range(len(source)) for text in source.texts(i))
+        whole["text"] = np.stack([np.asarray(data.tokenize(text), np.int32) for text in texts])
+    return whole

@@ -30,7 +30,7 @@ class Field:
       label       an int; losses see int32 [B]
       attributes  int32 [A], named by `attribute_names`
       caption     str, which no loss sees
-      text        int32 [L], the tokens of the caption
+      text        int32 [L], the tokens of a caption
       array       numbers that are passed on as they are
     channels: of an image or a video; 0 where the files decide.
     """
@@ -113,6 +113,9 @@ class Source:
     fingerprint: a short digest of the content (for shipped sets: of the packages' versions).
     label_names, attribute_names: see `DataInfo`.
     measure: i -> what `origin` gives, where it can be had without decoding the image.
+    captions: i -> the captions of example i, where it may have several, or they can be had without
+      decoding the image; `caption` is the first.
+    check: decodes every image, where it is not known that they can be; UserError for broken ones.
     """
 
     length: int
@@ -122,6 +125,12 @@ class Source:
     label_names: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
     measure: Callable[[int], tuple[str, int, int]] | None = None
+    captions: Callable[[int], Sequence[str]] | None = None
+    check: Callable[[], None] | None = None
+
+    def texts(self, i: int) -> Sequence[str]:
+        """The captions of example i; there are any where a field is a caption."""
+        return self.captions(i) if self.captions else (self[i]["caption"],)
 
     def origin(self, i: int) -> tuple[str, int, int]:
         """The name of example i, and the height and width in pixels of its (first) image."""
@@ -163,7 +172,8 @@ class Data(Protocol):
 
     info: what systems are told.
     resident: the whole set [N, ...] by field, to lie on the devices, or None; then `batches` is
-      asked for indices.
+      asked for indices: {"index": int32 [b]}, and under the name of a field those of its rows that
+      are not as the others.
     augment: (batch as losses see it, key) -> batch, inside the training program; or None.
     """
 

@@ -73,32 +73,36 @@ PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains):|(?:{'|'.join(SHIPPED)})
 
 
 def open_source(
-    spec: str, split: str = "train", size: int = 64, held_out: float = 0.0
+    spec: str, split: str = "train", size: int = 64, held_out: float = 0.0, reduce: bool = False
 ) -> tuple[Source, ...]:
     """The source `spec` names; two of them, shuffled apart, for unpaired domains (a, then b).
 
     `split` is "train" or "test".  Shipped sets hold out about 10 %.  A user's own set holds out
     its test/ or val/ folder, else the share `held_out` (by the hash of the file's name).
-    `size`: drawings are drawn at this size in pixels.  Raises UserError.
+    `size`: drawings are drawn at this size in pixels.  `reduce`: large JPEGs of a user are decoded
+    at a half or a quarter of their sides, where four times the size is left.  Raises UserError.
     """
     if split not in ("train", "test"):
         raise UserError(f'no split "{split}"; there are "train" and "test"')
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is a share from 0 up to 1, not {held_out:g}")
     if len(specs := PLUS.split(spec)) > 1:
-        return (_joined(specs, [open_source(part, split, size, held_out) for part in specs]),)
+        return (_joined(specs, [open_source(x, split, size, held_out, reduce) for x in specs]),)
     kind, _, rest = spec.partition(":")
     if kind in SHIPPED:
         return _shipped(kind, rest.split(":") if rest else [], split, size)
+    own = (Path(rest).expanduser(), split, held_out, size if reduce else 0)
     match kind, rest:
         case "tfds", name if name:
             return tfds.tfds(name, split, held_out)
         case "folder", path if path:
-            return (folders.folder(Path(path).expanduser(), split, held_out),)
+            return (folders.folder(*own),)
         case "pairs", path if path:
-            return (folders.pairs(Path(path).expanduser(), split, held_out),)
+            return (folders.pairs(*own),)
         case "domains", path if path:
-            return folders.domains(Path(path).expanduser(), split, held_out)
+            return folders.domains(*own)
+    if spec and (path := Path(spec).expanduser()).exists():
+        raise UserError(f'no data "{spec}"; for your own images write {folders.spec_of(path)}')
     raise UserError(f'no data "{spec}"; there are {", ".join((*SHIPPED, *OWN))}')
 
 
@@ -158,5 +162,24 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
         source, k = find(i)
         return source.origin(k)
 
-    fingerprint = digest(*(source.fingerprint for source in sources))
-    return Source(ends[-1], read, fingerprint, fields, names, attributes, measure)
+    def captions(i: int) -> Sequence[str]:
+        source, k = find(i)
+        return source.texts(k)
+
+    def check() -> None:
+        for source in sources:
+            if source.check:
+                source.check()
+
+    several = "caption" in fields and any(source.captions for source in sources)
+    return Source(
+        length=ends[-1],
+        read=read,
+        fingerprint=digest(*(source.fingerprint for source in sources)),
+        fields=fields,
+        label_names=names,
+        attribute_names=attributes,
+        measure=measure,
+        captions=captions if several else None,
+        check=check,
+    )

@@ -155,9 +155,12 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
         if label:
             example["label"] = int(record[label])
         if text:
-            value = record[text]
-            example["caption"] = value.decode() if isinstance(value, bytes) else str(value)
+            example["caption"] = said(record)
         return example
+
+    def said(record) -> str:
+        value = record[text]
+        return value.decode() if isinstance(value, bytes) else str(value)
 
     return Source(
         length=len(keep),
@@ -166,6 +169,7 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
         fields=fields,
         label_names=label_names,
         measure=lambda i: (f"tfds:{name}, example {keep[i]} of {split}", *get(i, sides)[1]),
+        captions=(lambda i: (said(get(i, sides)[0]),)) if text else None,
     )
 
 

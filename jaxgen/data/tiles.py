@@ -61,6 +61,8 @@ def tiles(source: Source, size: tuple[int, int]) -> Source:
         label_names=source.label_names,
         attribute_names=source.attribute_names,
         measure=lambda k: (origins[bisect_right(ends, k)][0], high, wide),
+        captions=source.captions and (lambda k: source.texts(bisect_right(ends, k))),
+        check=source.check,
     )
 
 

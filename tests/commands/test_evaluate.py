@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from types import SimpleNamespace
 
 import jax
@@ -211,6 +212,16 @@ def problem(made):
 def test_mistakes(trained, jaxgen, network, flags, said):
     assert said in problem(jaxgen("evaluate", trained, *flags))
     assert not (trained / "scores.jsonl").exists()
+
+
+def test_data_that_lies_elsewhere_is_asked_for(trained, jaxgen, tmp_path, monkeypatch):
+    run = shutil.copytree(trained, tmp_path / "run")
+    args = json.loads((run / "args.json").read_text()) | {"data": "pairs:photos"}
+    (run / "args.json").write_text(json.dumps(args))
+    monkeypatch.chdir(tmp_path)
+    line = problem(jaxgen("evaluate", run, "--metrics", "swd", "--samples", 10))
+    assert f"pairs:photos: no such folder in {tmp_path}; check the path, or say where" in line
+    assert "--reference pairs:DIR" in line
 
 
 def test_folders_that_cannot_be_judged(sets, jaxgen, network, tmp_path):
