@@ -23,7 +23,8 @@ def only(names: Collection[str], preferred: tuple[str, ...]) -> str | None:
 
 def picture(data: bytes, name: str, least: int) -> np.ndarray:
     """uint8 [H, W, C]; a JPEG is reduced as `Header.reduction` of `least` says."""
-    return decode(data, name, header(data, name).reduction(least) if least else 1)
+    jpeg = least and data.startswith(b"\xff\xd8")
+    return decode(data, name, header(data, name).reduction(least) if jpeg else 1)
 
 
 def map_kind(read: Callable[[int], np.ndarray], length: int) -> str:

@@ -11,9 +11,10 @@ import json
 import os
 import re
 import tarfile
-from collections.abc import Iterator
+from bisect import bisect_right
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -48,7 +49,7 @@ def wds(pattern: str, split: str = "train", held_out: float = 0.0, least: int = 
     captioned = samples.all_have("caption", samples.column("captions") > 0)
     labelled = samples.all_have("label", samples.column("label") >= 0)
     mapped = samples.all_have("label map", samples.column("offset", MAP) >= 0)
-    kind = map_kind(samples.label_map, len(samples)) if mapped else ""
+    kind = map_kind(lambda k: samples[k].label_map(), len(samples)) if mapped else ""
     label_names = samples.label_names() if labelled else ()
     attributes = samples.attribute_names()
     missing = f"wds:{pattern} holds out no test images; hold out a share of it"
@@ -61,17 +62,17 @@ def wds(pattern: str, split: str = "train", held_out: float = 0.0, least: int = 
     fields |= {"caption": Field("caption")} if captioned else {}
 
     def read(i: int) -> dict[str, Any]:
-        k = keep[i]
-        name, image = samples.name(k), samples.part(k, IMAGE)
-        example: dict[str, Any] = {"image": picture(image, name, least)}
+        sample = samples[keep[i]]
+        image = sample.part(IMAGE)
+        example: dict[str, Any] = {"image": picture(image, sample.name, least)}
         if mapped:
-            example[kind] = read_map(samples.part(k, MAP), name, kind, image)
+            example[kind] = read_map(sample.part(MAP), sample.name, kind, image)
         if labelled:
-            example["label"] = int(samples.row(k)["label"])
+            example["label"] = int(sample.row["label"])
         if attributes:
-            example["attributes"] = samples.attributes(k, attributes)
+            example["attributes"] = sample.attributes(attributes)
         if captioned:
-            example["caption"] = samples.captions(k)[0]
+            example["caption"] = sample.captions()[0]
         return example
 
     return Source(
@@ -81,8 +82,8 @@ def wds(pattern: str, split: str = "train", held_out: float = 0.0, least: int = 
         fields=fields,
         label_names=label_names,
         attribute_names=attributes,
-        measure=lambda i: samples.origin(keep[i]),
-        captions=(lambda i: samples.captions(keep[i])) if captioned else None,
+        measure=lambda i: samples[keep[i]].origin(),
+        captions=(lambda i: samples[keep[i]].captions()) if captioned else None,
         caption_counts=samples.column("captions")[keep] if captioned else None,
     )
 
@@ -116,65 +117,25 @@ class _Samples:
     def __init__(self, paths: list[Path]):
         self._paths = paths
         self._indices = each("indexing shards", _index, paths)
+        self._ends = list(itertools.accumulate(map(len, self._indices)))
         self._open = functools.lru_cache(OPEN)(_Shard)
-        self._ends = np.cumsum([len(index) for index in self._indices])
 
     def __len__(self) -> int:
-        return int(self._ends[-1])
+        return self._ends[-1]
 
-    def _find(self, k: int) -> tuple[Path, Any]:
-        n = int(np.searchsorted(self._ends, k, "right"))
+    def __getitem__(self, k: int) -> "_Sample":
+        n = bisect_right(self._ends, k)
         index = self._indices[n]
-        return self._paths[n], index[k - self._ends[n] + len(index)]
-
-    def row(self, k: int) -> Any:
-        """What the index holds of sample k; see `_layout`."""
-        return self._find(k)[1]
+        return _Sample(self._paths[n], index[k - self._ends[n] + len(index)], self._open)
 
     def column(self, name: str, part: int | None = None) -> np.ndarray:
-        """That entry of all rows."""
+        """That entry of all rows; see `_layout`."""
         columns = [index[name] for index in self._indices]
         return np.concatenate(columns if part is None else [x[:, part] for x in columns])
 
-    def name(self, k: int) -> str:
-        path, row = self._find(k)
-        return f"{path}, sample {row['key'].decode()}"
-
-    def part(self, k: int, which: int) -> bytes:
-        path, row = self._find(k)
-        return self._open(path).read(int(row["offset"][which]), int(row["size"][which]))
-
-    def origin(self, k: int) -> tuple[str, int, int]:
-        return self.name(k), *sides(self.part(k, IMAGE), self.name(k))
-
-    def label_map(self, k: int) -> np.ndarray:
-        return decode_classes(self.part(k, MAP), self.name(k))
-
-    def captions(self, k: int) -> list[str]:
-        if self.row(k)["offset"][TEXT] < 0:
-            return _captions(_record(self.part(k, JSON), self.name(k)))
-        return [_text(self.part(k, TEXT), self.name(k))]
-
-    def attributes(self, k: int, names: tuple[str, ...]) -> np.ndarray:
-        found = None
-        if self.row(k)["offset"][JSON] >= 0:
-            found = _record(self.part(k, JSON), self.name(k)).get("attributes")
-        if not isinstance(found, dict) or set(found) != set(names):
-            raise UserError(
-                f"{self.name(k)}: the attributes are not {', '.join(names)}, which those of the "
-                "first sample are; give all samples the same"
-            )
-        values = [found[name] for name in names]
-        if not all(isinstance(value, int) for value in values):
-            raise UserError(f"{self.name(k)}: attributes are whole numbers, not {values}")
-        return np.array(values, np.int32)
-
     def attribute_names(self) -> tuple[str, ...]:
         """Those of the first sample."""
-        if self.row(0)["offset"][JSON] < 0:
-            return ()
-        found = _record(self.part(0, JSON), self.name(0)).get("attributes")
-        return tuple(found) if isinstance(found, dict) else ()
+        return tuple(self[0].record().get("attributes") or ())
 
     def label_names(self) -> tuple[str, ...]:
         """The lines of classes.txt beside the shards, else the numbers."""
@@ -193,10 +154,8 @@ class _Samples:
     def all_have(self, what: str, there: np.ndarray) -> bool:
         """True when all samples have it, False when none has; else UserError."""
         if there.any() and not there.all():
-            k = int(np.argmin(there))
-            raise UserError(
-                f"{self.name(k)}: there is no {what}, which others have; give all or none one"
-            )
+            name = self[int(np.argmin(there))].name
+            raise UserError(f"{name}: there is no {what}, which others have; give all or none one")
         return bool(there.all())
 
     def fingerprint(self) -> str:
@@ -204,6 +163,53 @@ class _Samples:
         images are not read."""
         both = zip(self._paths, self._indices, strict=True)
         return digest(*(digest(path.name, index.tobytes()) for path, index in both))
+
+
+class _Sample(NamedTuple):
+    """A sample of the shard in `path`; row: what the index says of it, see `_layout`."""
+
+    path: Path
+    row: Any
+    open: Callable[[Path], "_Shard"]
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}, sample {self.row['key'].decode()}"
+
+    def has(self, which: int) -> bool:
+        return self.row["offset"][which] >= 0
+
+    def part(self, which: int) -> bytes:
+        return self.open(self.path).read(
+            int(self.row["offset"][which]), int(self.row["size"][which])
+        )
+
+    def origin(self) -> tuple[str, int, int]:
+        return self.name, *sides(self.part(IMAGE), self.name)
+
+    def label_map(self) -> np.ndarray:
+        return decode_classes(self.part(MAP), self.name)
+
+    def record(self) -> dict[str, Any]:
+        """Its .json; empty without one."""
+        return _record(self.part(JSON), self.name) if self.has(JSON) else {}
+
+    def captions(self) -> list[str]:
+        if self.has(TEXT):
+            return [_text(self.part(TEXT), self.name)]
+        return _captions(self.record())
+
+    def attributes(self, names: tuple[str, ...]) -> np.ndarray:
+        found = self.record().get("attributes")
+        if not isinstance(found, dict) or set(found) != set(names):
+            raise UserError(
+                f"{self.name}: its attributes are not {', '.join(names)}, as those of the first "
+                "sample are; give all samples the same"
+            )
+        values = [found[name] for name in names]
+        if not all(isinstance(value, int) for value in values):
+            raise UserError(f"{self.name}: attributes are whole numbers, not {values}")
+        return np.array(values, np.int32)
 
 
 class _Shard:
@@ -250,7 +256,8 @@ def _index(path: Path) -> np.ndarray:
     try:
         stat = path.stat()
         what = (FORMAT, str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns))
-        return kept_array("shards", digest(*what), lambda: _look_through(path))
+        kept = kept_array("shards", digest(*what), lambda: _look_through(path))
+        return np.asarray(kept)  # rows of a plain array come faster
     except OSError as error:
         raise UserError(f"{path} cannot be indexed ({error.strerror or error})") from None
 

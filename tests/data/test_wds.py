@@ -141,9 +141,9 @@ def test_streamed_and_resident_batches_are_the_same(shards):
 def test_opening_reads_no_images_and_captions_are_read_alone(shards, monkeypatch):
     spec = f"wds:{shards}"
     looked, read = [], []
-    look, part = wds._look_through, wds._Samples.part
+    look, part = wds._look_through, wds._Sample.part
     monkeypatch.setattr(wds, "_look_through", lambda path: looked.append(path) or look(path))
-    monkeypatch.setattr(wds._Samples, "part", lambda s, k, n: read.append(n) or part(s, k, n))
+    monkeypatch.setattr(wds._Sample, "part", lambda s, k, n: read.append(n) or part(s, k, n))
     monkeypatch.setattr(wds, "map_kind", lambda *_: "classes")
     tokenize = lambda text: [len(text)]
     for _ in range(2):
