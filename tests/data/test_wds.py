@@ -143,7 +143,7 @@ def test_opening_reads_no_images_and_captions_are_read_alone(shards, monkeypatch
     looked, read = [], []
     look, part = wds._look_through, wds._Sample.part
     monkeypatch.setattr(wds, "_look_through", lambda path: looked.append(path) or look(path))
-    monkeypatch.setattr(wds._Sample, "part", lambda s, k, n: read.append(n) or part(s, k, n))
+    monkeypatch.setattr(wds._Sample, "part", lambda s, n: read.append(n) or part(s, n))
     monkeypatch.setattr(wds, "map_kind", lambda *_: "classes")
     tokenize = lambda text: [len(text)]
     for _ in range(2):
