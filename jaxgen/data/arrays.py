@@ -44,7 +44,10 @@ def arrays(
     for name, kind in known.items():
         if kind not in get_args(Kind):
             raise UserError(f"{name} cannot be of kind {kind!r}; there are {get_args(Kind)}")
-    content = {name: np.asarray(x) for name, x in content.items()}
+    try:
+        content = {name: np.asarray(x) for name, x in content.items()}
+    except ValueError as error:  # lists of different lengths
+        raise UserError(f"the arrays have entries of different shapes ({error})") from None
     content = {k: np.float32(x) if x.dtype == np.float64 else x for k, x in content.items()}
     lengths = {name: len(x) for name, x in content.items()}
     if not content or 0 in lengths.values():
@@ -114,6 +117,8 @@ def _checked(name: str, x: np.ndarray, kind: Kind) -> Field:
         return Field("image", x.shape[-1])
     if kind == "label" and (x.ndim != 1 or x.dtype.kind not in "iu" or x.min() < 0):
         wrong("[N] of integers from 0 on")
+    if kind == "caption" and (x.ndim != 1 or x.dtype.kind not in "UO"):
+        wrong("[N] of texts, one an example")
     if kind == "attributes" and (x.ndim != 2 or x.dtype.kind not in "iub"):
         wrong("[N, A] of integers")
     return Field(kind, x.shape[-1] if kind in ("image", "video") else 0)

@@ -220,6 +220,7 @@ def lines(split: str, size: int) -> Source:
         fields={"a": Field("image"), "b": Field("image"), **DESCRIBED},
         label_names=_groups()[1],
         attribute_names=ATTRIBUTES,
+        captions=lambda i: (described[i]["caption"],),
     )
 
 
@@ -243,6 +244,7 @@ def domains(split: str, size: int) -> tuple[Source, ...]:
             fields={**one.fields, **two.fields, **DESCRIBED},
             label_names=_groups()[1],
             attribute_names=ATTRIBUTES,
+            captions=lambda i: (described[i]["caption"],),
         ),
     )
 
@@ -269,4 +271,5 @@ def _single(files: dict[Key, Path], packages: tuple[str, ...]) -> Source:
         label_names=_groups()[1],
         attribute_names=ATTRIBUTES,
         measure=lambda i: (paths[i].name, *sides(paths[i])),
+        captions=lambda i: (described[i]["caption"],),
     )

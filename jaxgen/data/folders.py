@@ -45,6 +45,7 @@ def images_in(folder: Path, without: Path | None = None) -> list[Path]:
     """The image files under `folder` (but for those under `without`), sorted; hidden ones are
     passed over, links are followed.  A line tells of files of other kinds."""
     files, seen, others = [], set(), collections.Counter()
+    tables = [folder / name for name in metadata.TABLES]
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:  # a link that leads back
@@ -56,7 +57,7 @@ def images_in(folder: Path, without: Path | None = None) -> list[Path]:
             suffix = Path(name).suffix.lower()
             if suffix in suffixes() and not name.startswith("."):
                 files.append(Path(root, name))
-            elif not name.startswith(".") and name not in metadata.TABLES:
+            elif not name.startswith(".") and Path(root, name) not in tables:
                 others[suffix or "without a suffix"] += 1
     if others:
         counts = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common())
@@ -156,6 +157,9 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int =
     spec = f"folder:{root}"
     folders = _split_folders(_existing(root, "folder"))
     base = folders.get(split, folders["train"])
+    for name in (*metadata.TABLES, MAPS):
+        if root not in folders.values() and (root / name).exists():
+            tell(f"{root / name} is not used; move it beside the images, into {folders['train']}")
     files = {s: _non_empty(images_in(s, s / MAPS), s, spec) for s in folders.values()}
     tables = {side: metadata.read(side, files[side]) for side in files}
     table = tables[base]

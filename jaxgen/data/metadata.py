@@ -51,9 +51,12 @@ def read(base: Path, files: Sequence[Path]) -> Metadata:
     A file may stand in several rows, or have a list of captions.  UserError for a row or an image
     that does not fit.
     """
-    table = next((base / name for name in TABLES if (base / name).is_file()), None)
-    if table is None:
+    tables = [base / name for name in TABLES if (base / name).is_file()]
+    if not tables:
         return Metadata()
+    table, *others = tables
+    if others:
+        raise UserError(f"{base} has {' and '.join(TABLES)}; keep one of them")
     known = {name_in(file, base): file for file in files}
     if len(known) < len(files):
         twice = next(file for file in files if known[name_in(file, base)] != file)
@@ -109,9 +112,9 @@ def _captions(row: dict[str, Any]) -> list[str]:
 def _numbers(table: Path, rows: list[tuple[int, dict[str, Any]]]) -> tuple[list[str], list[str]]:
     """The columns of whole numbers, and the others that are not known.  UserError for a column with
     a number somewhere, and something else elsewhere."""
-    columns = [
-        name for name in dict.fromkeys(k for _, row in rows for k in row) if name not in NAMED
-    ]
+    columns = dict.fromkeys(name for _, row in rows for name in row)
+    known = NAMED if "caption" not in columns else [name for name in NAMED if name != "text"]
+    columns = [name for name in columns if name not in known]
     numbers, unused = [], []
     for name in columns:
         values = [(line, row.get(name)) for line, row in rows]

@@ -83,8 +83,7 @@ def open_source(
     `split` is "train" or "test".  Shipped sets hold out about 10 %.  A user's own set holds out
     its test/ or val/ folder, else the share `held_out` (by the hash of the file's name).
     `size`: drawings are drawn at this size in pixels.  `reduce`: large JPEGs of a user are decoded
-    at a half, a quarter or an eighth of their sides, where twice the size is left.  Raises
-    UserError.
+    at a half or a quarter of their sides, where four times the size is left.  Raises UserError.
     """
     if split not in ("train", "test"):
         raise UserError(f'no split "{split}"; there are "train" and "test"')

@@ -126,7 +126,7 @@ def _flags(features: Mapping[str, Any]) -> dict[str, Callable[[dict], int]]:
         elif isinstance(feature, kinds.ClassLabel) or (
             isinstance(feature, kinds.Tensor)
             and feature.shape == ()
-            and feature.np_dtype is np.bool_
+            and np.dtype(feature.np_dtype) == bool
         ):
             found[name] = lambda record, name=name: int(record[name])
     return found
@@ -148,7 +148,7 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
     label = only(of_kind(kinds.ClassLabel), ("label",))
     told = lambda part: NO_CAPTION.isdisjoint(re.split(r"[\W_]+", part.lower()))
     text = only(list(filter(told, of_kind(kinds.Text))), CAPTIONS)
-    flags = {part: look for part, look in _flags(features).items() if part != label}
+    flags = {part: look for part, look in sorted(_flags(features).items()) if part != label}
     as_bytes = tensorflow_datasets.decode.SkipDecoding()
     records = builder.as_data_source(split, decoders=dict.fromkeys(images, as_bytes))
     label_names = tuple(features[label].names or ()) if label else ()
@@ -166,7 +166,7 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
             ) from None
 
     def label_map(i: int) -> np.ndarray:
-        record, _ = get(i, lambda data, name: None)
+        record, _ = get(i, sides)
         return decode_classes(record[maps[0]], f"tfds:{name}, example {i} of {split}")
 
     kind = map_kind(label_map, len(records)) if maps else ""
@@ -187,9 +187,12 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
         if flags:
             example["attributes"] = np.array([look(record) for look in flags.values()], np.int32)
         if text:
-            value = record[text]
-            example["caption"] = value.decode() if isinstance(value, bytes) else str(value)
+            example["caption"] = said(record)
         return example
+
+    def said(record) -> str:
+        value = record[text]
+        return value.decode() if isinstance(value, bytes) else str(value)
 
     return Source(
         length=len(keep),
@@ -199,6 +202,8 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
         label_names=label_names,
         attribute_names=tuple(flags),
         measure=lambda i: (f"tfds:{name}, example {keep[i]} of {split}", *get(keep[i], sides)[1]),
+        captions=(lambda i: (said(get(keep[i], sides)[0]),)) if text else None,
+        caption_counts=np.ones(len(keep), np.int32) if text else None,
     )
 
 

@@ -273,38 +273,38 @@ def test_large_jpegs_are_reduced_while_they_are_decoded(tmp_path):
         picture.save(tmp_path / folder / "1.jpg", exif=exif, quality=95)
         paint(tmp_path / folder / "2.jpg", size=(33, 40))
     spec = f"folder:{tmp_path / 'set'}"
-    whole, reduced = (open_source(spec, size=30, reduce=reduce)[0] for reduce in (False, True))
+    whole, reduced = (open_source(spec, size=20, reduce=reduce)[0] for reduce in (False, True))
     assert whole[0]["image"].shape == (512, 384, 3)
-    assert reduced[0]["image"].shape == (128, 96, 3)  # 384 / 8 is less than twice 30
+    assert reduced[0]["image"].shape == (128, 96, 3)  # 384 / 4 is four times 20 at least
     assert whole.origin(0) == reduced.origin(0)
     assert reduced[1]["image"].shape == (40, 33, 3)
     assert whole.fingerprint != reduced.fingerprint
     means = whole[0]["image"].reshape(128, 4, 96, 4, 3).mean((1, 3))
     assert np.abs(reduced[0]["image"] - means).max() < 4
-    small = [open_source(spec, size=300, reduce=reduce)[0].fingerprint for reduce in (False, True)]
+    small = [open_source(spec, size=200, reduce=reduce)[0].fingerprint for reduce in (False, True)]
     assert small[0] == small[1]  # nothing is reduced, and nothing changes
     for options in ({"crop": "tiles"}, {"resample": "nearest"}):
-        data = load(spec, size=30, resident="no", **options)
-        assert data.sources[0].origin(0)[1] in (30, 512)
+        data = load(spec, size=20, resident="no", **options)
+        assert data.sources[0].origin(0)[1] in (20, 512)
         assert data.open("train")[0].fingerprint == data.sources[0].fingerprint
         origin = open_source(spec)[0] if "crop" not in options else None
         assert origin is None or data.sources[0].fingerprint == origin.fingerprint
-    both = open_source(f"pairs:{tmp_path / 'p'}", size=30, reduce=True)[0]
+    both = open_source(f"pairs:{tmp_path / 'p'}", size=20, reduce=True)[0]
     assert both[0]["a"].shape == both[0]["b"].shape == (128, 96, 3)
     (tmp_path / "p" / "B" / "1.jpg").unlink()
     paint(tmp_path / "p" / "B" / "1.png", size=(384, 512))  # not reduced, so neither is A
-    both = open_source(f"pairs:{tmp_path / 'p'}", size=30, reduce=True)[0]
+    both = open_source(f"pairs:{tmp_path / 'p'}", size=20, reduce=True)[0]
     assert both[0]["a"].shape == both[0]["b"].shape == (512, 384, 3)
 
 
 def test_halves_side_by_side_are_reduced_where_their_middle_stays(tmp_path):
-    for name, wide in (("1.jpg", 640), ("2.jpg", 648)):  # 648 / 16 is not whole
+    for name, wide in (("1.jpg", 640), ("2.jpg", 644)):  # 644 / 8 is not whole
         image = Image.new("RGB", (wide, 320), "red")
         image.paste("blue", (wide // 2, 0, wide, 320))
         image.save(tmp_path / name, subsampling=0, quality=95)
     (source,) = open_source(f"pairs:{tmp_path}", size=20, reduce=True)
-    assert source[0]["a"].shape == source[0]["b"].shape == (40, 40, 3)
-    assert source[1]["a"].shape == (320, 324, 3)
+    assert source[0]["a"].shape == source[0]["b"].shape == (80, 80, 3)
+    assert source[1]["a"].shape == (320, 322, 3)
     assert source[0]["a"][..., 2].max() < 20 < 230 < source[0]["b"][..., 2].min()
 
 

@@ -136,3 +136,20 @@ def test_splits_have_the_same_attributes(tmp_path):
         (tmp_path / part / "metadata.csv").write_text(f"file_name,{names}\n1.png,1,2\n")
     with pytest.raises(UserError, match=r"has the attributes x, y, and .*test/metadata\.csv y, x"):
         open_source(f"folder:{tmp_path}")
+
+
+def test_nothing_is_left_unused_in_silence(images, capsys):
+    images("file_name,caption,text\na.png,one,1st\nb.png,two,2nd\n")
+    assert "columns that are not used: text" in capsys.readouterr().err
+    with pytest.raises(UserError, match=r"metadata\.jsonl and metadata\.csv; keep one of them"):
+        images("", "jsonl")
+    folder = images.folder / "split"
+    for part in ("train", "test"):
+        (folder / part / "deep").mkdir(parents=True)
+        Image.new("L", (2, 2)).save(folder / part / "1.png")
+    (folder / "metadata.csv").write_text("file_name,caption\n1.png,one\n")
+    (folder / "train" / "deep" / "metadata.csv").write_text("")
+    open_source(f"folder:{folder}")
+    error = capsys.readouterr().err
+    assert f"metadata.csv is not used; move it beside the images, into {folder}/train" in error
+    assert f"{folder}/train: 1 images; passed over, as Pillow does not read them: 1 .csv" in error
