@@ -88,8 +88,9 @@ class Arguments(Basic):
 
     data: Spec = "mnist5k"
     """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
-    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
-    domains:DIR (trainA/ and trainB/); several with a plus, such as photos+emoji."""
+    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side),
+    domains:DIR (trainA/ and trainB/), wds:PATTERN (WebDataset shards) or hf:DIR (parquet files);
+    several with a plus, such as photos+emoji."""
     size: Size = (32, 32)
     """Sides of the images in pixels: 64 for a square, 48x96 for 48 high and 96 wide. Other images
     are resized."""
@@ -107,7 +108,7 @@ class Arguments(Basic):
     """Resize the shorter side to this many pixels (tiles have as many) and cut the size out at
     random; 0 does not."""
     held_out: ShareBelowOne = 0.0
-    """Share of a folder without test/ or val/ that is kept from training."""
+    """Share of your own images that is kept from training, where they have no test split."""
     resident: Literal["auto", "yes", "no"] = "auto"
     """Keep the decoded data on the devices; auto does so up to 256 MiB."""
     precision: Literal["float32", "bfloat16"] = "float32"

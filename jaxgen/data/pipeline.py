@@ -129,7 +129,7 @@ class Data:
         def count(source):
             if not self.tokenize or not source.captions:
                 return None
-            counts = np.array([len(source.texts(i)) for i in range(len(source))], np.int32)
+            counts = source.counts()
             return counts if counts.max() > 1 else None
 
         return tuple(map(count, self.sources))

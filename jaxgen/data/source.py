@@ -115,6 +115,7 @@ class Source:
     measure: i -> what `origin` gives, where it can be had without decoding the image.
     captions: i -> the captions of example i, where it may have several, or they can be had without
       decoding the image; `caption` is the first.
+    caption_counts: int [length], how many each example has, where it is known without reading them.
     check: decodes every image, where it is not known that they can be; UserError for broken ones.
     """
 
@@ -126,11 +127,22 @@ class Source:
     attribute_names: tuple[str, ...] = ()
     measure: Callable[[int], tuple[str, int, int]] | None = None
     captions: Callable[[int], Sequence[str]] | None = None
+    caption_counts: Any = None
     check: Callable[[], None] | None = None
 
     def texts(self, i: int) -> Sequence[str]:
         """The captions of example i; there are any where a field is a caption."""
         return self.captions(i) if self.captions else (self[i]["caption"],)
+
+    def counts(self) -> Any:
+        """How many captions each example has, int [length]."""
+        import numpy as np
+
+        if self.caption_counts is not None:
+            return self.caption_counts
+        if not self.captions:
+            return np.ones(self.length, np.int32)
+        return np.array([len(self.captions(i)) for i in range(self.length)], np.int32)
 
     def origin(self, i: int) -> tuple[str, int, int]:
         """The name of example i, and the height and width in pixels of its (first) image."""
@@ -245,17 +257,23 @@ def unit_hash(name: str) -> float:
 
 
 def keep_split(names: Sequence[str], split: str, held_out: float, missing: str) -> list[int]:
-    """Positions of the names in the split, by `unit_hash(name) < held_out` for "test".
+    """Positions of the names in the split, by their `unit_hash`; see `keep_hashed`."""
+    return keep_hashed([unit_hash(name) for name in names], split, held_out, missing).tolist()
+
+
+def keep_hashed(hashes: Any, split: str, held_out: float, missing: str) -> Any:
+    """Positions int [n] of the `unit_hash`es in the split; "test" has those below `held_out`.
 
     An empty test split raises UserError: `missing`, when nothing is held out at all.
     """
-    test = [unit_hash(name) < held_out for name in names]
-    kept = [i for i, held in enumerate(test) if held == (split == "test")]
-    if not kept:
+    import numpy as np
+
+    kept = np.flatnonzero((np.asarray(hashes) < held_out) == (split == "test"))
+    if not len(kept):
         if not held_out:
             raise UserError(missing)
         raise UserError(
-            f"a held-out share of {held_out:g} leaves nothing for {split} of {len(names)} "
+            f"a held-out share of {held_out:g} leaves nothing for {split} of {len(hashes)} "
             "examples; ask for another share or add images"
         )
     return kept

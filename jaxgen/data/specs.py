@@ -3,6 +3,7 @@
 mnist5k | emoji | ..., a key of `SHIPPED`             shipped by pip packages, or drawn
 tfds:NAME[/CONFIG]                                    tensorflow-datasets
 folder:DIR | pairs:DIR | domains:DIR                  a user's own images
+hf:DIR | wds:PATTERN                                  sets in parquet files, or in tar shards
 photos+emoji, folder:ONE+folder:TWO, ...              several sets as one
 """
 
@@ -14,7 +15,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgen.data import emoji, folders, samples, tfds
+import numpy as np
+
+from jaxgen.data import emoji, folders, hf, samples, tfds, wds
 from jaxgen.data.source import Source, digest
 from jaxgen.errors import UserError
 
@@ -67,9 +70,9 @@ SHIPPED: Mapping[str, Shipped] = {
         "public domain, or free to use (scikit-image's samples)",
     ),
 }
-OWN = ("tfds:NAME", "folder:DIR", "pairs:DIR", "domains:DIR")
+OWN = ("tfds:NAME", "folder:DIR", "pairs:DIR", "domains:DIR", "hf:DIR", "wds:PATTERN")
 # A plus is a part of a path, unless a set's name follows.
-PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains):|(?:{'|'.join(SHIPPED)})(?:[+:]|$))")
+PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains|hf|wds):|(?:{'|'.join(SHIPPED)})(?:[+:]|$))")
 
 
 def open_source(
@@ -101,6 +104,10 @@ def open_source(
             return (folders.pairs(*own),)
         case "domains", path if path:
             return folders.domains(*own)
+        case "hf", path if path:
+            return (hf.hf(*own),)
+        case "wds", path if path:
+            return (wds.wds(rest, *own[1:]),)
     if spec and (path := Path(spec).expanduser()).exists():
         raise UserError(f'no data "{spec}"; for your own images write {folders.spec_of(path)}')
     raise UserError(f'no data "{spec}"; there are {", ".join((*SHIPPED, *OWN))}')
@@ -181,5 +188,6 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
         attribute_names=attributes,
         measure=measure,
         captions=captions if several else None,
+        caption_counts=np.concatenate([s.counts() for s in sources]) if several else None,
         check=check,
     )
