@@ -55,9 +55,9 @@ def project(
     # all of them before the first is begun: a broken file is told of at once
     targets = {name: to_input(decode(file), trained.info) for file, name in files.items()}
     import numpy as np
-    from tqdm import tqdm
 
     from jaxgen.pictures import as_uint8, grid, save_film, save_png
+    from jaxgen.progress import progress
     from jaxgen.runs.projecting import search
 
     options = {"steps": steps, "lr": lr, "distance": distance, "weights": weights, "seed": seed}
@@ -66,7 +66,7 @@ def project(
     written = []
     with (
         writing(folder),
-        tqdm(total=len(targets) * steps, unit="step", leave=False, disable=None) as bar,
+        progress(total=len(targets) * steps, unit="step") as bar,
     ):
         folder.mkdir(parents=True, exist_ok=True)
         for name, target in targets.items():

@@ -47,10 +47,10 @@ def translate(
     """
     files = image_files(images)
     trained = open_run(run, system, round)
-    from tqdm import tqdm
 
     from jaxgen.data.images import decode, to_pil
     from jaxgen.pictures import save_png
+    from jaxgen.progress import progress
     from jaxgen.runs.translating import translate, translator
 
     way = translator(trained, direction).name or "translated"
@@ -59,7 +59,7 @@ def translate(
     written = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for file, name in tqdm(files.items(), unit="image", leave=False, disable=None):
+        for file, name in progress(files.items(), unit="image"):
             written.append(folder / f"{name}.png")
             save_png(written[-1], to_pil(translate(trained, decode(file), **options, **choices)))
     return written

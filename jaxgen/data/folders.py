@@ -5,17 +5,14 @@ import dataclasses
 import hashlib
 import json
 import os
-import sys
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from tqdm import tqdm
-
 from jaxgen.data.images import SUFFIXES, decode
 from jaxgen.data.source import Field, Source, digest, keep_split
 from jaxgen.errors import UserError
+from jaxgen.progress import progress
 
 HELD_OUT_FOLDERS = ("test", "val", "validation")
 PAIR = {"a": Field("image"), "b": Field("image")}
@@ -66,16 +63,9 @@ def check(files: Sequence[Path]) -> list[Checked]:
             return UserError(f"{file} cannot be read ({error.strerror}); mend it or move it away")
         return Checked(file, hashlib.blake2b(data, digest_size=8).hexdigest(), height, width)
 
-    results, start, bar = [], time.monotonic(), None
     with ThreadPoolExecutor() as threads:
-        for result in threads.map(check_one, files):
-            results.append(result)
-            if bar is None and time.monotonic() - start > 2 and sys.stderr.isatty():
-                bar = tqdm(total=len(files), initial=len(results) - 1, desc="checking images")
-            if bar is not None:
-                bar.update()
-    if bar is not None:
-        bar.close()
+        checked = threads.map(check_one, files)
+        results = list(progress(checked, "checking images", total=len(files), delay=2))
     broken = [result for result in results if isinstance(result, UserError)]
     if broken:
         more = f" (and {len(broken) - 1} more such files)" if len(broken) > 1 else ""

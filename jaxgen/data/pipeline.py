@@ -6,13 +6,11 @@ holds, and what the training program turns it into before it augments.
 
 import dataclasses
 import functools
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen.data.batches import Batches, stack
 from jaxgen.data.images import CROPS, RESAMPLE, middle, to_size
@@ -21,6 +19,7 @@ from jaxgen.data.specs import open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.data.tokens import Tokens
 from jaxgen.errors import UserError
+from jaxgen.progress import progress
 
 RESIDENT_BYTES = 256 * 2**20
 CHANNELS = (1, 3, 4)
@@ -295,15 +294,7 @@ def load(
 def _decode_all(data: Data, source: Source) -> dict[str, np.ndarray]:
     """The processed source stacked [N, ...], read in threads."""
     read = lambda i: data.process(source[i], source.fields)
-    quiet = len(source) < 2000 or not sys.stderr.isatty()
     with ThreadPoolExecutor() as threads:
-        examples = list(
-            tqdm(
-                threads.map(read, range(len(source))),
-                f"decoding {data.spec}",
-                total=len(source),
-                disable=quiet,
-                leave=False,
-            )
-        )
+        decoded = threads.map(read, range(len(source)))
+        examples = list(progress(decoded, f"decoding {data.spec}", total=len(source), delay=2))
     return stack(examples)
