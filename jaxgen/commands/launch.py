@@ -66,7 +66,7 @@ def train(name: str, system: Callable, args: Any) -> Any:
     )
     run = dataclasses.replace(run, args=args)
     if jax.process_index() == 0:
-        from jaxgen.commands.report import report
+        from jaxgen.commands.report import write
 
         folder = run.folder or args.workdir
         places = {
@@ -74,7 +74,11 @@ def train(name: str, system: Callable, args: Any) -> Any:
             "pictures": folder / "samples",
             "metrics": folder / "metrics.jsonl",
             "checkpoints": folder / "checkpoints",
-            "report": report(args.workdir),
+            "report": write(
+                args.workdir,
+                args.workdir / "report.html",
+                mend="make room there and give the same command again; the run itself is saved",
+            ),
         }
         for what, where in places.items():
             print(f"{what:12} {where}")

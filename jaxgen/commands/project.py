@@ -61,13 +61,13 @@ def project(
     from jaxgen.runs.projecting import search
 
     options = {"steps": steps, "lr": lr, "distance": distance, "weights": weights, "seed": seed}
-    searched = search(trained, every=-(-steps // FRAMES), **options, **choices)
     folder = out or run / "use" / f"projected_round_{trained.round:08d}{by(choices)}"
     written = []
     with (
         writing(folder),
         progress(total=len(targets) * steps, unit="step") as bar,
     ):
+        searched = search(trained, every=-(-steps // FRAMES), **options, **choices)
         folder.mkdir(parents=True, exist_ok=True)
         for name, target in targets.items():
             frames, done = [], 0

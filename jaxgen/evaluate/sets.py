@@ -207,12 +207,14 @@ def _described(data, count, network, wanted, batch) -> dict[str, np.ndarray]:
     if "features" in wanted:
         side = scores.side(data.size)
         key = (data.fingerprint, side, count, network.name, network.sha256, network.resize)
-        path = cache_folder() / "statistics" / f"{digest(*map(str, key))}.npy"
-        with suppress(OSError, EOFError, ValueError):  # none yet, or a damaged one
-            found["features"] = np.load(path)
+        name = f"{digest(*map(str, key))}.npy"
+        with suppress(OSError, EOFError, ValueError, UserError):  # none yet, or a damaged one
+            found["features"] = np.load(cache_folder() / "statistics" / name)
         if len(found.get("features", ())) != count:
             found |= describe(pictures(data, count, batch), network, wanted, batch)
-            with suppress(OSError):  # without a cache it only takes longer the next time
+            # Without a cache it only takes longer the next time.
+            with suppress(OSError, UserError):
+                path = cache_folder() / "statistics" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(path) as temporary:
                     np.save(temporary, found["features"])

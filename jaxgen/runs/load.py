@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import json
-import sys
 import types
 import typing
 from collections.abc import Callable
@@ -60,8 +59,7 @@ def load(
         folder, built = places[done[-1]], built[done[-1]].system
     mesh = devices.make_mesh(jax.local_devices()[:1])
     like = nets.placed(nets.shapes(built, info.zeros), mesh)
-    say = lambda line: print(line, file=sys.stderr)
-    checkpoints = Checkpoints(folder / "checkpoints", write=False, report=say)
+    checkpoints = Checkpoints(folder / "checkpoints", write=False)
     found = checkpoints.restore(like, round=round)
     checkpoints.close()
     if found is None:
