@@ -48,11 +48,16 @@ def _programs() -> str | None:
 def start_jax(multihost: bool = False) -> None:
     """Imports JAX with a persistent compilation cache, and joins the cluster if asked to.
 
-    No usable device is a UserError.
+    JAX_ENABLE_X64 is left aside, with a line that says so.  No usable device is a UserError.
     """
     keep_memory()
     import jax
 
+    from jaxgen.progress import say
+
+    if jax.config.read("jax_enable_x64"):
+        jax.config.update("jax_enable_x64", False)
+        say("JAX_ENABLE_X64 is left aside: weights are float32, and so are all runs")
     if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         jax.config.update("jax_compilation_cache_dir", _programs())
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)

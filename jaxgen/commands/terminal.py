@@ -2,6 +2,7 @@
 
 import _thread
 import contextlib
+import inspect
 import io
 import os
 import re
@@ -11,7 +12,9 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from jaxgen.errors import UserError
 
@@ -123,6 +126,35 @@ def parse(cli: Callable[..., Any], argv: Sequence[str], prog: str) -> Any:
         os.environ.pop("COLUMNS")
         if columns is not None:
             os.environ["COLUMNS"] = columns
+
+
+def signed(
+    function: Callable[..., Any], parameters: Sequence[inspect.Parameter], like: Any
+) -> Callable[..., Any]:
+    """The function as if it were written with these parameters and the docstring of `like`, a
+    function or a dataclass.  Their help is told in whole lines, not in those of the source."""
+    import docstring_parser
+
+    said = {
+        found.arg_name: " ".join(found.description.split())
+        for kind in reversed(getattr(like, "__mro__", (like,)))
+        if kind is not object
+        for found in docstring_parser.parse_from_object(kind).params
+        if found.description
+    }
+
+    def told(x):
+        if x.name not in said:
+            return x
+        return x.replace(annotation=Annotated[x.annotation, tyro.conf.arg(help=said[x.name])])
+
+    parameters = [told(x) for x in parameters]
+    function.__annotations__ = {x.name: x.annotation for x in parameters}
+    function.__dict__["__signature__"] = inspect.Signature(parameters)
+    text = inspect.cleandoc(like.__doc__ or "").partition("\nArgs:")[0]
+    paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
+    function.__name__, function.__doc__ = like.__name__, "\n\n".join(paragraphs)
+    return function
 
 
 @contextlib.contextmanager

@@ -1,6 +1,7 @@
 """`python -m jaxgen translate RUN IMAGE ...`: a user's images, translated by a trained run."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -80,7 +81,14 @@ def image_files(paths: Iterable[Path]) -> dict[Path, str]:
             if not file.is_file():
                 raise UserError(f"there is no {file}; name image files, or a folder of them")
             inner = file.relative_to(path).with_suffix("") if path.is_dir() else Path(file.stem)
-            name = "_".join(inner.parts)
-            taken = files.values()
-            files[file] = name if name not in taken else f"{name}_{len(files)}"
+            if file not in files:
+                files[file] = _free("_".join(inner.parts), files.values())
     return files
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of name_2, name_3, ... that no other has, also on disks that do not
+    tell a from A."""
+    taken = {x.lower() for x in taken}
+    others = (f"{name}_{n}" for n in itertools.count(2))
+    return next(x for x in itertools.chain([name], others) if x.lower() not in taken)

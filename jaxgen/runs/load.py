@@ -35,6 +35,7 @@ def load(
     Of a run in stages it is the last one that has begun; or that of the stage whose folder is
     given.  UserError where there is no run, no checkpoint yet, or a checkpoint of other networks.
     """
+    devices.check_float32()
     folder = Path(folder)
     record = read_run(folder).args
     top = folder.parent if "stage" in record else folder

@@ -93,6 +93,7 @@ def iterate(
 
     Raises Diverged where a loss stops being finite, Stopped where a signal has ended the run.
     """
+    devices.check_float32()
     mesh = mesh or devices.make_mesh()
     devices.share(batch_size, mesh)
     key_init, key_play, key_show = jax.random.split(jax.random.key(seed), 3)
