@@ -206,7 +206,7 @@ def _flag(field: str) -> str:
 def _recipe(kind: type, name: str, path: Path) -> list[str]:
     """A recipe as the flags that it stands for."""
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"recipe {path} cannot be read: {error.strerror}; check --recipe") from None
     except ValueError as error:  # not TOML, or not text

@@ -1,12 +1,12 @@
 """What a user sees on a terminal: the help, and one line for what is theirs to fix."""
 
-import _thread
 import contextlib
 import inspect
 import io
 import os
 import re
 import shlex
+import signal
 import sys
 import tempfile
 import threading
@@ -81,7 +81,8 @@ def _interrupts_are_heard():
 
     def hook(dropped):
         if issubclass(dropped.exc_type, KeyboardInterrupt):
-            threading.Timer(0.05, _thread.interrupt_main).start()
+            main = threading.main_thread().ident
+            threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGINT]).start()
         else:
             usual(dropped)
 
@@ -101,6 +102,8 @@ def _no_complaints():
         for stream in (sys.stdout, sys.stderr):
             try:
                 stream.flush()
+            except ValueError:  # it is closed
+                continue
             except OSError:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
