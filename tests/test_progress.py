@@ -2,6 +2,7 @@
 
 import io
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -79,3 +80,9 @@ def test_a_compilation_is_left_out_of_the_time_to_go(monkeypatch):
         progress.leave_out(bar, 55)
         assert before - bar.format_dict["elapsed"] == pytest.approx(55, abs=1)
     progress.leave_out(progress.progress(total=10, disable=True), 55)
+
+
+def test_all_bars_are_made_here():
+    root = Path(progress.__file__).parent
+    found = [path for path in root.rglob("*.py") if "tqdm" in path.read_text(encoding="utf-8")]
+    assert found == [Path(progress.__file__)]

@@ -20,24 +20,6 @@ from jaxgen.commands.terminal import one_line
 from jaxgen.errors import UserError
 
 
-def _tell_of_scores(name: str, system: Any, args: Any) -> None:
-    """A line where `evaluate` would find no images for what is scored on held-out ones."""
-    from jaxgen.data.specs import holds_out
-
-    if holds_out(args.data):
-        return
-    from jaxgen.evaluate import sets
-    from jaxgen.evaluate.run import usual
-    from jaxgen.progress import say
-
-    metrics = usual(system[-1].system if isinstance(system, list) else system)
-    if lacking := [metric for metric in metrics if metric not in sets.METRICS]:
-        say(
-            f"{args.data} holds out no images, so that evaluate cannot score {name} by "
-            f"{' and '.join(lacking)}; train with --held-out 0.1 to keep a tenth for that"
-        )
-
-
 def launch(system: Callable[[Any, Any], Any]) -> None:
     """Runs the experiment whose module defines `system`, as a command: ends the process."""
     name = module_name(system)
@@ -73,7 +55,7 @@ def train(name: str, system: Callable, args: Any) -> Any:
     from jaxgen.train.run import FREE
 
     built = system(args, data.info)
-    if not getattr(args, "held_out", True):
+    if jax.process_index() == 0 and not getattr(args, "held_out", True):
         _tell_of_scores(name.rpartition(".")[2], built, args)
     run = fit(
         built,
@@ -104,3 +86,21 @@ def train(name: str, system: Callable, args: Any) -> Any:
         for what, where in places.items():
             print(f"{what:12} {where}")
     return run
+
+
+def _tell_of_scores(name: str, system: Any, args: Any) -> None:
+    """A line where `evaluate` would find no images for what is scored on held-out ones."""
+    from jaxgen.data.specs import holds_out
+
+    if holds_out(args.data):
+        return
+    from jaxgen.evaluate import sets
+    from jaxgen.evaluate.run import usual
+    from jaxgen.progress import say
+
+    metrics = usual(system[-1].system if isinstance(system, list) else system)
+    if lacking := [metric for metric in metrics if metric not in sets.METRICS]:
+        say(
+            f"{args.data} holds out no images, so that evaluate cannot score {name} by "
+            f"{' and '.join(lacking)}; train with --held-out 0.1 to keep a tenth for that"
+        )

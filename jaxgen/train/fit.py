@@ -26,7 +26,6 @@ Result = TypeVar("Result")
 PICTURES = 64  # images in the grid that `show` is given to work with
 SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # a system may lack some
 PIPE = getattr(signal, "SIGPIPE", 13)
-
 COUNTED = 100_000  # rounds whose steps are counted; the later ones are taken to be alike
 
 

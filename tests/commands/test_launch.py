@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -303,18 +304,20 @@ def test_freed_memory_is_used_again_on_a_cpu():
 
 
 def test_a_folder_that_cannot_be_scored_is_told_of_before_the_training(tmp_path, capsys):
-    from tests.runs import toys
+    from jaxgen.data.source import DataInfo
+    from tests.experiments import styles, translator
 
+    info = DataInfo((16, 16, 3), {})
     for name in "train", "test":
         (tmp_path / "split" / name).mkdir(parents=True)
     (tmp_path / "plain").mkdir()
-    ways = toys.paired().system
+    ways = translator.system(SimpleNamespace(any_size=True), info)
     for spec, told in (("photos+folder:{}/plain", True), ("pairs:{}/split", False)):
         args = Arguments(data=spec.format(tmp_path))
         tell_of_scores("srgan", ways, args)
         said = capsys.readouterr().err
         assert ("holds out no images, so that evaluate cannot score srgan by l1" in said) == told
-    tell_of_scores("dcgan", toys.styled().system, Arguments(data=f"folder:{tmp_path}/plain"))
+    tell_of_scores("dcgan", styles.system(None, info), Arguments(data=f"folder:{tmp_path}/plain"))
     assert capsys.readouterr().err == ""
 
 

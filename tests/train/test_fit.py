@@ -185,7 +185,7 @@ def test_a_reader_who_leaves_ends_a_training_that_is_saved(tmp_path, monkeypatch
     with pytest.raises(Stopped, match="saved at round") as stopped:  # of stdout, by log=print
         train(tmp_path, 500, log=reads_two)
     assert stopped.value.number == signal.SIGPIPE
-    (saved,) = (int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
     assert 6 <= saved < 12
     monkeypatch.setattr(sys, "stderr", Broken())
     with pytest.raises(Stopped, match=f"saved at round {saved + 1}"):
