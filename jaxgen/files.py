@@ -24,10 +24,15 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def cache_folder() -> Path:
-    """$JAXGEN_CACHE, else $XDG_CACHE_HOME/jaxgen, else ~/.cache/jaxgen."""
+    """$JAXGEN_CACHE, else $XDG_CACHE_HOME/jaxgen, else ~/.cache/jaxgen; UserError for no home."""
     if own := os.environ.get("JAXGEN_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+    try:
+        return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+    except RuntimeError:
+        raise UserError(
+            "this user has no home to keep files in; set JAXGEN_CACHE to a folder for them"
+        ) from None
 
 
 def kept_folder(*parts: str) -> Path:

@@ -2,10 +2,11 @@
 
 import dataclasses
 import difflib
+import inspect
 import json
 import tomllib
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
@@ -21,7 +22,7 @@ from jaxgen.commands.flags import (
     Spec,
     check_ranges,
 )
-from jaxgen.commands.terminal import listed
+from jaxgen.commands.terminal import listed, signed
 from jaxgen.commands.terminal import parse as parse_flags
 from jaxgen.errors import UserError
 
@@ -189,7 +190,17 @@ def parse(kind: type, name: str, argv: list[str]) -> Any:
 
 
 def _flags(kind: type, name: str, argv: list[str]):
-    return parse_flags(partial(tyro.cli, kind), argv, f"python -m {name}")
+    return parse_flags(partial(tyro.cli, _maker(kind)), argv, f"python -m {name}")
+
+
+@cache
+def _maker(kind: type) -> Callable:
+    """A function of the fields that makes a `kind`."""
+    hints = get_type_hints(kind, include_extras=True)
+    flag = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    fields = dataclasses.fields(kind)
+    parameters = [flag(x.name, default=x.default, annotation=hints[x.name]) for x in fields]
+    return signed(lambda **given: kind(**given), parameters, kind)
 
 
 def _flag(field: str) -> str:
@@ -199,7 +210,7 @@ def _flag(field: str) -> str:
 def _recipe(kind: type, name: str, path: Path) -> list[str]:
     """A recipe as the flags that it stands for."""
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"recipe {path} cannot be read: {error.strerror}; check --recipe") from None
     except ValueError as error:  # not TOML, or not text

@@ -54,8 +54,11 @@ def train(name: str, system: Callable, args: Any) -> Any:
     from jaxgen.train.devices import make_mesh
     from jaxgen.train.run import FREE
 
+    built = system(args, data.info)
+    if jax.process_index() == 0 and not getattr(args, "held_out", True):
+        _tell_of_scores(name.rpartition(".")[2], built, args)
     run = fit(
-        system(args, data.info),
+        built,
         data,
         args.rounds,
         run=args.workdir,
@@ -67,7 +70,7 @@ def train(name: str, system: Callable, args: Any) -> Any:
     )
     run = dataclasses.replace(run, args=args)
     if jax.process_index() == 0:
-        from jaxgen.commands.report import report
+        from jaxgen.commands.report import write
 
         folder = run.folder or args.workdir
         places = {
@@ -75,8 +78,30 @@ def train(name: str, system: Callable, args: Any) -> Any:
             "pictures": folder / "samples",
             "metrics": folder / "metrics.jsonl",
             "checkpoints": folder / "checkpoints",
-            "report": report(args.workdir),
+            "report": write(
+                args.workdir,
+                args.workdir / "report.html",
+                mend="make room there and give the same command again; the run itself is saved",
+            ),
         }
         for what, where in places.items():
             print(f"{what:12} {where}")
     return run
+
+
+def _tell_of_scores(name: str, system: Any, args: Any) -> None:
+    """A line where `evaluate` would find no images for what is scored on held-out ones."""
+    from jaxgen.data.specs import holds_out
+
+    if holds_out(args.data):
+        return
+    from jaxgen.evaluate import sets
+    from jaxgen.evaluate.run import usual
+    from jaxgen.progress import say
+
+    metrics = usual(system[-1].system if isinstance(system, list) else system)
+    if lacking := [metric for metric in metrics if metric not in sets.METRICS]:
+        say(
+            f"{args.data} holds out no images, so that evaluate cannot score {name} by "
+            f"{' and '.join(lacking)}; train with --held-out 0.1 to keep a tenth for that"
+        )

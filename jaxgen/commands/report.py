@@ -6,27 +6,49 @@ from datetime import timedelta
 from html import escape
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+from tyro.conf import arg
 
 from jaxgen.commands.choices import RunFolder
+from jaxgen.commands.terminal import writing
 from jaxgen.files import replacing
 from jaxgen.train.run import RunRecord, read_run
 
+Out = Annotated[
+    Path | None, arg(metavar="FILE", help_behavior_hint="(default: report.html of the run)")
+]
 PICTURES = 60  # at most, evenly chosen
 PICTURE_BYTES = 30_000_000  # at most, all together
 POINTS = 400  # of a curve; about the pixels it is wide
 CLOCK = ("round", "images", "seconds")  # what a record counts, not a curve
 
 
-def report(run: RunFolder) -> Path:
-    """A run as one page, report.html in its folder: curves, pictures, arguments.
+def report(run: RunFolder, *, out: Out = None) -> Path:
+    """A run as one page: curves, pictures, arguments.
 
     The page loads nothing from anywhere. Stages follow each other, their rounds counted on.
+
+    Args:
+        out: HTML file.
     """
+    return write(run, out or run / "report.html")
+
+
+def write(run: Path, path: Path, **mend: str) -> Path:
+    """Writes the page; `mend` is what `jaxgen.commands.terminal.writing` says where it cannot."""
+    page = _page(run)
+    with writing(path, **mend):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            temporary.write_text(page, encoding="utf-8")
+    return path
+
+
+def _page(run: Path) -> str:
     record = _with_stages(read_run(run))
-    page = _template() % {
+    return _template() % {
         "title": escape(_title(record)),
         "subtitle": escape(_subtitle(record)),
         "command": escape(record.environment[-1].get("command", "") if record.environment else ""),
@@ -39,10 +61,6 @@ def report(run: RunFolder) -> Path:
             {"curves": curves(record.metrics), "samples": _samples(record)}, separators=(",", ":")
         ).replace("</", "<\\/"),
     }
-    path = record.workdir / "report.html"
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return path
 
 
 def curves(metrics: list[dict[str, Any]], points: int = POINTS) -> list[dict[str, Any]]:

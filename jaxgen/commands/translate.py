@@ -1,6 +1,7 @@
 """`python -m jaxgen translate RUN IMAGE ...`: a user's images, translated by a trained run."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -47,10 +48,10 @@ def translate(
     """
     files = image_files(images)
     trained = open_run(run, system, round)
-    from tqdm import tqdm
 
     from jaxgen.data.images import decode, to_pil
     from jaxgen.pictures import save_png
+    from jaxgen.progress import progress
     from jaxgen.runs.translating import translate, translator
 
     way = translator(trained, direction).name or "translated"
@@ -59,7 +60,7 @@ def translate(
     written = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for file, name in tqdm(files.items(), unit="image", leave=False, disable=None):
+        for file, name in progress(files.items(), unit="image"):
             written.append(folder / f"{name}.png")
             save_png(written[-1], to_pil(translate(trained, decode(file), **options, **choices)))
     return written
@@ -80,7 +81,14 @@ def image_files(paths: Iterable[Path]) -> dict[Path, str]:
             if not file.is_file():
                 raise UserError(f"there is no {file}; name image files, or a folder of them")
             inner = file.relative_to(path).with_suffix("") if path.is_dir() else Path(file.stem)
-            name = "_".join(inner.parts)
-            taken = files.values()
-            files[file] = name if name not in taken else f"{name}_{len(files)}"
+            if file not in files:
+                files[file] = _free("_".join(inner.parts), files.values())
     return files
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of name_2, name_3, ... that no other has, also on disks that do not
+    tell a from A."""
+    taken = {x.lower() for x in taken}
+    others = (f"{name}_{n}" for n in itertools.count(2))
+    return next(x for x in itertools.chain([name], others) if x.lower() not in taken)

@@ -9,17 +9,16 @@ import functools
 import importlib.metadata
 import json
 import os
-import sys
 import unicodedata
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen.data.images import decode, sides
 from jaxgen.data.source import Field, Source, digest, package_digest, package_folder, unit_hash
 from jaxgen.files import kept_folder, replacing
+from jaxgen.progress import progress
 
 HELD_OUT = 0.1
 SELECTOR, JOINER, KEYCAP = 0xFE0F, 0x200D, 0x20E3
@@ -181,8 +180,7 @@ def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
     if missing:
         import resvg_py
 
-        quiet = len(missing) < 200 or not sys.stderr.isatty()
-        for file, png in tqdm(missing, f"drawing OpenMoji at {size} pixels", disable=quiet):
+        for file, png in progress(missing, f"drawing OpenMoji at {size} pixels", delay=2):
             svg = file.read_text(encoding="utf-8")
             svg = line_drawing(svg) if style == "line" else svg
             data = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)

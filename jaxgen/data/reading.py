@@ -1,14 +1,12 @@
 """Many files read in threads, with a progress line, and one line about those that are broken."""
 
 import functools
-import sys
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
-from tqdm import tqdm
-
 from jaxgen.errors import UserError
+from jaxgen.progress import progress, say
 
 Result = TypeVar("Result")
 PATIENCE = 1.5  # seconds before a progress line appears
@@ -28,7 +26,7 @@ def each(what: str, read: Callable[[Any], Result], items: Sequence[Any]) -> list
 
     with ThreadPoolExecutor() as threads:
         found = threads.map(attempt, items)
-        bar = tqdm(found, what, total=len(items), delay=PATIENCE, disable=None, leave=False)
+        bar = progress(found, what, total=len(items), delay=PATIENCE)
         results, errors = zip(*bar, strict=True) if items else ((), ())
     if broken := [error for error in errors if error]:
         more = f" (and {len(broken) - 1} more such files)" if len(broken) > 1 else ""
@@ -39,4 +37,4 @@ def each(what: str, read: Callable[[Any], Result], items: Sequence[Any]) -> list
 @functools.cache
 def tell(line: str) -> None:
     """A line to the user, once a process."""
-    tqdm.write(line, file=sys.stderr)
+    say(line)

@@ -113,6 +113,14 @@ def open_source(
     raise UserError(f'no data "{spec}"; there are {", ".join((*SHIPPED, *OWN))}')
 
 
+def holds_out(spec: str) -> bool:
+    """Whether there is a test split without a share that is held out, as far as that is seen
+    without opening the set: folders of images and of pairs have one in test/ or val/ only."""
+    kinds = (part.partition(":") for part in PLUS.split(spec))
+    own = [Path(path).expanduser() for kind, _, path in kinds if kind in ("folder", "pairs")]
+    return all(any((root / x).is_dir() for x in folders.HELD_OUT_FOLDERS) for root in own)
+
+
 def _shipped(name: str, options: list[str], split: str, size: int) -> tuple[Source, ...]:
     shipped = SHIPPED[name]
     if len(options) > shipped.options.count(":"):

@@ -24,6 +24,7 @@ import numpy as np
 
 from jaxgen.errors import UserError
 from jaxgen.files import replacing
+from jaxgen.progress import say
 
 PUBLISHED = 48_894  # merges of the published vocabulary of 49,408; its file has more
 END = "</w>"
@@ -116,6 +117,11 @@ class Tokens:
         return {symbol: i for i, symbol in enumerate(symbols)}
 
     @functools.cached_property
+    def _told(self) -> list[str]:
+        """The first text that was cut off."""
+        return []
+
+    @functools.cached_property
     def _known(self) -> dict[str, list[int]]:
         return {}
 
@@ -132,8 +138,17 @@ class Tokens:
         return self._known[word]
 
     def __call__(self, caption: str) -> np.ndarray:
-        """int32 [context]; a text that is too long loses its last words, not its end."""
+        """int32 [context]; a text that is too long loses its last words, not its end, and the first
+        such text is told of."""
         body = [number for word in words(caption) for number in self.word(word)]
+        if len(body) > self.context - 2 and not self._told:
+            self._told.append(caption)
+            start = caption if len(caption) <= 60 else f"{caption[:57]}..."
+            say(
+                f'"{start}" has {len(body) + 2} tokens with its start and end, of which the first '
+                f"{self.context - 1} and the end are read: the context is {self.context}. Other "
+                "texts that are too long are cut off, too"
+            )
         whole = [self.size - 2, *body[: self.context - 2], self.size - 1]
         return np.array(whole + [0] * (self.context - len(whole)), np.int32)
 

@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen.data.folders import matched
 from jaxgen.data.source import to_float, to_program
@@ -18,6 +17,7 @@ from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
 from jaxgen.metrics import pixels, segmentation
 from jaxgen.nn import imagenet
 from jaxgen.pictures import as_uint8
+from jaxgen.progress import progress
 from jaxgen.runs.choices import values as chosen_options
 from jaxgen.runs.translating import translator
 from jaxgen.train.abilities import Translator
@@ -187,7 +187,7 @@ def translations(
 def of_folders(images: Path, reference: Path) -> Iterator[Arrays]:
     """Files of two folders that have one name, each pair at its own size."""
     source = matched(images, reference, f"{images} and {reference}")
-    for i in tqdm(range(len(source)), unit="image", leave=False, disable=None):
+    for i in progress(range(len(source)), unit="image"):
         pair = source[i]
         if pair["a"].shape != pair["b"].shape:
             shapes = (" x ".join(map(str, x.shape)) for x in (pair["a"], pair["b"]))

@@ -3,8 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
+from jaxgen import progress
 from jaxgen.errors import UserError
 from jaxgen.evaluate import pairs, scores, sets
 from jaxgen.evaluate.metric import Scoring
@@ -52,7 +51,7 @@ def in_training(
             found = evaluate(trained, own if names else (), data=data, samples=samples, batch=batch)
         except (UserError, ValueError, RuntimeError) as error:
             why = (str(error).splitlines() or [type(error).__name__])[0]
-            tqdm.write(f"round {round}: it cannot be scored ({why}); the training goes on")
+            progress.say(f"round {round}: it cannot be scored ({why}); the training goes on")
             return {}
         if folder:
             scores.append(Path(folder) / stage / "scores.jsonl", found)

@@ -1,7 +1,9 @@
 """Scores: what a line tells, the cache, what a user sees, and every mistake in one line."""
 
 import dataclasses
+import errno
 import json
+import os
 import shutil
 from types import SimpleNamespace
 
@@ -150,7 +152,26 @@ def test_two_folders(sets, jaxgen, network, cache, tmp_path):
     code, said, _ = jaxgen("evaluate", "--images", made, "--reference", real, "--metrics", "swd")
     assert code == 0
     assert "written" not in said  # there is no run folder, and no --out
+    assert "30 images against 40 are few: below 1,000 a side" in said
     assert str(same["swd"]["value"])[:5] in said
+
+
+def test_scores_that_cannot_be_written_are_known_before_or_shown(
+    sets, jaxgen, network, cache, tmp_path, monkeypatch
+):
+    def full(path, records):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    (tmp_path / "file").touch()
+    words = ["evaluate", "--images", sets[0], "--reference", sets[1], "--metrics", "fid"]
+    code, said, line = jaxgen(*words, "--out", tmp_path / "file" / "scores.jsonl")
+    assert (code, said, network.seen) == (2, "", 0)
+    assert "file/scores.jsonl cannot be written (Not a directory); name another place" in line
+    monkeypatch.setattr("jaxgen.evaluate.scores.append", full)
+    code, said, line = jaxgen(*words, "--out", tmp_path / "scores.jsonl")
+    assert code == 2
+    assert said.startswith("fid-toy  ")
+    assert "scores.jsonl cannot be written (No space left on device); name another" in line
 
 
 def test_a_damaged_cache_is_made_anew(sets, jaxgen, network, cache, tmp_path):

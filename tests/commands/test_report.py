@@ -1,7 +1,9 @@
 """The report: one page, all of the run, nothing from elsewhere."""
 
 import base64
+import errno
 import json
+import os
 import re
 
 import numpy as np
@@ -123,6 +125,22 @@ def test_a_run_without_anything_yet(tmp_path):
     page = report(tmp_path).read_text()
     assert data(page) == {"curves": [], "samples": []}
     assert f"<title>{tmp_path.name}</title>" in page
+
+
+def test_another_place_and_a_disk_that_is_full(tmp_path, monkeypatch):
+    make(tmp_path / "run", rounds=2)
+    path = report(tmp_path / "run", out=tmp_path / "new" / "page.html")
+    assert path.read_text() == report(tmp_path / "run").read_text()
+    before = path.read_text()
+
+    def full(self, *args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pathlib.Path.write_text", full)
+    with pytest.raises(UserError, match="page.html cannot be written .No space left on device"):
+        report(tmp_path / "run", out=path)
+    assert path.read_text() == before
+    assert [file.name for file in path.parent.iterdir()] == ["page.html"]
 
 
 def test_not_a_run(tmp_path):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgen.commands.translate import image_files
 from tests.runs import toys
 
 
@@ -39,6 +40,17 @@ def test_files_and_folders_of_any_size(translator, jaxgen, tmp_path):
     assert said.split() == [str(tmp_path / "out" / x) for x in ("0.png", "1.png", "0_2.png")]
     np.testing.assert_array_equal(read(written[0]), read(odd / "0.png"))  # a gain of 1
     np.testing.assert_array_equal(read(written[1]), read(single))
+
+
+def test_no_two_files_have_one_result(tmp_path):
+    files = [images(tmp_path / f"d{i}", 1) / "0.png" for i in range(3)]
+    odd = tmp_path / "0_2.png"
+    capital = tmp_path / "A.png"
+    for path in (odd, capital, tmp_path / "a.jpg"):
+        path.write_bytes(files[0].read_bytes())
+    given = [odd, *files, files[0], capital, tmp_path / "a.jpg"]
+    names = list(image_files(given).values())
+    assert names == ["0_2", "0", "0_3", "0_4", "A", "a_2"]
 
 
 def test_directions_scales_and_sizes(translator, jaxgen, tmp_path):

@@ -26,6 +26,17 @@ def test_like_the_authors_tokenizer(name, tmp_path):
     assert [made(text).tolist() for text in GOLDEN["texts"]] == GOLDEN["ids"]
 
 
+def test_the_first_text_that_is_cut_off_is_told_of(capsys):
+    made = tokens.Tokens((), context=6)
+    assert made("ab cd").tolist()[-1] == made.size - 1  # just as long as can be
+    assert capsys.readouterr().err == ""
+    for text in ("abcde", "fghij"):
+        assert made(text).tolist()[1:] == [*tokens.Tokens((), 7)(text).tolist()[1:5], made.size - 1]
+    said = capsys.readouterr().err
+    assert said.startswith('"abcde" has 7 tokens with its start and end, of which the first 5 and')
+    assert said.count("\n") == 1
+
+
 def test_the_commonest_pair_merges_first():
     captions = ["low low low lowest lowest", "newest " * 6]
     made = tokens.learn(captions, 4)
