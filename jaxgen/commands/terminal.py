@@ -6,16 +6,21 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
 
+SMALLER = ("batch_size", "batch", "tile", "size", "width")  # flags of what needs memory
+
 
 @contextlib.contextmanager
-def one_line(name: str) -> Iterator[None]:
+def one_line(name: str, flags: Iterable[str] = ()) -> Iterator[None]:
     """Turns what a user can mend into the line `name: ...` on stderr and ends the process.
+
+    flags: those that there are, by their names in Python; of a full memory the line names those of
+      which smaller values help.
 
     Exit codes: 2 a mistake, 1 a loss that is not finite, 130 Ctrl-C outside the training,
     0 a run that was asked to stop and has saved. All else is a bug and keeps its traceback.
@@ -37,10 +42,13 @@ def one_line(name: str) -> Iterator[None]:
             sys.exit(_say(name, f"{error}: {shlex.join(sys.orig_argv)}", 0))
         if fit and isinstance(error, fit.Diverged):
             sys.exit(_say(name, error, 1))
-        if type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error):
+        exhausted = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error)
+        if exhausted or isinstance(error, MemoryError):
             need = re.search(r"allocat\w+ ([\d.]+ ?\w*i?B|\d+ bytes)", str(error))
             need = f" ({need[1]} more were needed)" if need else ""
-            sys.exit(_say(name, f"the device's memory is full{need}; use smaller batches", 2))
+            helps = [f"--{flag.replace('_', '-')}" for flag in SMALLER if flag in set(flags)]
+            fix = f"use a smaller {listed(helps)}" if helps else "use a device that has more"
+            sys.exit(_say(name, f"the device's memory is full{need}; {fix}", 2))
         raise
 
 

@@ -71,10 +71,15 @@ def translate(
     try:
         made = _translated(trained, way, options, inputs, key, tile)
     except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        if isinstance(error, jax.errors.JaxRuntimeError) and "RESOURCE_EXHAUSTED" not in str(error):
+        full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
+        if not full or not way.any_size:
             raise
-        fix = "size" if way.reach is None else "tile"
-        raise UserError(f"{fix} is too large for the device's memory; use a smaller one") from error
+        if way.reach is not None:
+            raise UserError("tile has to be smaller: the device's memory is full") from error
+        raise UserError(
+            f"size has to be smaller: the device's memory is full, and {trained.name} translates "
+            "whole images only"
+        ) from error
     made = made[: height * way.scale, : width * way.scale]
     transparent = image.shape[-1] == 4 and trained.info.shape[-1] != 4
     if not transparent or _kind(trained.info, first) != "image" or made.shape[-1] not in (1, 3):

@@ -62,8 +62,9 @@ class Translator:
     multiple: the sides of an input are multiples of it.
     any_size: whether inputs may be larger or smaller than the images of the training.
     reach: the pixels of the input on every side that a pixel of the image depends on, so that a
-      large image can be translated in tiles; None where it depends on all of them, or on noise.
-      What the norms of `nn.norm` know of the whole image does not count.
+      large image can be translated in tiles, along with further inputs of its size; None where it
+      depends on all of them, or on noise.  Moments over the whole image that `BatchNorm` and
+      `InstanceNorm` take do not count.
     """
 
     translate: Callable[..., jax.Array]

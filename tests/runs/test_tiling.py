@@ -1,5 +1,8 @@
 """Tiles: what they depend on, and that together they are what the whole image gives."""
 
+import dataclasses
+import types
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -8,6 +11,7 @@ import optax
 import pytest
 
 from jaxgen.data.source import DataInfo, Field
+from jaxgen.errors import UserError
 from jaxgen.models import cyclegan as cycle
 from jaxgen.models import patchgan
 from jaxgen.models import pix2pix as unet
@@ -19,7 +23,9 @@ from jaxgen.systems.restoration.srgan import srresnet
 from jaxgen.systems.translation.cyclegan import cyclegan
 from jaxgen.systems.translation.pix2pix import pix2pix
 from jaxgen.train import nets
+from jaxgen.train.abilities import Translator
 from tests.quick import quick_to_compile  # noqa: F401
+from tests.runs.toys import stylist
 
 IMAGE = Field("image", 3)
 SHAPE = (48, 96, 3)
@@ -98,7 +104,8 @@ def test_the_reach_is_that_of_the_network(name):
 
 def run_of(name):
     """A run of which all pixels and all norms have something to say."""
-    system, info = SYSTEMS[name](NETS[name]), DataInfo(SHAPE, dict.fromkeys("ab", IMAGE))
+    net = cycle.Generator(3, 2, 0) if name == "cyclegan" else NETS[name]  # few passes
+    system, info = SYSTEMS[name](net), DataInfo(SHAPE, dict.fromkeys("ab", IMAGE))
     states = {
         k: s.replace(params=filled(s.params), collections=filled(s.collections))
         for k, s in nets.shapes(system).items()
@@ -114,12 +121,56 @@ def photograph(*sides):
     return (noise + np.linspace(0, 127, sides[1]).astype(int)[:, None]).astype(np.uint8)
 
 
-@pytest.mark.parametrize(("name", "tile"), [("srgan", 30), ("cyclegan", 48), ("pix2pix", 62)])
+@pytest.mark.parametrize(("name", "tile"), [("srgan", 32), ("cyclegan", 36), ("pix2pix", 63)])
 def test_tiles_are_the_whole_image(name, tile):
-    run, image = run_of(name), photograph(50, 67)
+    run, image = run_of(name), photograph(37, 67)
     whole = run.translate(image)
     assert whole.std() > 10
-    tiled = run.translate(image, tile=tile)
-    off = abs(tiled.astype(int) - whole)
+    off = abs(run.translate(image, tile=tile).astype(int) - whole)
     assert off.max() <= 1
     assert (off > 0).mean() < 1e-3
+
+
+def test_tiles_that_are_too_small_or_cannot_be():
+    run, image = run_of("pix2pix"), photograph(50, 67)
+    with pytest.raises(UserError, match="tile is at least 56 for pix2pix, whose tiles overlap"):
+        run.translate(image, tile=55)
+    noisy = pix2pix(unet.UNet(6, 3, 2), NETS["pix2pix"], (192, 192, 3))  # paints with dropout
+    assert noisy.ability(Translator).reach is None
+    whole = using(Translator(lambda nets, inputs, key: inputs["image"], lambda batch: batch))
+    with pytest.raises(UserError, match="tile cannot be chosen: stylist translates whole images"):
+        whole.translate(image, tile=8)
+
+
+def using(way):
+    """The run `stylist`, of which `way` is what it can do."""
+    run = stylist()
+    return dataclasses.replace(run, system=dataclasses.replace(run.system, abilities=(way,)))
+
+
+def test_a_large_image_has_tiles_of_itself(monkeypatch):
+    """And further inputs of its size are cut along."""
+    image, mask = photograph(40, 60), np.uint8(photograph(40, 60)[..., :1] > 128) * 255
+    seen = []
+
+    def keep(nets, inputs, key):
+        seen.append(inputs["image"].shape[1:3])
+        return inputs["image"] * inputs["mask"]
+
+    run = using(Translator(keep, lambda batch: (batch, batch), ("image", "mask"), reach=0))
+    whole = run.translate(image, mask=mask)
+    assert set(seen) == {(40, 60)}
+    needed = types.SimpleNamespace(temp_size_in_bytes=8 * tiling.MEMORY)
+    monkeypatch.setattr(jax.stages.Compiled, "memory_analysis", lambda self: needed)
+    np.testing.assert_array_equal(run.translate(image, mask=mask), whole)
+    assert seen[-1] == (17, 17)  # an eighth of the pixels
+
+
+@pytest.mark.parametrize(
+    ("reach", "said"), [(0, "tile has to be smaller: the"), (None, "size has to be smaller: the")]
+)
+@pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")])
+def test_a_full_memory_names_what_has_to_be_smaller(reach, said, error):
+    way = Translator(lambda *_: (_ for _ in ()).throw(error), lambda batch: batch, reach=reach)
+    with pytest.raises(UserError, match=said):
+        using(way).translate(photograph(8, 8))
