@@ -107,32 +107,29 @@ def translate(
         place = np.s_[rows.start : rows.start + tile, columns.start : columns.start + tile]
         return batch({name: x[place] if whole(x) else x for name, x in inputs.items()})
 
-    known, made = [], None
-    while made is None:
+    def image(states, inputs, key):
+        return way.translate(bind(states, key), inputs, key, **dict(options))
+
+    channels = jax.eval_shape(image, states, cut(*places[0]), key).shape[-1]
+    # Before the tiles, whose freed memory it would take otherwise.
+    made = np.empty((height * way.scale, width * way.scale, channels), np.uint8)
+    known = []
+    while True:
         parts = []
         for rows, columns in tqdm(places, unit="tile", leave=False, disable=None):
             core = np.array([(a.first - a.start, a.last - a.start) for a in (rows, columns)])
+            inner = cut(rows, columns)
             moments, images = _tile(
-                way.translate,
-                way.inputs[0],
-                options,
-                states,
-                cut(rows, columns),
-                key,
-                core,
-                known,
+                way.translate, way.inputs[0], options, states, inner, key, core, known
             )
-            if moments is not None:
+            if images is None:
                 parts.append(jax.device_get(moments))
                 continue
-            if made is None:
-                sides = height * way.scale, width * way.scale
-                made = np.empty((*sides, images.shape[-1]), np.uint8)
-            here, there = _scaled(core, way.scale), _scaled((rows[1:], columns[1:]), way.scale)
-            made[there] = as_uint8(images)[0][here]
-        if parts:
-            known.append(_together(parts))
-    return made
+            place = _scaled((rows[1:], columns[1:]), way.scale)
+            made[place] = as_uint8(np.asarray(images)[0][_scaled(core, way.scale)])
+        if not parts:
+            return made
+        known.append(_together(parts))
 
 
 def _scaled(core, scale):
