@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import inspect
 import sys
 
 import tyro
@@ -40,7 +41,8 @@ COMMANDS = {
 def main(argv: list[str]) -> None:
     """Runs a command and prints what it returns: a text, or the paths that it wrote."""
     first, *words = argv or ["--help"]
-    with one_line("jaxgen"):
+    flags = inspect.signature(COMMANDS[first]).parameters if first in COMMANDS else ()
+    with one_line("jaxgen", flags):
         if first in ("-h", "--help"):
             commands = {name: returning(command) for name, command in COMMANDS.items()}
             about = "The commands of jaxgen. Training is python -m jaxgen.experiments.NAME."

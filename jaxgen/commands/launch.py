@@ -23,8 +23,9 @@ from jaxgen.errors import UserError
 def launch(system: Callable[[Any, Any], Any]) -> None:
     """Runs the experiment whose module defines `system`, as a command: ends the process."""
     name = module_name(system)
-    with one_line(name.rpartition(".")[2]):
-        args = parse(importlib.import_module(system.__module__).Args, name, sys.argv[1:])
+    flags = importlib.import_module(system.__module__).Args
+    with one_line(name.rpartition(".")[2], [field.name for field in dataclasses.fields(flags)]):
+        args = parse(flags, name, sys.argv[1:])
         train(name, system, args)
 
 

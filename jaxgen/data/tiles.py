@@ -30,7 +30,7 @@ def tiles(source: Source, size: tuple[int, int]) -> Source:
         more = f" (and {len(small) - 1} more such images)" if len(small) > 1 else ""
         raise UserError(
             f"{name} is {height}x{width} pixels (height x width), too small for a tile of "
-            f"{high}x{wide}{more}; use smaller tiles or another crop, or move it away"
+            f"{high}x{wide}{more}; use smaller tiles, another crop or data without it"
         )
     grids = [(height // high, width // wide) for _, height, width in origins]
     ends = list(itertools.accumulate(rows * columns for rows, columns in grids))

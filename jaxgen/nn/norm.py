@@ -40,7 +40,7 @@ class BatchNorm(nn.Module):
         if self.running and not train:
             mean, var = average.value, spread.value
         else:
-            mean, var = _moments(x)
+            mean, var = self.moments(x)
             if (
                 self.running
                 and self.is_mutable_collection("batch_stats")
@@ -55,6 +55,10 @@ class BatchNorm(nn.Module):
         if self.affine:
             y += self.param("bias", self.bias_init, channels)
         return y.astype(x.dtype)
+
+    def moments(self, x):
+        """The batch's mean and biased variance [c]; a method, for `runs.tiling` to stand in for."""
+        return _moments(x)
 
 
 def _moments(x):
@@ -92,15 +96,19 @@ class InstanceNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: Float[Array, "b *space c"]) -> Float[Array, "b *space c"]:
-        space = tuple(range(1, x.ndim - 1))
-        wide = x.astype(jnp.float32)
-        wide -= wide.mean(space, keepdims=True)
-        var = (wide * wide).mean(space, keepdims=True)
-        y = wide * lax.rsqrt(var + self.epsilon)
+        mean, var = self.moments(x.astype(jnp.float32))
+        y = (x - mean) * lax.rsqrt(var + self.epsilon)
         if self.affine:
             y *= self.param("scale", nn.initializers.ones, x.shape[-1:])
             y += self.param("bias", nn.initializers.zeros, x.shape[-1:])
         return y.astype(x.dtype)
+
+    def moments(self, x):
+        """Mean and variance [b, 1, ..., c]; a method, for `runs.tiling` to stand in for."""
+        space = tuple(range(1, x.ndim - 1))
+        mean = x.mean(space, keepdims=True)
+        var = jnp.square(x - mean).mean(space, keepdims=True)
+        return mean, var
 
 
 class ClassBatchNorm(nn.Module):

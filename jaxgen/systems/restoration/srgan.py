@@ -52,7 +52,8 @@ def show(nets, batch, key):
     return {"samples": jnp.concatenate([bicubic, upscale(nets, inputs, key), true], axis=2)}
 
 
-UPSCALE = Translator(upscale, pair, scale=SCALE)
+def _upscaling(generator: nn.Module) -> Translator:
+    return Translator(upscale, pair, scale=SCALE, reach=getattr(generator, "reach", None))
 
 
 def _enlarging(module: nn.Module, shape, optimizer) -> Player:
@@ -72,7 +73,7 @@ def srresnet(
         return square.mean(), {"psnr": -10 * jnp.log10(square / 4 + 1e-9).mean()}
 
     players = {"generator": _enlarging(generator, shape, optimizer)}
-    return System(players, (Turn(("generator",), loss),), show, (UPSCALE,))
+    return System(players, (Turn(("generator",), loss),), show, (_upscaling(generator),))
 
 
 def srgan(
@@ -118,4 +119,4 @@ def srgan(
         Turn(("discriminator",), discriminator_loss),
         Turn(("generator",), generator_loss, reuse="batch+noise"),
     )
-    return System(players, turns, show, (UPSCALE, DiscriminatorScores(scores)))
+    return System(players, turns, show, (_upscaling(generator), DiscriminatorScores(scores)))

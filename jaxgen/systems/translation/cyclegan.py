@@ -79,6 +79,7 @@ def cyclegan(
             lambda batch: ({"image": batch[source]}, batch[target]),
             name=name,
             multiple=4,
+            reach=getattr(generator, "reach", None),
         )
 
     def scores(nets, batch, key):

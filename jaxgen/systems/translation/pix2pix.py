@@ -88,12 +88,14 @@ def pix2pix(
     *size, channels = shape
     # Where the innermost level is one pixel, its kernels' rims see padding alone in training.
     smallest = 2**generator.depth
+    noisy = noise and generator.dropout and generator.noisy  # drawn for the whole image at once
     translator = Translator(
         translate,
         lambda batch: ({"image": pair(batch)[0]}, pair(batch)[1]),
         name=direction,
         multiple=smallest,
         any_size=min(size) > smallest,
+        reach=None if noisy else generator.reach,
     )
 
     adam = optax.adam(lr, b1=0.5, b2=0.999)
