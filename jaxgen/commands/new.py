@@ -11,7 +11,7 @@ import keyword
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
@@ -20,7 +20,7 @@ from jaxgen.errors import UserError
 
 CITATION = "TODO: title (authors, year), https://arxiv.org/abs/0000.00000."
 DOCSTRINGS = {  # of the modules that are copied, by the start of their path
-    "jaxgen/models": f"TODO: the networks' names.  {CITATION[6:]}",
+    "jaxgen/models": "TODO: the networks of {name} (authors, year), https://arxiv.org/abs/0000.00000.",
     "jaxgen/systems": f"{CITATION}\n\nTODO: the objective as one formula, with its number in the "
     "paper.\n\nDeviations.  TODO: each, with its reason.\n",
     "jaxgen/experiments": "{name}: `python -m jaxgen.experiments.{name}`.",
@@ -52,7 +52,7 @@ def new(
     if not (root / CONTRACT).is_file():
         raise UserError(
             "new writes into a clone of jaxgen's repository, and this jaxgen is an installed one; "
-            "start it in a clone, or write one file of your own, as docs/own_gan.md shows"
+            "start it in a clone's folder, or write one file of your own, as docs/own_gan.md shows"
         )
     texts = files(root, name, like)
     for path, text in texts.items():
@@ -96,7 +96,7 @@ def named_after(root: Path, name: str) -> Iterator[Path]:
         f"jaxgen/models/{name}.py",
         f"jaxgen/systems/*/{name}.py",
         f"jaxgen/experiments/{name}.py",
-        f"experiments/{name}/*.toml",
+        f"experiments/{name}/paper.toml",
         f"tests/models/test_{name}.py",
         f"tests/systems/test_{name}.py",
     ):
@@ -106,10 +106,10 @@ def named_after(root: Path, name: str) -> Iterator[Path]:
 def contract_rows(root: Path) -> dict[str, tuple[int, int]]:
     """First and last line of the contract test's row of each experiment that has its name."""
     tree = ast.parse((root / CONTRACT).read_text(encoding="utf-8"))
-    named = lambda x: isinstance(x, ast.Assign) and ast.unparse(x.targets[0]) == "ROWS"
-    [rows] = [x.value for x in tree.body if named(x)]
+    assigned = {ast.unparse(x.targets[0]): x.value for x in tree.body if isinstance(x, ast.Assign)}
+    rows: Any = assigned["ROWS"]
     return {
-        key.value: (key.lineno, value.end_lineno)
+        key.value: (key.lineno, value.end_lineno or key.lineno)
         for key, value in zip(rows.keys, rows.values, strict=True)
         if key.value == value.elts[0].value
     }
@@ -126,8 +126,7 @@ def _code(path: Path, text: str, name: str, like: str) -> str:
     for node in reversed(tree.body):
         if isinstance(node, ast.ClassDef) and node.name == "Args":
             doc = node.body[0]
-            first = next(i for i in range(doc.lineno, doc.end_lineno + 1) if not lines[i].strip())
-            lines[doc.lineno - 1 : first] = [f'    """{CITATION}']
+            lines[doc.lineno - 1 : lines.index("", doc.lineno)] = [f'    """{CITATION}']
     doc = tree.body[0]
     lines[: doc.end_lineno] = f'"""{said}"""'.split("\n")
     own = rf"\b((?:models|experiments|systems\.\w+)\.|experiments/|runs/){like}\b"
@@ -142,7 +141,7 @@ def _uses(tree: ast.Module, lines: list[bytes], like: str) -> Iterator[tuple[int
         if isinstance(node, ast.Name) and node.id == like:
             yield node.lineno, node.col_offset
         elif isinstance(node, ast.Attribute) and ast.unparse(node) == f"{like}.{like}":
-            yield node.end_lineno, node.end_col_offset - len(like)
+            yield node.lineno, node.col_offset + len(f"{like}.")
         elif isinstance(node, ast.FunctionDef) and node.name == like:
             yield node.lineno, node.col_offset + len("def ")
         elif isinstance(node, ast.ImportFrom) and own.fullmatch(node.module or ""):

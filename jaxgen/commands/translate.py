@@ -38,6 +38,8 @@ def translate(
 ) -> list[Path]:
     """Images translated by a trained run: enlarged, restored, painted anew; a PNG file each.
 
+    An autoencoder, such as a vae, reconstructs them.
+
     Args:
         out: Folder for the results, which keep the images' names.
         direction: Direction, where the system has several, such as b-to-a.

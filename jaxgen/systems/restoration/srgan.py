@@ -53,6 +53,7 @@ def show(nets, batch, key):
 
 
 UPSCALE = Translator(upscale, pair, scale=SCALE)
+LEGENDS = {"samples": "Each strip: enlarged bicubically, enlarged by G, the true image"}
 
 
 def _enlarging(module: nn.Module, shape, optimizer) -> Player:
@@ -72,7 +73,7 @@ def srresnet(
         return square.mean(), {"psnr": -10 * jnp.log10(square / 4 + 1e-9).mean()}
 
     players = {"generator": _enlarging(generator, shape, optimizer)}
-    return System(players, (Turn(("generator",), loss),), show, (UPSCALE,))
+    return System(players, (Turn(("generator",), loss),), show, (UPSCALE,), LEGENDS)
 
 
 def srgan(
@@ -118,4 +119,4 @@ def srgan(
         Turn(("discriminator",), discriminator_loss),
         Turn(("generator",), generator_loss, reuse="batch+noise"),
     )
-    return System(players, turns, show, (UPSCALE, DiscriminatorScores(scores)))
+    return System(players, turns, show, (UPSCALE, DiscriminatorScores(scores)), LEGENDS)
