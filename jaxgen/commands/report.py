@@ -203,7 +203,7 @@ def _samples(run: RunRecord) -> list[dict[str, Any]]:
 
 
 def _legends(run: RunRecord) -> dict[str, str]:
-    """What the pictures show, by their names: as the last one of each says."""
+    """Legends of the pictures by their names: the last one of each has it in its file."""
     legends = {}
     for name, pictures in run.samples.items():
         with Image.open(max(pictures)[1]) as picture:

@@ -349,7 +349,9 @@ def test_what_other_systems_cannot_have_is_said_before_round_1(tmp_path):
 
     coder = Autoencoder(lambda nets, x: x, lambda nets, z: z)
     for ability in coder, dataclasses.replace(coder, posterior=lambda nets, x: (x, x)):
-        with pytest.raises(UserError, match="mig needs (an encoder|attributes or labels); leave"):
+        with pytest.raises(
+            UserError, match="mig needs (an encoder with a variance|attributes or labels); leave"
+        ):
             refused(System(system.players, system.turns, system.show, (ability,)), few, "mig")
     assert not list(tmp_path.iterdir())
 
