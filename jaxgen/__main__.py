@@ -15,6 +15,7 @@ from jaxgen.commands.interpolate import interpolate
 from jaxgen.commands.list import catalogue
 from jaxgen.commands.match import match
 from jaxgen.commands.mix import mix
+from jaxgen.commands.new import new
 from jaxgen.commands.project import project
 from jaxgen.commands.report import report
 from jaxgen.commands.sample import sample
@@ -35,6 +36,7 @@ COMMANDS = {
     "report": report,
     "evaluate": evaluate,
     "compare": compare,
+    "new": new,
 }
 
 

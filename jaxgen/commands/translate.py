@@ -45,7 +45,7 @@ def translate(
 ) -> list[Path]:
     """Images translated by a trained run: enlarged, restored, painted anew; a PNG file each.
 
-    A transparent image stays transparent.
+    An autoencoder, such as a vae, reconstructs them. A transparent image stays transparent.
 
     Args:
         out: Folder for the results, which keep the images' names.

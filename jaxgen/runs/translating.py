@@ -1,4 +1,4 @@
-"""Images translated by a trained run: enlarged, restored, painted anew."""
+"""Images translated by a trained run: enlarged, restored, painted anew, reconstructed."""
 
 import dataclasses
 import functools
@@ -14,7 +14,7 @@ from jaxgen.errors import UserError
 from jaxgen.pictures import as_uint8
 from jaxgen.runs import tiling
 from jaxgen.runs.choices import check_names, condition, values
-from jaxgen.train.abilities import Sampler, Translator
+from jaxgen.train.abilities import Autoencoder, Sampler, Translator
 from jaxgen.train.nets import bind
 
 if TYPE_CHECKING:
@@ -89,8 +89,11 @@ def translate(
 
 
 def translator(trained: "TrainedRun", direction: str | None = None) -> Translator:
-    """The run's translator of that direction, by default its first.  UserError."""
+    """The run's translator of that direction, by default its first; an autoencoder's direction is
+    `reconstruction`.  UserError."""
     ways = {way.name: way for way in trained.system.all_of(Translator)}
+    if coder := trained.system.ability(Autoencoder):
+        ways["reconstruction"] = _reconstruction(coder)
     if not ways:
         hint = "; sample makes some" if trained.system.ability(Sampler) else ""
         raise UserError(f"{trained.name} makes no images from images{hint}")
@@ -101,6 +104,17 @@ def translator(trained: "TrainedRun", direction: str | None = None) -> Translato
         hint = f"is {known}, not" if known else "cannot be chosen here; leave out"
         raise UserError(f"direction {hint} {direction}")
     return ways[direction]
+
+
+@functools.cache  # one function for one coder, so that it is compiled once
+def _reconstruction(coder: Autoencoder) -> Translator:
+    """Images encoded and decoded."""
+
+    def translate(nets, inputs, key):
+        return coder.decode(nets, coder.encode(nets, inputs["image"]))
+
+    pair = lambda batch: ({"image": batch["image"]}, batch["image"])
+    return Translator(translate, pair, name="reconstruction", any_size=False)
 
 
 def _kind(info: DataInfo, name: str) -> str:

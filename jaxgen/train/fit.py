@@ -146,6 +146,9 @@ def iterate(
             checkpoints.close()
         return states
     examples = data.examples(PICTURES) if run and lead else None
+    if examples:
+        image = lambda k, x: k in fields and fields[k].kind == "image" and x.shape[-1] in (1, 3, 4)
+        run.examples({k: x for k, x in examples.items() if image(k, x)})
 
     def save(call, position, wait=False):
         logger.settle()
@@ -161,7 +164,8 @@ def iterate(
         return pictures(nets.bind(states, key_show), to_program(batch, fields), key_show)
 
     def picture(round):
-        run.picture(round, jax.device_get(show(nets.local(states), examples)))
+        pictures = jax.device_get(show(nets.local(states), examples))
+        run.picture(round, pictures, system.legends)
 
     if measuring := run is not None and lead:
         key_look = jax.random.fold_in(key_show, 1)

@@ -91,6 +91,8 @@ class System:
 
     show: (nets, batch, key) -> {name: images [n, H, W, C]}, the pictures of a training; by default
       the sampler's images.
+    legends: what a picture of `show` shows, by its name, such as the order of what is put beside
+      each other; the report says it below the picture.
     abilities: records of `jaxgen.train.abilities`.
     """
 
@@ -98,6 +100,7 @@ class System:
     turns: tuple[Turn, ...]
     show: Callable[[Any, Any, jax.Array], dict[str, jax.Array]] | None = None
     abilities: tuple[Any, ...] = ()
+    legends: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.show is None:

@@ -8,11 +8,12 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxgen.errors import UserError
@@ -159,10 +160,26 @@ class Run:
         with self._writing("metrics.jsonl"), replacing(path) as temporary:
             temporary.write_text("".join(kept))
 
-    def picture(self, round: int, images: dict[str, Any]) -> None:
+    def examples(self, images: dict[str, Any]) -> None:
+        """Some images of the data as grids, `data.png`, or `data_<name>.png` where there are
+        several kinds; what is there already stays."""
+        if not self.write:
+            return
+        from jaxgen.pictures import grid, save_png
+
+        for name, entry in images.items():
+            path = self.folder / (f"data_{name}.png" if len(images) > 1 else "data.png")
+            if not path.exists():
+                with self._writing(path.name):
+                    save_png(path, grid(entry))
+
+    def picture(
+        self, round: int, images: dict[str, Any], legends: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Each entry, [N,H,W,C] uint8 or in [-1, 1], as a grid in `samples/`.
 
         The file is `round_00001000.png`, or `round_00001000_<name>.png` where there are several.
+        legends: what a picture shows, by its name; kept in the file.
         """
         if not self.write:
             return
@@ -176,7 +193,7 @@ class Run:
             file = f"round_{round:08d}{f'_{name}' if len(grids) > 1 else ''}.png"
             with self._writing(f"samples/{file}"):
                 (self.folder / "samples").mkdir(exist_ok=True)
-                save_png(self.folder / "samples" / file, sheet)
+                save_png(self.folder / "samples" / file, sheet, legends.get(name, ""))
         self._tensorboard(
             round,
             (

@@ -1,4 +1,4 @@
-"""What the plain GANs share: how their discriminator scores real and generated images."""
+"""The discriminator's scores of real and generated images, which the plain GANs share."""
 
 from collections.abc import Callable
 

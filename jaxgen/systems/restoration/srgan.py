@@ -52,6 +52,9 @@ def show(nets, batch, key):
     return {"samples": jnp.concatenate([bicubic, upscale(nets, inputs, key), true], axis=2)}
 
 
+LEGENDS = {"samples": "Each strip: enlarged bicubically, enlarged by G, the true image"}
+
+
 def _upscaling(generator: nn.Module) -> Translator:
     return Translator(upscale, pair, scale=SCALE, reach=getattr(generator, "reach", None))
 
@@ -73,7 +76,7 @@ def srresnet(
         return square.mean(), {"psnr": -10 * jnp.log10(square / 4 + 1e-9).mean()}
 
     players = {"generator": _enlarging(generator, shape, optimizer)}
-    return System(players, (Turn(("generator",), loss),), show, (_upscaling(generator),))
+    return System(players, (Turn(("generator",), loss),), show, (_upscaling(generator),), LEGENDS)
 
 
 def srgan(
@@ -119,4 +122,5 @@ def srgan(
         Turn(("discriminator",), discriminator_loss),
         Turn(("generator",), generator_loss, reuse="batch+noise"),
     )
-    return System(players, turns, show, (_upscaling(generator), DiscriminatorScores(scores)))
+    abilities = (_upscaling(generator), DiscriminatorScores(scores))
+    return System(players, turns, show, abilities, LEGENDS)

@@ -109,6 +109,7 @@ def cyclegan(
             Turn(("d_a", "d_b"), discriminators_loss, reuse="batch+noise"),
         ),
         show=show,
+        legends={"samples": "Each strip: a, G(a), F(G(a)), b, F(b), G(F(b))"},
         abilities=(
             translator("a-to-b", "g"),
             translator("b-to-a", "f"),

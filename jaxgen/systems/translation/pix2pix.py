@@ -106,4 +106,5 @@ def pix2pix(
         players["discriminator"] = Player(discriminator, [sees], adam)
         turns = (Turn(("discriminator",), discriminator_loss), *turns)
     watched = (DiscriminatorScores(scores),) if adversarial else ()
-    return System(players, turns, show, (translator, *watched))
+    legends = {"translations": "Each strip: input, output, target"}
+    return System(players, turns, show, (translator, *watched), legends)
