@@ -20,7 +20,6 @@ from jaxgen.data.specs import open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.data.tokens import Tokens
 from jaxgen.errors import UserError
-from jaxgen.progress import progress
 
 RESIDENT_BYTES = 256 * 2**20
 CHANNELS = (1, 3, 4)

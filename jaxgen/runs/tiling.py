@@ -15,11 +15,11 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen.errors import UserError
 from jaxgen.nn.norm import BatchNorm, InstanceNorm
 from jaxgen.pictures import as_uint8
+from jaxgen.progress import progress
 from jaxgen.train.abilities import Translator
 from jaxgen.train.nets import bind
 
@@ -116,7 +116,7 @@ def translate(
     known = []
     while True:
         parts = []
-        for rows, columns in tqdm(places, unit="tile", leave=False, disable=None):
+        for rows, columns in progress(places, "tiles", unit="tile"):
             core = np.array([(a.first - a.start, a.last - a.start) for a in (rows, columns)])
             inner = cut(rows, columns)
             moments, images = _tile(
