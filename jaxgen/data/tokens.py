@@ -2,7 +2,7 @@
 
 A word is its bytes, the last of which is another symbol than the same byte elsewhere; pairs of
 symbols merge in the order in which they were learned. Numbers: 256 bytes, 256 bytes at the end of a
-word, the merges, the start and the end. A text is start, words, end, then zeros; ftfy makes it plain
+word, the merges, the start and the end. A text is start, words, end, then zeros; ftfy mends it
 first, as in the authors' code.
 
 A vocabulary is a file of merges in the published layout, a line of two symbols each under a line
