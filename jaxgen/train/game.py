@@ -58,7 +58,8 @@ class Turn:
     skip: metrics -> True leaves the learners as they were (3D-GAN's rule).
     reuse: what the turn takes over from the turn before: nothing, its (last) minibatch, or its
       minibatch and its noise (DCGAN's generator learns from the fakes that its discriminator has
-      just judged).
+      just judged: one pass, so that its running statistics move in one of the turns; the other
+      calls `still`).
     name: under which the metrics are logged; the learners' names by default.
     """
 

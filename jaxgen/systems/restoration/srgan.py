@@ -98,7 +98,8 @@ def srgan(
     def scores(nets, batch, key):
         """Logits of true images and of enlarged ones."""
         true = batch["image"]
-        return nets.discriminator(true), nets.discriminator(nets.generator(low(true)))
+        fake = nets.generator.still(low(true))  # its running statistics are moved by its own turn
+        return nets.discriminator(true), nets.discriminator(fake)
 
     def discriminator_loss(nets, batch, key):
         on_true, on_fake = scores(nets, batch, key)

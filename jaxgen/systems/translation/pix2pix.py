@@ -57,7 +57,7 @@ def pix2pix(
     def scores(nets, batch, key):
         """Maps of logits of real pairs and of translated ones."""
         a, b = pair(batch)
-        fake = nets.generator.still(a)  # its running statistics are kept by its own turn
+        fake = nets.generator.still(a)  # its running statistics are moved by its own turn
         on_fake = nets.discriminator(seen(a, fake))
         return nets.discriminator(seen(a, b)), on_fake
 
