@@ -78,7 +78,8 @@ def iterate(
 
     Randomness is a function of (seed, round, turn, minibatch, example, call), so a run that goes on
     from a checkpoint continues exactly as if it had never stopped; on another number of devices up
-    to float rounding in each round.  A caller that breaks off leaves a checkpoint of the last round.
+    to float rounding in each round.  A caller that breaks off leaves a checkpoint of the last
+    round.
 
     batch_size: of all devices together.
     run: a `jaxgen.train.run.Run`; None writes nothing.
