@@ -67,8 +67,9 @@ def iterate(
     """Plays `rounds` rounds; yields each record of metrics, and returns the players' states.
 
     Randomness is a function of (seed, round, turn, minibatch, example, call), so a run that goes on
-    from a checkpoint continues exactly as if it had never stopped; on another number of devices up
-    to float rounding in each round.  A caller that breaks off leaves a checkpoint of the last round.
+    from a checkpoint continues exactly as if it had never stopped; on another number of devices
+    each round does so up to float rounding.  A caller that breaks off leaves a checkpoint of the
+    last round.
 
     batch_size: of all devices together.
     run: a `jaxgen.train.run.Run`; None writes nothing.
