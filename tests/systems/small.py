@@ -26,9 +26,14 @@ def build(experiment, **flags):
     return experiment.system(experiment.Args(size=8, **flags), DataInfo(SHAPE, FIELDS))
 
 
-def play(system, rounds=1, batch_size=8, plan=None):
-    where = mesh(1)
-    states = place(init(system, jax.random.key(0), as_seen), where)
+def play(system, rounds=1, batch_size=8, plan=None, devices=1, scale=1.0):
+    """scale: of the first weights."""
+    where = mesh(devices)
+    states = init(system, jax.random.key(0), as_seen)
+    first = {
+        k: s.replace(params=jax.tree.map(lambda w: w * scale, s.params)) for k, s in states.items()
+    }
+    states = place(first, where)
     plan = plan or system.plan(0)
     program = compile_rounds(system, where, plan, fields=FIELDS)
     image = examples(batch_size)["image"]
