@@ -61,7 +61,8 @@ def images_in(folder: Path, without: Path | None = None) -> list[Path]:
                 others[suffix or "without a suffix"] += 1
     if others:
         counts = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common())
-        tell(f"{folder}: {len(files)} images; passed over, as Pillow does not read them: {counts}")
+        read = f"{len(files)} image{'s' * (len(files) != 1)}"
+        tell(f"{folder}: {read}; passed over, as Pillow does not read them: {counts}")
     return sorted(files, key=lambda file: Path(name_in(file, folder)))
 
 
@@ -166,7 +167,7 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int =
     _agree(list(tables.values()))
     labels = {side: tables[side].labels or _labels(side, files[side]) for side in files}
     label_names = sorted({name for side in labels.values() for name in side.values()})
-    if table.labels and all(name.isdecimal() for name in label_names):
+    if any(t.labels for t in tables.values()) and all(name.isdecimal() for name in label_names):
         label_names.sort(key=int)
     number = {name: k for k, name in enumerate(label_names)}
     maps = {side: _maps(side, files[side]) for side in files}
@@ -275,11 +276,10 @@ def _maps(base: Path, files: list[Path]) -> dict[Path, LabelMap]:
     found, stems = _by_stem(images_in(folder), folder), _by_stem(files, base)
     if alone := sorted(set(stems) ^ set(found)):
         more = f" (and {len(alone) - 1} more such)" if len(alone) > 1 else ""
-        if alone[0] in stems:
-            raise UserError(f"{stems[alone[0]]} has no {folder / alone[0]}.png{more}; add it")
+        lacking = f"no label map {folder / alone[0]}.png" if alone[0] in stems else "no image"
         raise UserError(
-            f"{found[alone[0]]} has no image{more}; add it, or rename {MAPS}/ if it holds no label "
-            "maps"
+            f"{(stems | found)[alone[0]]} has {lacking}{more}; add it, or rename {MAPS}/ if it "
+            "holds no label maps"
         )
     looked = each("reading label maps", look, [found[name] for name in stems])
     return dict(zip(stems.values(), looked, strict=True))

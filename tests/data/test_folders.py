@@ -360,7 +360,7 @@ def test_mistakes_in_label_maps_are_named(tmp_path):
 
     paint(tmp_path / "1.jpg", size=(3, 2))
     (tmp_path / "masks").mkdir()
-    refused(r"1\.jpg has no .*masks/1\.png; add it")
+    refused(r"1\.jpg has no label map .*masks/1\.png; add it, or rename masks/")
     label_map(tmp_path / "masks" / "1.png", [[0, 1]])
     refused(r"masks/1\.png is 1x2 pixels .*1\.jpg 2x3; make them equal")
     paint(tmp_path / "masks" / "1.png", size=(3, 2))

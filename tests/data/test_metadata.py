@@ -18,6 +18,8 @@ def images(tmp_path):
         Image.new("L", (2, 2)).save(tmp_path / name)
 
     def with_table(text, suffix="csv", split="train"):
+        for table in tmp_path.glob("metadata.*"):
+            table.unlink()
         (tmp_path / f"metadata.{suffix}").write_bytes(text.encode())
         return open_source(f"folder:{tmp_path}", split)[0]
 
@@ -141,8 +143,9 @@ def test_splits_have_the_same_attributes(tmp_path):
 def test_nothing_is_left_unused_in_silence(images, capsys):
     images("file_name,caption,text\na.png,one,1st\nb.png,two,2nd\n")
     assert "columns that are not used: text" in capsys.readouterr().err
+    (images.folder / "metadata.jsonl").touch()
     with pytest.raises(UserError, match=r"metadata\.jsonl and metadata\.csv; keep one of them"):
-        images("", "jsonl")
+        open_source(f"folder:{images.folder}")
     folder = images.folder / "split"
     for part in ("train", "test"):
         (folder / part / "deep").mkdir(parents=True)
@@ -152,4 +155,4 @@ def test_nothing_is_left_unused_in_silence(images, capsys):
     open_source(f"folder:{folder}")
     error = capsys.readouterr().err
     assert f"metadata.csv is not used; move it beside the images, into {folder}/train" in error
-    assert f"{folder}/train: 1 images; passed over, as Pillow does not read them: 1 .csv" in error
+    assert f"{folder}/train: 1 image; passed over, as Pillow does not read them: 1 .csv" in error
