@@ -108,6 +108,8 @@ def _paths(pattern: str) -> list[Path]:
             where = "" if os.path.isabs(one) else f" in {Path.cwd()}"
             raise MissingData(f"wds:{pattern}: no file is called {one}{where}; check the path")
         found += files
+    if not found:
+        raise UserError(f"wds:{pattern}: a range ends before it begins; write {{0000..0099}}")
     return list(map(Path, dict.fromkeys(found)))
 
 

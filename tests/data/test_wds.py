@@ -223,6 +223,8 @@ def test_what_is_not_there_is_named(shards, tmp_path):
         open_source(f"wds:{shards}/s-{{00..04}}.tar")
     with pytest.raises(UserError, match=r"no file is called .*x\*\.tar"):
         open_source(f"wds:{shards}/x*.tar")
+    with pytest.raises(UserError, match="a range ends before it begins"):
+        open_source(f"wds:{shards}/s-{{02..00}}.tar")
     packed = tmp_path / "p.tar.gz"
     packed.write_bytes(gzip.compress((shards / "s-00.tar").read_bytes()))
     with pytest.raises(UserError, match=r"p\.tar\.gz is compressed, which has no random access"):
