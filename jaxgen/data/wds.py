@@ -293,6 +293,7 @@ def _members(path: Path, file, read) -> Iterator[tuple[str, str, int, int]]:
                 found = MEMBER.fullmatch(member.name)
                 if found and member.isreg() and not member.name.startswith("__"):
                     key, suffix = found.groups()
+                    key = key.encode(errors="backslashreplace").decode()  # names that are not UTF-8
                     yield key, suffix.lower(), member.offset_data, member.size
             if read(tar.offset, BLOCK).strip(b"\0") or not read(tar.offset, BLOCK):
                 fault = f"it breaks off after {tar.offset} bytes"
