@@ -42,9 +42,8 @@ def hf(root: Path, split: str = "train", held_out: float = 0.0, least: int = 0) 
     files = _files(root)
     test = next((name for name in ("test", "validation") if name in files), None)
     own = test if test and split == "test" else "train"
-    prints = [
-        digest(str(file.relative_to(root)), _footer(file)) for x in files for file in files[x]
-    ]
+    ends = {file: _footer(file) for split in files for file in files[split]}
+    prints = [digest(str(file.relative_to(root)), ends[file]) for file in files[own]]
     splits = _load(root, files)
     keep: Any = range(len(splits[own]))
     if test is None and (held_out or split == "test"):
@@ -60,7 +59,7 @@ def hf(root: Path, split: str = "train", held_out: float = 0.0, least: int = 0) 
     return Source(
         length=len(keep),
         read=read,
-        fingerprint=digest(*prints, own, str(held_out)),
+        fingerprint=digest(*prints, *rows.label_names, own, str(held_out)),
         fields=fields,
         label_names=rows.label_names,
         attribute_names=rows.attribute_names,

@@ -108,6 +108,8 @@ def _paths(pattern: str) -> list[Path]:
             where = "" if os.path.isabs(one) else f" in {Path.cwd()}"
             raise MissingData(f"wds:{pattern}: no file is called {one}{where}; check the path")
         found += files
+    if not found:
+        raise UserError(f"wds:{pattern}: a range ends before it begins; write {{0000..0099}}")
     return list(map(Path, dict.fromkeys(found)))
 
 
@@ -291,6 +293,7 @@ def _members(path: Path, file, read) -> Iterator[tuple[str, str, int, int]]:
                 found = MEMBER.fullmatch(member.name)
                 if found and member.isreg() and not member.name.startswith("__"):
                     key, suffix = found.groups()
+                    key = key.encode(errors="backslashreplace").decode()  # names that are not UTF-8
                     yield key, suffix.lower(), member.offset_data, member.size
             if read(tar.offset, BLOCK).strip(b"\0") or not read(tar.offset, BLOCK):
                 fault = f"it breaks off after {tar.offset} bytes"

@@ -8,9 +8,9 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pytest
 
 from jaxgen.data.pipeline import load
 from tests.data.stored import numbered, write_shard
@@ -41,28 +41,23 @@ batches.close()
 """
 
 
-@pytest.fixture(scope="module")
-def images():
-    return [numbered(k) for k in range(10_000)]
-
-
-def tar_shards(folder, images):
+def tar_shards(folder, numbers):
+    folder.mkdir()
     for n in range(10):
-        chosen = range(1000 * n, 1000 * (n + 1))
-        parts = ((f"{k:05}", {"png": images[k], "cls": str(k % 7)}) for k in chosen)
+        parts = ((f"{k:05}", {"png": numbered(k), "cls": str(k % 7)}) for k in numbers[n::10])
         write_shard(folder / f"shard-{n:04}.tar", parts)
-    return f"wds:{folder}/shard-{{0000..0009}}.tar"
+    return f"wds:{folder}/shard-{{0000..0009}}.tar", [k for n in range(10) for k in numbers[n::10]]
 
 
-def parquet_files(folder, images):
+def parquet_files(folder, numbers):
+    folder.mkdir()
     for n in range(4):
-        chosen = range(2500 * n, 2500 * (n + 1))
         columns = {
-            "image": [{"bytes": images[k], "path": f"{k}.png"} for k in chosen],
-            "label": [k % 7 for k in chosen],
+            "image": [{"bytes": numbered(k), "path": f"{k}.png"} for k in numbers[n::4]],
+            "label": [k % 7 for k in numbers[n::4]],
         }
         pq.write_table(pa.table(columns), folder / f"train-{n:05}-of-00004.parquet")
-    return f"hf:{folder}"
+    return f"hf:{folder}", [k for n in range(4) for k in numbers[n::4]]
 
 
 def start(spec, last, folder):
@@ -81,11 +76,12 @@ def lines(folder, process):
     return file.read_text().split("\n")[:-1] if file.exists() else []
 
 
-@pytest.mark.parametrize("write", [tar_shards, parquet_files])
-def test_two_killed_processes_go_on_exactly(write, images, tmp_path, monkeypatch):
+def test_two_killed_processes_go_on_exactly(tmp_path, monkeypatch):
+    """10,000 images, half of them in shards and half in parquet files."""
     monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path / "cache"))
-    (tmp_path / "set").mkdir()
-    spec = write(tmp_path / "set", images)
+    shards, first = tar_shards(tmp_path / "shards", range(5_000))
+    files, second = parquet_files(tmp_path / "files", range(5_000, 10_000))
+    spec, known = f"{shards}+{files}", np.array(first + second)
     whole = load(spec, size=8, channels=1, resident="no")
     assert len(whole) == 10_000
 
@@ -103,7 +99,7 @@ def test_two_killed_processes_go_on_exactly(write, images, tmp_path, monkeypatch
     assert [program.wait() for program in start(spec, last, tmp_path)] == [0, 0]
 
     unbroken = whole.batches(BATCH, SEED, indices=True)
-    expected = [next(unbroken)["index"].tolist() for _ in range(last)]
+    expected = [known[next(unbroken)["index"]].tolist() for _ in range(last)]
     assert sorted(k for batch in expected[:40] for k in batch) == list(range(10_000))
     for process in range(2):
         half = slice(BATCH // 2 * process, BATCH // 2 * (process + 1))
