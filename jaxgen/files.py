@@ -1,9 +1,12 @@
 """Files: never half-written, and where those that can be made again are kept."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from jaxgen.errors import UserError
 
 
 @contextmanager
@@ -25,3 +28,28 @@ def cache_folder() -> Path:
     if own := os.environ.get("JAXGEN_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+
+
+def kept_folder(*parts: str) -> Path:
+    """The folder `parts` in the cache, made where it is missing.  Raises UserError."""
+    folder = cache_folder().joinpath(*parts)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"the data that is drawn once cannot be kept in {folder} ({error.strerror}); set "
+            "JAXGEN_CACHE to another folder"
+        ) from None
+    return folder
+
+
+def kept_array(folder: str, name: str, make: Callable[[], Any]) -> Any:
+    """The array that `make` gives, made once and then read from the cache, which holds it as
+    folder/name.npy; read-only, and in memory only where it is looked at.  Raises UserError."""
+    import numpy as np
+
+    path = kept_folder(folder) / f"{name}.npy"
+    if not path.exists():
+        with replacing(path) as temporary:
+            np.save(temporary, make())
+    return np.load(path, mmap_mode="r")

