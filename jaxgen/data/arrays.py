@@ -103,31 +103,32 @@ def _checked(name: str, x: np.ndarray, kind: Kind) -> Field:
     def wrong(wanted):
         raise UserError(f"{name} ({kind}) is {wanted}, not {x.dtype} {list(x.shape)}")
 
-    if kind in ("video", "voxels"):
-        if x.dtype != np.uint8 or x.ndim != 5 or (kind == "voxels" and x.shape[-1] != 1):
-            wrong("uint8 [N, T, H, W, C]" if kind == "video" else "uint8 [N, D, H, W, 1]")
-        if kind == "voxels" and x.max() > 1:
-            wrong("0 or 1")
-        return Field(kind, x.shape[-1] if kind == "video" else 0, x.shape[1])
+    if kind == "voxels":
+        if x.dtype != np.uint8 or x.ndim != 5 or x.shape[-1] != 1 or x.max() > 1:
+            wrong("uint8 [N, D, H, W, 1], 0 or 1")
+        return Field(kind, depth=x.shape[1])
     if kind == "flow":
         if x.dtype.kind != "f" or x.ndim not in (4, 5) or x.shape[-1] != 2:
             wrong("floats [N, H, W, 2] or [N, T, H, W, 2]")
-        return Field(kind, 0, x.shape[1] if x.ndim == 5 else 0)
-    if kind in PIXELS and x.ndim != 4:
-        wrong("[N, H, W, C]")
+        return Field(kind, depth=x.shape[1] if x.ndim == 5 else 0)
+    if kind in PIXELS and x.ndim != (5 if kind == "video" else 4):
+        wrong("[N, T, H, W, C]" if kind == "video" else "[N, H, W, C]")
     if kind in ("mask", "classes") and (x.dtype != np.uint8 or x.shape[-1] != 1):
         wrong("uint8 [N, H, W, 1]")
     if kind == "mask" and not np.isin(x, (0, 255)).all():
         wrong("0 or 255")
-    if kind == "image" and x.dtype != np.uint8:
-        if x.dtype.kind != "f" or not np.isfinite(x).all() or abs(x).max() > 1 + 1e-6:
-            wrong("uint8, or floats in [-1, 1]")
-        return Field("image", x.shape[-1])
+    if (
+        kind in ("image", "video")
+        and x.dtype != np.uint8
+        and (x.dtype.kind != "f" or not np.isfinite(x).all() or abs(x).max() > 1 + 1e-6)
+    ):
+        wrong("uint8, or floats in [-1, 1]")
     if kind == "label" and (x.ndim != 1 or x.dtype.kind not in "iu" or x.min() < 0):
         wrong("[N] of integers from 0 on")
     if kind == "attributes" and (x.ndim != 2 or x.dtype.kind not in "iub"):
         wrong("[N, A] of integers")
-    return Field(kind, x.shape[-1] if kind == "image" else 0)
+    channels = x.shape[-1] if kind in ("image", "video") else 0
+    return Field(kind, channels, x.shape[1] if kind == "video" else 0)
 
 
 def _numbers(content, fields, kind) -> tuple[str, ...]:

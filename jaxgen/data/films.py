@@ -1,6 +1,6 @@
 """Films, read by ffmpeg (imageio-ffmpeg) and cut into short clips."""
 
-import logging
+import subprocess
 from bisect import bisect_right
 from collections.abc import Sequence
 from itertools import accumulate, pairwise
@@ -27,21 +27,23 @@ def read_film(file: Path, side: int) -> np.ndarray:
 
 
 def _decode(file: Path, side: int) -> np.ndarray:
-    import imageio_ffmpeg
+    """ffmpeg writes PPM images, one after the other; each begins with a line of three words."""
+    from imageio_ffmpeg import get_ffmpeg_exe
 
-    logging.getLogger("imageio_ffmpeg").setLevel(logging.ERROR)  # it notes that frames are reduced
     short = f"min({side},min(iw,ih))"
     scale = f"scale=w='if(gte(iw,ih),-2,{short})':h='if(gte(iw,ih),{short},-2)':flags=area"
-    try:
-        frames = imageio_ffmpeg.read_frames(file, output_params=["-an", "-vf", scale])
-        width, height = next(frames)["size"]
-        decoded = [np.frombuffer(x, np.uint8).reshape(height, width, 3) for x in frames]
-        return np.stack(decoded)
-    except Exception as error:  # ffmpeg's many ways to fail
-        reason = str(error).strip().split("\n")[0] or type(error).__name__
+    how = ("-an", "-vf", scale, "-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm")
+    command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", file, *how, "-"]
+    done = subprocess.run(command, capture_output=True)
+    if done.returncode or not done.stdout:
+        said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
         raise UserError(
-            f"{file} is not a readable film ({reason}); replace it, or move it away"
-        ) from None
+            f"{file} is not a readable film ({said or 'no frames'}); replace it, or move it away"
+        )
+    header = b"\n".join(done.stdout[:64].split(b"\n", 3)[:3]) + b"\n"
+    width, height = map(int, header.split()[1:3])
+    frames = np.frombuffer(done.stdout, np.uint8).reshape(-1, len(header) + 3 * width * height)
+    return frames[:, len(header) :].reshape(-1, height, width, 3)
 
 
 def starts(film: np.ndarray, frames: int) -> list[int]:
