@@ -6,8 +6,6 @@ Its arrays are pickled; they are read without running the pickle.
 import functools
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from jaxgen.data.source import Field, Source, package_digest, package_folder, unit_hash
 from jaxgen.weights.pickles import read_arrays
@@ -55,6 +53,9 @@ def _clusters() -> np.ndarray:
     """The cluster of each image: those that chains of distances below `SAME` connect, within one
     class (no two of different classes are as near).  Whole numbers, so that every machine finds
     the same."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
     images, labels = _arrays()
     pixels = images.reshape(len(images), -1).astype(np.float64)
     one, two = [], []
