@@ -49,30 +49,35 @@ def kind_of(root: Path) -> str:
     """
     Image.init()
     still = Image.registered_extensions().keys() - FILMS
-    found: dict[str, Path] = {}
+    found = set()
     for file in _walk(root):
         suffix = file.suffix.lower()
         if suffix in still:
             return "images"
-        if suffix != ".gif" or "film" not in found:
-            found.setdefault("film" if suffix in FILMS - {".gif"} else suffix, file)
-    if "film" in found or (".gif" in found and all(map(_moves, _walk(root)))):
+        found.add(suffix)
+    gifs = (file for file in _walk(root) if file.suffix.lower() == ".gif")
+    if found & (FILMS - {".gif"}) or (".gif" in found and all(map(_moves, gifs))):
         return "films"
-    return "voxels" if VOXELS & found.keys() else "images"
+    return "voxels" if found & VOXELS else "images"
 
 
-def _moves(file: Path) -> bool:
+def _moves(gif: Path) -> bool:
     try:
-        with Image.open(file) as image:
+        with Image.open(gif) as image:
             return getattr(image, "is_animated", False)
     except OSError:
-        return file.suffix.lower() != ".gif"  # some other file
+        return False
 
 
 def _walk(root: Path):
-    for folder, folders_, names in os.walk(root, followlinks=True):
-        folders_[:] = sorted(name for name in folders_ if not name.startswith("."))
-        yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+    """The files under `root` that are not hidden; links are followed, but not back."""
+    seen = set()
+    for folder, inner, names in os.walk(root, followlinks=True):
+        real = os.path.realpath(folder)
+        inner[:] = sorted(n for n in inner if not n.startswith(".")) if real not in seen else []
+        if real not in seen:
+            yield from (Path(folder, name) for name in sorted(names) if not name.startswith("."))
+        seen.add(real)
 
 
 def files_of(root: Path, suffixes: Collection[str], split: str, held_out: float) -> Own:

@@ -12,8 +12,17 @@ from jaxgen.data.tokens import Tokens
 from jaxgen.errors import UserError
 
 Kind = Literal[
-    *("image", "mask", "classes", "video", "flow", "voxels"),
-    *("label", "attributes", "caption", "text", "array"),
+    "image",
+    "mask",
+    "classes",
+    "video",
+    "flow",
+    "voxels",
+    "label",
+    "attributes",
+    "caption",
+    "text",
+    "array",
 ]
 # The kinds [..., H, W, C] that are resized, cropped and mirrored together.
 PIXELS = ("image", "mask", "classes", "video", "flow")

@@ -75,6 +75,8 @@ def test_what_a_folder_holds(tmp_path):
     np.save(tmp_path / "images" / "features.npy", np.zeros((2, 2, 2)))
     images = load(f"folder:{tmp_path / 'images'}", size=8)
     assert (list(images.info.fields), len(images)) == (["image"], 2)
+    (tmp_path / "moving" / "back").symlink_to(tmp_path / "moving")
+    assert len(load(f"folder:{tmp_path / 'moving'}", size=8, frames=3)) == len(moving)
     gif(tmp_path / "still" / "a.gif", 1)
     assert list(load(f"folder:{tmp_path / 'still'}", size=8).info.fields) == ["image"]
 
