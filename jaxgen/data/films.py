@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgen.data import own
+from jaxgen.data import media
 from jaxgen.data.source import Field, Source, digest
 from jaxgen.errors import UserError
 from jaxgen.files import kept_array
@@ -23,7 +23,7 @@ def read_film(file: Path, side: int) -> np.ndarray:
 
     Decoded once, then read from the cache as they are asked for.  Raises UserError.
     """
-    return kept_array("films", f"{own.content(file)}-{side}", lambda: _decode(file, side))
+    return kept_array("films", f"{media.content(file)}-{side}", lambda: _decode(file, side))
 
 
 def _decode(file: Path, side: int) -> np.ndarray:
@@ -99,6 +99,6 @@ def clips(
 
 
 def folder(root: Path, split: str, held_out: float, side: int, frames: int) -> Source:
-    """Clips of the films under `root`; see `own.files_of`.  A film stands on one side."""
-    found = own.files_of(root, own.FILMS, split, held_out)
+    """Clips of the films under `root`; see `media.files_of`.  A film stands on one side."""
+    found = media.files_of(root, media.FILMS, split, held_out)
     return clips(found.files, side, frames, found.fingerprint(), found.labels, found.label_names)

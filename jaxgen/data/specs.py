@@ -2,7 +2,7 @@
 
 mnist5k | emoji | ..., a key of `SHIPPED`             shipped by pip packages, or drawn
 tfds:NAME[/CONFIG]                                    tensorflow-datasets
-folder:DIR | pairs:DIR | domains:DIR                  a user's own images
+folder:DIR | pairs:DIR | domains:DIR                  a user's own images, films or voxels
 photos+emoji, folder:ONE+folder:TWO, ...              several sets as one
 """
 
@@ -21,7 +21,7 @@ from jaxgen.data import (
     films,
     folders,
     fonts,
-    own,
+    media,
     samples,
     shapes3d,
     sprites,
@@ -157,7 +157,7 @@ def open_source(
             return tfds.tfds(name, split, held_out)
         case "folder", path if path:
             root = Path(path).expanduser()
-            match own.kind_of(root):
+            match media.kind_of(root):
                 case "films":
                     return (films.folder(root, split, held_out, size, frames),)
                 case "voxels":

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from jaxgen.data import own
+from jaxgen.data import media
 from jaxgen.data.source import Field, Source
 from jaxgen.errors import UserError
 
@@ -71,8 +71,8 @@ def _binvox(data: bytes) -> np.ndarray:
 
 
 def folder(root: Path, split: str, held_out: float) -> Source:
-    """The voxels in the files under `root`; see `own.files_of`.  Raises UserError."""
-    found = own.files_of(root, own.VOXELS, split, held_out)
+    """The voxels in the files under `root`; see `media.files_of`.  Raises UserError."""
+    found = media.files_of(root, media.VOXELS, split, held_out)
 
     def read(i: int) -> dict:
         example = {"voxels": read_voxels(found.files[i])}
