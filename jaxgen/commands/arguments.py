@@ -88,10 +88,10 @@ class Arguments(Basic):
     """The flags of experiments on images."""
 
     data: Spec = "mnist5k"
-    """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
-    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side),
-    domains:DIR (trainA/ and trainB/), wds:PATTERN (WebDataset shards) or hf:DIR (parquet files);
-    several with a plus, such as photos+emoji."""
+    """A set that `python -m jaxgen list` names, such as mnist5k, emoji, photos, animals or sprites;
+    tfds:NAME[/CONFIG], folder:DIR (images, films or voxels; sub-folders are labels), pairs:DIR (A/
+    and B/, or side by side), domains:DIR (trainA/ and trainB/), wds:PATTERN (WebDataset shards) or
+    hf:DIR (parquet files); several with a plus, such as photos+emoji."""
     size: Size = (32, 32)
     """Sides of the images in pixels: 64 for a square, 48x96 for 48 high and 96 wide. Other images
     are resized."""
@@ -108,6 +108,8 @@ class Arguments(Basic):
     random_crop: CountOrZero = 0
     """Resize the shorter side to this many pixels (tiles have as many) and cut the size out at
     random; 0 does not."""
+    frames: Count = 8
+    """Frames of an example of films."""
     held_out: ShareBelowOne = 0.0
     """Share of your own images that is kept from training, where they have no test split."""
     resident: Literal["auto", "yes", "no"] = "auto"
@@ -148,7 +150,16 @@ class Arguments(Basic):
         vocabulary in its folder."""
         from jaxgen.data.pipeline import load
 
-        names = ("size", "channels", "crop", "resample", "flip", "random_crop", "held_out")
+        names = (
+            "size",
+            "channels",
+            "crop",
+            "resample",
+            "flip",
+            "random_crop",
+            "held_out",
+            "frames",
+        )
         options = {name: getattr(self, name) for name in names}
 
         def captions():

@@ -145,6 +145,9 @@ def _data(trained, reference):
     info = trained.info
     options = {"crop": info.crop, "resample": info.resample, "tokenize": info.vocabulary}
     options |= {"random_crop": info.stored or 0, "resident": "no"}
+    for field in info.fields.values():
+        if field.kind == "video":
+            options["frames"] = field.depth
     return load(as_spec(reference), size=info.shape[:2], channels=info.shape[2], **options)
 
 

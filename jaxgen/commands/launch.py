@@ -43,7 +43,8 @@ def train(name: str, system: Callable, args: Any) -> Any:
     data = args.load_data()
     fields = data.info.fields
     if missing := [k for k in getattr(args, "needs", ()) if k not in fields]:
-        has = " and ".join(k for k, field in fields.items() if field.kind == "image")
+        kinds = ("image", "video", "voxels")
+        has = " and ".join(k for k, field in fields.items() if field.kind in kinds)
         raise UserError(
             f"{name.rpartition('.')[2]} learns from {' and '.join(args.needs)}, but {args.data} "
             f"has {has} (no {' and '.join(missing)}); use another --data"

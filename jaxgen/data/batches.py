@@ -64,9 +64,7 @@ class Batches(Iterator):
 
         position = self._next * self._batch_size + self._first
         examples = _Share(self._data, self._orders, position, self._batch_size, self._share)
-        high, wide = self._data.stored
-        pixels = high * wide * self._data.channels
-        ahead = min(512, max(THREADS, AHEAD // pixels))
+        ahead = min(512, max(THREADS, AHEAD // self._data.example_bytes))
         options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=ahead)
         dataset = grain.MapDataset.source(examples).to_iter_dataset(options)
         return iter(dataset.batch(self._share, batch_fn=stack))

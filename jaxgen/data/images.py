@@ -240,19 +240,25 @@ def to_size(
     resample: str = "lanczos",
     kind: str = "image",
 ) -> np.ndarray:
-    """uint8 [*size, channels] of a uint8 image [H, W, 1|3|4].
+    """uint8 [*size, channels] of a uint8 image [H, W, 1|3|4]; of several [T, H, W, C] each.
 
     crop: "center" takes the largest part of the right proportions out of the middle, "stretch"
       changes the proportions, "pad" keeps the whole image on a white (for RGBA: transparent, for
       masks and label maps: zero) ground.
     resample: a key of `RESAMPLE`; shrinking always averages over the source pixels, except with
       "nearest".
-    kind: "mask" and "classes" have one channel and always take the nearest pixel.
+    kind: "mask" and "classes" have one channel and always take the nearest pixel; so does "flow",
+      float32 [H, W, 2], of which the ground is NaN and the pixels that it counts are those of the
+      new size.
 
     An image that has the size and the channels already comes back as it is, of any type and number
     of channels.
     """
-    image_like = kind == "image"
+    if image.ndim > 3:
+        return np.stack([to_size(x, size, channels, crop, resample, kind) for x in image])
+    if kind == "flow":
+        return _flow_to_size(image, size, crop)
+    image_like = kind in ("image", "video")
     channels = channels if image_like else 1
     if image.shape == (*size, channels):
         return image
@@ -262,26 +268,41 @@ def to_size(
             f"them the size {size[0]} x {size[1]} and {channels} channels"
         )
     picture = with_channels(to_pil(image), channels) if image_like else to_pil(image)
-    (width, height), (high, wide) = picture.size, size
     method = RESAMPLE[resample if image_like else "nearest"]
+    ground = {1: 255, 3: (255, 255, 255), 4: (255, 255, 255, 0)}[channels] if image_like else 0
+    array = np.asarray(_fitted(picture, size, crop, method, ground)[0])
+    return array[..., None] if array.ndim == 2 else array
+
+
+def _flow_to_size(flow: np.ndarray, size: tuple[int, int], crop: str) -> np.ndarray:
+    if flow.shape[:-1] == size:
+        return flow
+    nearest = Image.Resampling.NEAREST
+    parts = [_fitted(Image.fromarray(x), size, crop, nearest, np.nan) for x in np.rollaxis(flow, 2)]
+    scales = parts[0][1]
+    return np.stack([np.asarray(part) for part, _ in parts], axis=-1) * np.float32(scales)
+
+
+def _fitted(
+    picture: Image.Image, size: tuple[int, int], crop: str, method, ground
+) -> tuple[Image.Image, tuple[float, float]]:
+    """The picture in the size, and by how much its width and height were scaled."""
+    (width, height), (high, wide) = picture.size, size
     if crop == "pad" and width * high != height * wide:
         scale = min(wide / width, high / height)
         inner = (max(1, round(width * scale)), max(1, round(height * scale)))
-        ground = {1: 255, 3: (255, 255, 255), 4: (255, 255, 255, 0)}[channels] if image_like else 0
         padded = Image.new(picture.mode, (wide, high), ground)
         corner = ((wide - inner[0]) // 2, (high - inner[1]) // 2)
         padded.paste(picture.resize(inner, method), corner)
-        picture = padded
-    else:
-        box = (0.0, 0.0, float(width), float(height))
-        if crop != "stretch":
-            cut = (
-                min(width, max(1, round(height * wide / high))),
-                min(height, max(1, round(width * high / wide))),
-            )
-            left, top = (width - cut[0]) // 2, (height - cut[1]) // 2
-            box = (left, top, left + cut[0], top + cut[1])
-        if picture.size != (wide, high):
-            picture = picture.resize((wide, high), method, box=box)
-    array = np.asarray(picture)
-    return array[..., None] if array.ndim == 2 else array
+        return padded, (inner[0] / width, inner[1] / height)
+    cut = (width, height)
+    if crop != "stretch":
+        cut = (
+            min(width, max(1, round(height * wide / high))),
+            min(height, max(1, round(width * high / wide))),
+        )
+    left, top = (width - cut[0]) // 2, (height - cut[1]) // 2
+    if picture.size != (wide, high):
+        box = (left, top, left + cut[0], top + cut[1])
+        picture = picture.resize((wide, high), method, box=box)
+    return picture, (wide / cut[0], high / cut[1])

@@ -16,9 +16,10 @@ from jaxgen.data.batches import Batches, stack
 from jaxgen.data.images import CROPS, RESAMPLE, middle, to_size
 from jaxgen.data.reading import each
 from jaxgen.data.source import PIXELS, DataInfo, Field, Source, digest
-from jaxgen.data.specs import open_source
+from jaxgen.data.specs import FRAMES, open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.data.tokens import Tokens
+from jaxgen.data.voxels import to_cube
 from jaxgen.errors import UserError
 
 RESIDENT_BYTES = 256 * 2**20
@@ -28,9 +29,10 @@ Size = int | tuple[int, int]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
-    """Examples of one size.  `data[i]` is a dict: images uint8 [*stored, channels], int32 labels
-    and attributes, `caption` str (of several the first; training draws one an epoch); `stored` is
-    the size from which training cuts at random, else `size`.
+    """Examples of one size.  `data[i]` is a dict: images uint8 [*stored, channels] (videos, flows
+    and voxels as `Field` says), int32 labels and attributes, `caption` str (of several the first;
+    training draws one an epoch); `stored` is the size from which training cuts at random, else
+    `size`.
 
     Unpaired domains have two sources: `len(data)` is the longer one's length, and `data[i]` starts
     over in the shorter one.
@@ -56,18 +58,13 @@ class Data:
     @functools.cached_property
     def info(self) -> DataInfo:
         """What systems are told of this data."""
-        fields = {
-            name: dataclasses.replace(field, channels=self.channels)
-            if field.kind == "image"
-            else field
-            for source in self.sources
-            for name, field in source.fields.items()
-            if field.kind != "caption"
-        }
+        fields = {name: f for name, f in self._fields().items() if f.kind != "caption"}
         if self.tokenize and any("caption" in source.fields for source in self.sources):
             fields["text"] = Field("text")
+        kinds = {field.kind: field for field in fields.values()}
+        alone = "voxels" in kinds and kinds.keys().isdisjoint(PIXELS)
         return DataInfo(
-            shape=(*self.size, self.channels),
+            shape=(kinds["voxels"].depth, *self.size) if alone else (*self.size, self.channels),
             fields=fields,
             label_names=self.sources[0].label_names,
             attribute_names=self.sources[0].attribute_names,
@@ -76,6 +73,27 @@ class Data:
             resample=self.resample,
             stored=None if self.stored == self.size else self.stored,
         )
+
+    def _fields(self) -> dict[str, Field]:
+        """What the sources have, with the channels and the depth that the examples get."""
+
+        def known(field):
+            if field.kind in ("image", "video"):
+                return dataclasses.replace(field, channels=self.channels)
+            if field.kind == "voxels":
+                return dataclasses.replace(field, depth=field.depth or self.size[0])
+            return field
+
+        return {k: known(field) for source in self.sources for k, field in source.fields.items()}
+
+    @property
+    def example_bytes(self) -> int:
+        """Memory of an example, of what takes much."""
+        parts = {"flow": 8, "mask": 1, "classes": 1, "voxels": 1}
+        parts |= dict.fromkeys(("image", "video"), self.channels)
+        fields = self._fields().values()
+        planes = sum(parts[f.kind] * max(f.depth, 1) for f in fields if f.kind in parts)
+        return max(planes * self.stored[0] * self.stored[1], 1)
 
     @property
     def paired(self) -> bool:
@@ -115,6 +133,8 @@ class Data:
             if field.kind in PIXELS:
                 how = (self.stored, self.channels, self.crop, self.resample, field.kind)
                 value = to_size(value, *how)
+            elif field.kind == "voxels" and not field.depth:
+                value = to_cube(value, self.size[0])
             elif field.kind == "label":
                 value = np.int32(value)
             elif field.kind == "caption" and self.tokenize:
@@ -213,7 +233,11 @@ class Data:
         unpaired domains each on its own.  None when there is nothing to do."""
         if not self.flip and self.stored == self.size:
             return None
-        groups = [source.pixels for source in self.sources]
+        kinds = (*PIXELS, "voxels")
+        groups = [
+            {name: field.kind for name, field in source.fields.items() if field.kind in kinds}
+            for source in self.sources
+        ]
         return functools.partial(_augment, size=self.size, mirror=self.flip, groups=groups)
 
     def batches(
@@ -261,10 +285,12 @@ def _augment(batch, key, *, size, mirror, groups):
     for n, group in enumerate(groups):
         key_crop, key_flip = jax.random.split(jax.random.fold_in(key, n))
         images = tuple(batch[name] for name in group)
-        if images[0].shape[1:3] != size:
+        if not images:
+            continue
+        if images[0].shape[-3:-1] != size:
             images = augment.random_crop(images, key_crop, size)
         if mirror:
-            images = augment.flip(images, key_flip)
+            images = augment.flip(images, key_flip, [kind == "flow" for kind in group.values()])
         batch.update(zip(group, images, strict=True))
     return batch
 
@@ -282,6 +308,7 @@ def load(
     held_out: float = 0.0,
     resident: str = "auto",
     tokenize: Tokens | None = None,
+    frames: int = FRAMES,
 ) -> Data:
     """The data that `spec` names (see `jaxgen.data.specs`), as images of one size.
 
@@ -297,6 +324,7 @@ def load(
     held_out: the share of a user's own set that "test" gets when it has no test/ folder.
     resident: keep the decoded set in memory: "auto" up to 256 MiB, "yes" or "no".
     tokenize: the vocabulary by which batches hold `text`, where there are captions.
+    frames: of an example of films.
 
     Raises UserError.
     """
@@ -327,7 +355,12 @@ def load(
     reduce = crop != "tiles" and resample != "nearest"
 
     def open(split):
-        sources = open_source(spec, split, max(stored), held_out, reduce)
+        sources = open_source(spec, split, max(stored), held_out, reduce, frames)
+        for kind in {field.kind for source in sources for field in source.fields.values()}:
+            if kind == "voxels" and (height != width or crop == "tiles" or stored != size):
+                raise UserError(f"{spec} has voxels, which are whole cubes; give one side alone")
+            if kind == "video" and crop == "tiles":
+                raise UserError(f"{spec} has films, which are not cut into tiles; use another crop")
         return tuple(tiles(source, stored) for source in sources) if crop == "tiles" else sources
 
     sources = open(split)
@@ -336,8 +369,7 @@ def load(
     )
     if resident == "no":
         return data
-    images = sum(len(source) * len(source.pixels) for source in sources)
-    if resident == "auto" and images * stored[0] * stored[1] * channels > RESIDENT_BYTES:
+    if resident == "auto" and sum(map(len, sources)) * data.example_bytes > RESIDENT_BYTES:
         return data
     return dataclasses.replace(data, arrays=tuple(_decode_all(data, s) for s in sources))
 

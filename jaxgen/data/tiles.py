@@ -45,10 +45,10 @@ def tiles(source: Source, size: tuple[int, int]) -> Source:
         left = (width - columns * wide) // 2 + column * wide
 
         def cut(x):
-            if x.shape[:2] != (height, width):
+            if x.shape[-3:-1] != (height, width):
                 raise UserError(f"{name}: its images differ in size; tiles need pairs of one size")
             # A copy, for a view would keep the whole image in memory.
-            return x[top : top + high, left : left + wide].copy()
+            return x[..., top : top + high, left : left + wide, :].copy()
 
         raw = decoded(i)
         return {key: cut(x) if key in source.pixels else x for key, x in raw.items()}
