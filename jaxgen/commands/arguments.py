@@ -84,9 +84,10 @@ class Arguments(Basic):
     """The flags of experiments on images."""
 
     data: Spec = "mnist5k"
-    """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
-    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
-    domains:DIR (trainA/ and trainB/); several with a plus, such as photos+emoji."""
+    """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, faces[:N][:STYLE],
+    faces-domains[:N][:STYLE:STYLE], photos, tfds:NAME[/CONFIG], folder:DIR (images; sub-folders
+    are labels), pairs:DIR (A/ and B/, or side by side) or domains:DIR (trainA/ and trainB/);
+    several with a plus, such as photos+emoji."""
     size: Size = (32, 32)
     """Sides of the images in pixels: 64 for a square, 48x96 for 48 high and 96 wide. Other images
     are resized."""

@@ -263,9 +263,7 @@ STYLES: Mapping[str, Style] = {
             ),
             "headwear": {
                 "none": {},
-                **_variants(
-                    "head", hat="hatHip", beanie="hatBeanie", hijab="hijab", turban="turban"
-                ),
+                **_variants("head", hat="hatHip", hijab="hijab", turban="turban"),
             },
             "glasses": _present(
                 "accessories", glasses="glasses glasses2 glasses3 glasses5",
