@@ -69,7 +69,7 @@ WEIGHTS = {  # how often a value is drawn, where it is not as often as the other
     "clothes": {"t-shirt": 3},
 }
 
-Options = Mapping[str, Sequence[str]]
+Options = Mapping[str, Sequence[Any]]
 Table = Mapping[str, Mapping[str, Options]]
 
 SKIN = {
