@@ -418,8 +418,7 @@ def _options(k: int, style: str, person: Mapping[str, str]) -> dict[str, Any]:
     for name, value in person.items():
         for option, items in STYLES[style].table[name][value].items():
             chosen[option] = pick(name, items)
-    listed = {name: value if isinstance(value, int) else [value] for name, value in chosen.items()}
-    return {"seed": str(k), **listed}
+    return {"seed": str(k), **chosen}
 
 
 def _style_file(style: str) -> Path:
@@ -572,7 +571,7 @@ def _key(style: str) -> str:
 
 def _drawings(chosen: Sequence[int], style: str, size: int) -> dict[int, bytes]:
     """`_draw` of these people; drawn once, in blocks, then cached."""
-    _style_file(style)  # the packages are there
+    _style_file(style)  # raises where a package is missing
     folder = cache_folder() / "faces" / f"{style}-{_key(style)}" / str(size)
     blocks = sorted({k // BLOCK for k in chosen})
     drawn: dict[int, bytes] = {}
