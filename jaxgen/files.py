@@ -35,16 +35,23 @@ def cache_folder() -> Path:
         ) from None
 
 
-def kept_folder(*parts: str) -> Path:
-    """The folder `parts` in the cache, made where it is missing.  Raises UserError."""
-    folder = cache_folder().joinpath(*parts)
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """UserError where something cannot be kept in this folder of the cache."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        yield
     except OSError as error:
         raise UserError(
             f"the data that is made once cannot be kept in {folder} ({error.strerror}); set "
             "JAXGEN_CACHE to another folder"
         ) from None
+
+
+def kept_folder(*parts: str) -> Path:
+    """The folder `parts` in the cache, made where it is missing.  Raises UserError."""
+    folder = cache_folder().joinpath(*parts)
+    with keeping(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     return folder
 
 
@@ -55,6 +62,7 @@ def kept_array(folder: str, name: str, make: Callable[[], Any]) -> Any:
 
     path = kept_folder(folder) / f"{name}.npy"
     if not path.exists():
-        with replacing(path) as temporary:
-            np.save(temporary, make())
+        made = make()
+        with keeping(path.parent), replacing(path) as temporary:
+            np.save(temporary, made)
     return np.load(path, mmap_mode="r")

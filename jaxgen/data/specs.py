@@ -21,6 +21,7 @@ from jaxgen.data import (
     animals,
     clips,
     emoji,
+    faces,
     films,
     folders,
     fonts,
@@ -80,6 +81,18 @@ SHIPPED: Mapping[str, Shipped] = {
         emoji.domains,
         "unpaired: Twemoji and OpenMoji",
         "CC BY 4.0 (Twemoji), CC BY-SA 4.0 (OpenMoji)",
+    ),
+    "faces": Shipped(
+        lambda *asked: (faces.faces(*asked),),
+        "portraits drawn at any size, in any number; masks, label maps, attributes, captions",
+        "; ".join(f"{name}: {style.licence}" for name, style in faces.STYLES.items()),
+        ":N:STYLE",
+    ),
+    "faces-domains": Shipped(
+        faces.domains,
+        "unpaired: portraits in two styles",
+        "as faces",
+        ":N:STYLE_A:STYLE_B",
     ),
     "photos": Shipped(
         lambda split, size: (samples.photos(split),),
