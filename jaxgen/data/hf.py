@@ -5,6 +5,7 @@ an Arrow file that is mapped into memory.
 """
 
 import functools
+import glob
 import re
 import sys
 from pathlib import Path
@@ -106,7 +107,7 @@ def _load(root: Path, files: dict[str, list[Path]]) -> Any:
         from datasets import config as datasets_config
     except ImportError:
         raise UserError(f'hf:{root} needs datasets: pip install "jaxgen[hf]"') from None
-    names = {split: list(map(str, own)) for split, own in files.items()}
+    names = {split: [glob.escape(str(file)) for file in own] for split, own in files.items()}
     folder = str(kept_folder("huggingface"))
     datasets_config.HF_UPDATE_DOWNLOAD_COUNTS = False  # it would tell huggingface.co
     if not sys.stderr.isatty():

@@ -113,12 +113,12 @@ def test_splits_shares_and_changes(tmp_path):
     assert sorted(found) == list(range(30))
     assert 3 < len(test) < 15
     assert train.texts(1) == [train[1]["caption"]] == [str(number(train[1]["image"]))]
-    (tmp_path / "moved").mkdir()
-    (tmp_path / "x/some.parquet").rename(tmp_path / "moved/some.parquet")
-    moved = open_source(f"hf:{tmp_path}/moved", held_out=0.3)[0]
+    (tmp_path / "moved [1]").mkdir()
+    (tmp_path / "x/some.parquet").rename(tmp_path / "moved [1]/some.parquet")
+    moved = open_source(f"hf:{tmp_path}/moved [1]", held_out=0.3)[0]
     assert moved.fingerprint == train.fingerprint
-    write(tmp_path / "moved/some.parquet", image=images(range(31)), text=["x"] * 31)
-    assert len(open_source(f"hf:{tmp_path}/moved")[0]) == 31
+    write(tmp_path / "moved [1]/some.parquet", image=images(range(31)), text=["x"] * 31)
+    assert len(open_source(f"hf:{tmp_path}/moved [1]")[0]) == 31
 
 
 def test_streamed_and_resident_batches_are_the_same(rich):
