@@ -189,7 +189,7 @@ def test_picture_from_a_command(command, tmp_path, capsys):
     shutil.copytree(folder, tmp_path / "again")
     shutil.rmtree(tmp_path / "again/checkpoints/4")
     again = command("again", "--start", "noise")
-    assert "going on from round 2" in capsys.readouterr().out
+    assert "going on from round 2" in capsys.readouterr().err
     assert metrics(again) == lines
     last = "samples/round_00000004.png"
     assert (again / last).read_bytes() == (folder / last).read_bytes()
