@@ -224,7 +224,7 @@ def test_contract(row, on, sets, tmp_path, capsys):
     last = stages(tmp_path / "b")[-1]
     forget(last, 2)
     play(experiment, tmp_path / "b", **flags)
-    assert "going on from round 2" in capsys.readouterr().out
+    assert "going on from round 2" in capsys.readouterr().err
     assert metrics(last) == lines[stages(tmp_path / "a")[-1].name]
     again = load(tmp_path / "b").states
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(trained.states), strict=True):
