@@ -57,7 +57,7 @@ class BatchNorm(nn.Module):
         return y.astype(x.dtype)
 
     def moments(self, x):
-        """The batch's mean and biased variance [c]; a method, for `runs.tiling` to stand in for."""
+        """The batch's mean and biased variance [c]; `runs.tiling` intercepts it."""
         return _moments(x)
 
 
@@ -114,7 +114,7 @@ class InstanceNorm(nn.Module):
         return y.astype(x.dtype)
 
     def moments(self, x):
-        """Mean and variance [b, 1, ..., c]; a method, for `runs.tiling` to stand in for."""
+        """Mean and variance [b, 1, ..., c] over space; `runs.tiling` intercepts it."""
         space = tuple(range(1, x.ndim - 1))
         mean = x.mean(space, keepdims=True)
         var = jnp.square(x - mean).mean(space, keepdims=True)

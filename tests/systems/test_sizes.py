@@ -112,7 +112,8 @@ def test_a_picture_is_painted_at_any_size():
     system = gatys(
         Features(), lambda x: x, None, SHAPE, "conv1", {"conv1": 1.0}, alpha=1.0, beta=1.0, steps=2
     )
-    states, key = nets.shapes(system), jax.random.key(0)
+    assert system.show is not None
+    states, key, show = nets.shapes(system), jax.random.key(0), system.show
     images = [jnp.zeros((1, *shape)) for shape in (SHAPE, (32, 40, 3), (96, 48, 3))]
 
     def used(states):
@@ -122,7 +123,7 @@ def test_a_picture_is_painted_at_any_size():
         batch |= {"image": image, "painting": style}
         way = system.ability(Translator)
         painted = way.translate(found, {"image": other, "style": style}, key)
-        return system.turns[0].loss(found, batch, key)[0], system.show(found, batch, key), painted
+        return system.turns[0].loss(found, batch, key)[0], show(found, batch, key), painted
 
     loss, shown, painted = jax.eval_shape(used, states)
     assert loss.shape == ()
