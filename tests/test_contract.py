@@ -241,7 +241,7 @@ def test_contract(row, on, sets, tmp_path, capsys):
     on(1)
     play(experiment, tmp_path / "c", **flags)
     if done:
-        resumed = capsys.readouterr().out.count("going on from round 3")
+        resumed = capsys.readouterr().err.count("going on from round 3")
         assert resumed == len(stages(tmp_path / "a"))
     for four, one in zip(stages(tmp_path / "a"), stages(tmp_path / "c"), strict=True):
         for a, b in zip(metrics(four)[done:], metrics(one)[done:], strict=True):
