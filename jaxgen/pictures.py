@@ -1,12 +1,15 @@
 """Arrays of images to pictures: grids, strips and films."""
 
+import itertools
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
+from jaxgen.errors import UserError
 from jaxgen.files import replacing
 
 
@@ -39,23 +42,39 @@ def grid(images, columns: int | None = None, gap: int = 2) -> Image.Image:
     return Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
 
 
-def save_png(path: Path, picture: Image.Image) -> None:
-    """Writes the picture; a file of that name is replaced at once, never half."""
+def save_png(path: Path, picture: Image.Image, description: str = "") -> None:
+    """Writes the picture; a file of that name is replaced at once, never half.
+
+    description: what it shows, kept in the file (PNG's keyword Description).
+    """
+    about = PngInfo()
+    if description:
+        about.add_itxt("Description", description)
     with replacing(Path(path)) as temporary:
-        picture.save(temporary, format="PNG")
+        picture.save(temporary, format="PNG", pnginfo=about)
 
 
 def save_film(path: Path, frames: Sequence[Image.Image], fps: float = 24) -> None:
-    """Writes the frames, all of one size, as a `.gif` (which loops) or `.mp4` (H.264)."""
+    """Writes the frames, all of one size, as a `.gif` (which loops) or `.mp4` (H.264).
+
+    UserError where ffmpeg fails.
+    """
     path, frames = Path(path), [frame.convert("RGB") for frame in frames]
-    if path.suffix not in (".gif", ".mp4"):
+    if path.suffix.lower() not in (".gif", ".mp4"):
         raise ValueError(f"a film is a .gif or an .mp4 file, not {path.name}")
     with replacing(path) as temporary:
-        if path.suffix == ".gif":
-            # GIF counts in hundredths of a second, and viewers slow down what is below two.
-            duration = max(round(100 / fps), 2) * 10
+        if path.suffix.lower() == ".gif":
+            # GIF counts in hundredths of a second, and viewers slow down what is below two: frames
+            # last one more or less, so that the film keeps its time.
+            ends = [round(100 * i / fps) for i in range(len(frames) + 1)]
+            lasts = [max(b - a, 2) * 10 for a, b in itertools.pairwise(ends)]
             frames[0].save(
-                temporary, save_all=True, append_images=frames[1:], duration=duration, loop=0
+                temporary,
+                format="GIF",
+                save_all=True,
+                append_images=frames[1:],
+                duration=lasts,
+                loop=0,
             )
             return
         from imageio_ffmpeg import get_ffmpeg_exe
@@ -63,12 +82,20 @@ def save_film(path: Path, frames: Sequence[Image.Image], fps: float = 24) -> Non
         width, height = frames[0].size
         raw = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i -"
         # Players want 4:2:0 colour, hence even sides.
-        even = "-vf pad=ceil(iw/2)*2:ceil(ih/2)*2 -c:v libx264 -crf 16 -pix_fmt yuv420p"
-        subprocess.run(
-            [get_ffmpeg_exe(), "-v", "error", "-y", *raw.split(), *even.split(), temporary],
-            input=b"".join(frame.tobytes() for frame in frames),
-            check=True,
-        )
+        even = "-vf pad=ceil(iw/2)*2:ceil(ih/2)*2 -c:v libx264 -crf 16 -pix_fmt yuv420p -f mp4"
+        try:
+            subprocess.run(
+                [get_ffmpeg_exe(), "-v", "error", "-y", *raw.split(), *even.split(), temporary],
+                input=b"".join(frame.tobytes() for frame in frames),
+                check=True,
+                stderr=subprocess.PIPE,
+            )
+        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+            said = getattr(error, "stderr", None) or str(error).encode()
+            why = said.decode(errors="replace").strip().splitlines()[-1]
+            raise UserError(
+                f"ffmpeg cannot write {path} ({why}); make room there, or write a .gif"
+            ) from error
 
 
 def _on_checkerboard(images: np.ndarray, side: int = 8) -> np.ndarray:

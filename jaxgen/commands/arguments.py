@@ -2,10 +2,11 @@
 
 import dataclasses
 import difflib
+import inspect
 import json
 import tomllib
 from collections.abc import Callable, Iterable
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_type_hints
 
@@ -21,7 +22,7 @@ from jaxgen.commands.flags import (
     Spec,
     check_ranges,
 )
-from jaxgen.commands.terminal import listed
+from jaxgen.commands.terminal import listed, signed
 from jaxgen.commands.terminal import parse as parse_flags
 from jaxgen.errors import UserError
 
@@ -59,6 +60,9 @@ class Basic:
 
     one_device: ClassVar[bool] = False
     """Whether the training takes one device only, as its batch is one example."""
+    places: ClassVar[frozenset[str]] = frozenset({"data"})
+    """Arguments that say where the data lies; a run goes on with others where the data is the
+    same."""
 
     @property
     def rounds_matter(self) -> bool:
@@ -84,9 +88,10 @@ class Arguments(Basic):
     """The flags of experiments on images."""
 
     data: Spec = "mnist5k"
-    """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
-    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
-    domains:DIR (trainA/ and trainB/); several with a plus, such as photos+emoji."""
+    """A set that `python -m jaxgen list` names, such as mnist5k, emoji, photos, animals or sprites;
+    tfds:NAME[/CONFIG], folder:DIR (images, films or voxels; sub-folders are labels), pairs:DIR (A/
+    and B/, or side by side), domains:DIR (trainA/ and trainB/), wds:PATTERN (WebDataset shards) or
+    hf:DIR (parquet files); several with a plus, such as photos+emoji."""
     size: Size = (32, 32)
     """Sides of the images in pixels: 64 for a square, 48x96 for 48 high and 96 wide. Other images
     are resized."""
@@ -103,8 +108,10 @@ class Arguments(Basic):
     random_crop: CountOrZero = 0
     """Resize the shorter side to this many pixels (tiles have as many) and cut the size out at
     random; 0 does not."""
+    frames: Count = 8
+    """Frames of an example of films."""
     held_out: ShareBelowOne = 0.0
-    """Share of a folder without test/ or val/ that is kept from training."""
+    """Share of your own images that is kept from training, where they have no test split."""
     resident: Literal["auto", "yes", "no"] = "auto"
     """Keep the decoded data on the devices; auto does so up to 256 MiB."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -143,7 +150,16 @@ class Arguments(Basic):
         vocabulary in its folder."""
         from jaxgen.data.pipeline import load
 
-        names = ("size", "channels", "crop", "resample", "flip", "random_crop", "held_out")
+        names = (
+            "size",
+            "channels",
+            "crop",
+            "resample",
+            "flip",
+            "random_crop",
+            "held_out",
+            "frames",
+        )
         options = {name: getattr(self, name) for name in names}
 
         def captions():
@@ -185,7 +201,17 @@ def parse(kind: type, name: str, argv: list[str]) -> Any:
 
 
 def _flags(kind: type, name: str, argv: list[str]):
-    return parse_flags(partial(tyro.cli, kind), argv, f"python -m {name}")
+    return parse_flags(partial(tyro.cli, _maker(kind)), argv, f"python -m {name}")
+
+
+@cache
+def _maker(kind: type) -> Callable:
+    """A function of the fields that makes a `kind`."""
+    hints = get_type_hints(kind, include_extras=True)
+    flag = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
+    fields = dataclasses.fields(kind)
+    parameters = [flag(x.name, default=x.default, annotation=hints[x.name]) for x in fields]
+    return signed(lambda **given: kind(**given), parameters, kind)
 
 
 def _flag(field: str) -> str:
@@ -195,7 +221,7 @@ def _flag(field: str) -> str:
 def _recipe(kind: type, name: str, path: Path) -> list[str]:
     """A recipe as the flags that it stands for."""
     try:
-        values = tomllib.loads(path.read_text())
+        values = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise UserError(f"recipe {path} cannot be read: {error.strerror}; check --recipe") from None
     except ValueError as error:  # not TOML, or not text

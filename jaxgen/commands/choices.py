@@ -7,6 +7,7 @@ with a new option changes no command.
 
 import dataclasses
 import functools
+import hashlib
 import importlib
 import inspect
 import re
@@ -20,7 +21,7 @@ import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
 
 from jaxgen.commands.flags import Count, Range, check_values
-from jaxgen.commands.terminal import parse
+from jaxgen.commands.terminal import parse, signed
 from jaxgen.errors import UserError
 
 if TYPE_CHECKING:
@@ -230,10 +231,7 @@ def returning(command: Callable, own: Mapping[str, Flag] = MappingProxyType({}))
     parameters = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
     flag = functools.partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
     parameters += [flag(k, default=x.default, annotation=x.kind) for k, x in own.items()]
-    flags.__annotations__ = {p.name: p.annotation for p in parameters}
-    flags.__dict__["__signature__"] = inspect.Signature(parameters)
-    flags.__name__, flags.__doc__ = command.__name__, command.__doc__
-    return flags
+    return signed(flags, parameters, command)
 
 
 def _flag(name):
@@ -249,4 +247,9 @@ def by(choices: Mapping[str, Any]) -> str:
         return "-".join(map(str, x)) if isinstance(x, tuple) else f"{x}"
 
     words = [f"_{name}_{text(x)}" for name, x in choices.items() if not hasattr(x, "shape")]
-    return re.sub(r"[^\w.-]+", "-", "".join(words))[:100]
+    whole = "".join(words)
+    name = re.sub(r"[^\w.-]+", "-", whole)
+    if len(name.encode()) <= 100:
+        return name
+    start = name.encode()[:91].decode(errors="ignore")
+    return f"{start}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"

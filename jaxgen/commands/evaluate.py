@@ -1,5 +1,6 @@
 """`python -m jaxgen evaluate RUN`: scores of a trained run, or of a folder of images."""
 
+import functools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -9,7 +10,9 @@ from tyro.conf import Positional, arg
 from jaxgen.commands.choices import Batch, OfSampler, Round, System, open_run
 from jaxgen.commands.flags import Range, Seed, Size
 from jaxgen.commands.terminal import writing
-from jaxgen.errors import UserError
+from jaxgen.errors import MissingData, UserError
+
+FEW = 1000  # images; of fewer the scores of sets are mostly bias and chance
 
 
 def _flag(metavar: str, default: str) -> Any:
@@ -94,24 +97,42 @@ def evaluate(
         from jaxgen.evaluate.folders import evaluate_folder
 
         options |= {"size": size, "split": split or "train"}
-        records = evaluate_folder(images, reference, metrics, **options)
+        score = functools.partial(evaluate_folder, images, reference, metrics, **options)
     else:
         if size is not None:
             raise UserError("--size goes with --images; a run's images have their own size")
         trained = open_run(run, system, round)
         data = _data(trained, reference) if reference else None
-        from jaxgen.evaluate.run import evaluate as score
+        from jaxgen.evaluate.run import evaluate as run_scores
 
         options |= {"distance": distance, "split": split, "direction": direction}
-        records = score(trained, metrics, data=data, ema=not no_ema, **options, **choices)
-        out = out or run / "scores.jsonl"
-    if out:
-        from jaxgen.evaluate.scores import append
+        options |= {"data": data, "ema": not no_ema, **choices}
 
-        with writing(out):
+        def score():
+            try:
+                return run_scores(trained, metrics, **options)
+            except MissingData as error:
+                if reference:
+                    raise
+                kind = trained.args.data.partition(":")[0]
+                raise UserError(
+                    f"{error}, or say where the run's data lies now: --reference {kind}:DIR"
+                ) from None
+
+        out = out or run / "scores.jsonl"
+    if out is None:
+        return table(score())
+    from jaxgen.evaluate.scores import append
+
+    with writing(out):
+        records = score()
+        try:
             out.parent.mkdir(parents=True, exist_ok=True)
             append(out, records)
-    return table(records) + (f"\nwritten to {out}" if out else "")
+        except OSError:  # they took long
+            print(table(records))
+            raise
+    return f"{table(records)}\nwritten to {out}"
 
 
 def _data(trained, reference):
@@ -124,6 +145,9 @@ def _data(trained, reference):
     info = trained.info
     options = {"crop": info.crop, "resample": info.resample, "tokenize": info.vocabulary}
     options |= {"random_crop": info.stored or 0, "resident": "no"}
+    for field in info.fields.values():
+        if field.kind == "video":
+            options["frames"] = field.depth
     return load(as_spec(reference), size=info.shape[:2], channels=info.shape[2], **options)
 
 
@@ -149,6 +173,12 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
             sha = record["weights_sha256"][:12]
             lines.append(f"features of {record['features']} (sha256 {sha}), {record['resize']}")
             break
+    counts = [(x["samples"], x["references"]) for x in records if "references" in x]
+    if counts and min(least := min(counts, key=min)) < FEW:
+        lines.append(
+            f"{least[0]:,} images against {least[1]:,} are few: below {FEW:,} a side these scores "
+            "say little of the images; compare scores of equal numbers only"
+        )
     return "\n".join(lines)
 
 

@@ -7,6 +7,7 @@ from tyro.conf import arg
 
 from jaxgen.commands.choices import OfOptions, Out, Round, RunFolder, System, by, open_run
 from jaxgen.commands.flags import Seed
+from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import Direction
 
 Player = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="(default: all)")]
@@ -38,5 +39,6 @@ def export(
     file = f"{direction or trained.name}_round_{trained.round:08d}{by(choices)}.{to}"
     path = out or run / "use" / file
     options = {"player": player, "direction": direction, "seed": seed, **choices}
-    trained.export(path, to=to, **options)
+    with writing(path):
+        trained.export(path, to=to, **options)
     return [path, path.with_name(f"{path.name}.json")]

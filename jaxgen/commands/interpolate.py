@@ -1,4 +1,4 @@
-"""`python -m jaxgen interpolate RUN`: a closed walk through latents, as a film and a strip."""
+"""`python -m jaxgen interpolate RUN`: a closed walk through latents, as a film and a sheet."""
 
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +9,7 @@ from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
 
 FILMS = (".gif", ".mp4")
+COLUMNS = 16  # of the sheet, at most
 
 
 def interpolate(
@@ -16,7 +17,6 @@ def interpolate(
     *,
     n: Annotated[int, Range(2)] = 8,
     frames: Count = 16,
-    rows: bool = False,
     seed: Seed = 0,
     out: Out = None,
     fps: Rate = 24,
@@ -25,18 +25,18 @@ def interpolate(
     round: Round = None,
     **choices: OfSampler,
 ) -> list[Path]:
-    """A walk from latent to latent and back to the first: a film, and a strip of its frames.
+    """A walk from latent to latent and back to the first: a film, and a sheet of its frames.
 
     Args:
         n: Number of latents that the walk passes.
-        frames: Frames from one latent to the next.
-        rows: Lay the strip out in rows, one from each latent to the next.
+        frames: Frames from one latent to the next, which are a row of the sheet (16 of them at
+            most, evenly chosen).
         seed: Seed of the latents; they are those of `sample` with the same seed.
-        out: A .gif or .mp4 file, with the strip in a .png of that name; or a .png for the strip
+        out: A .gif or .mp4 file, with the sheet in a .png of that name; or a .png for the sheet
             alone.
-        fps: Frames a second of the film.
+        fps: Frames a second of the film; a .gif has 50 at most.
     """
-    if out and out.suffix not in (*FILMS, ".png"):
+    if out and out.suffix.lower() not in (*FILMS, ".png"):
         raise UserError(f"--out {out} is no .gif, .mp4 or .png file; give it one of these endings")
     trained = open_run(run, system, round)
     import numpy as np
@@ -46,12 +46,14 @@ def interpolate(
 
     name = f"walk_round_{trained.round:08d}_seed_{seed}{by(choices)}.gif"
     path = out or run / "use" / name
-    images = np.concatenate(list(walk(trained, n, frames, seed=seed, batch=batch, **choices)))
-    strip = path.with_suffix(".png")
+    sheet = path if path.suffix.lower() == ".png" else path.with_suffix(".png")
     with writing(path):
+        images = np.concatenate(list(walk(trained, n, frames, seed=seed, batch=batch, **choices)))
+        columns = min(frames, COLUMNS)
+        shown = [i * frames + k * frames // columns for i in range(n) for k in range(columns)]
         path.parent.mkdir(parents=True, exist_ok=True)
-        save_png(strip, grid(images, columns=frames if rows else len(images)))
-        if path == strip:
-            return [strip]
+        save_png(sheet, grid(images[shown], columns=columns))
+        if path == sheet:
+            return [sheet]
         save_film(path, [grid(frame[None]) for frame in images], fps)
-    return [path, strip]
+    return [path, sheet]

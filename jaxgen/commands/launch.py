@@ -23,8 +23,9 @@ from jaxgen.errors import UserError
 def launch(system: Callable[[Any, Any], Any]) -> None:
     """Runs the experiment whose module defines `system`, as a command: ends the process."""
     name = module_name(system)
-    with one_line(name.rpartition(".")[2]):
-        args = parse(importlib.import_module(system.__module__).Args, name, sys.argv[1:])
+    flags = importlib.import_module(system.__module__).Args
+    with one_line(name.rpartition(".")[2], [field.name for field in dataclasses.fields(flags)]):
+        args = parse(flags, name, sys.argv[1:])
         train(name, system, args)
 
 
@@ -42,7 +43,8 @@ def train(name: str, system: Callable, args: Any) -> Any:
     data = args.load_data()
     fields = data.info.fields
     if missing := [k for k in getattr(args, "needs", ()) if k not in fields]:
-        has = " and ".join(k for k, field in fields.items() if field.kind == "image")
+        kinds = ("image", "video", "voxels")
+        has = " and ".join(k for k, field in fields.items() if field.kind in kinds)
         raise UserError(
             f"{name.rpartition('.')[2]} learns from {' and '.join(args.needs)}, but {args.data} "
             f"has {has} (no {' and '.join(missing)}); use another --data"
@@ -54,19 +56,23 @@ def train(name: str, system: Callable, args: Any) -> Any:
     from jaxgen.train.devices import make_mesh
     from jaxgen.train.run import FREE
 
+    built = system(args, data.info)
+    if jax.process_index() == 0 and not getattr(args, "held_out", True):
+        _tell_of_scores(name.rpartition(".")[2], built, args)
     run = fit(
-        system(args, data.info),
+        built,
         data,
         args.rounds,
         run=args.workdir,
         record={"experiment": name, **dataclasses.asdict(args)},
         free=FREE if args.rounds_matter else FREE | {"rounds"},
+        places=args.places,
         mesh=make_mesh(jax.devices()[:1]) if args.one_device else None,
         **args.schedule,
     )
     run = dataclasses.replace(run, args=args)
     if jax.process_index() == 0:
-        from jaxgen.commands.report import report
+        from jaxgen.commands.report import write
 
         folder = run.folder or args.workdir
         places = {
@@ -74,8 +80,30 @@ def train(name: str, system: Callable, args: Any) -> Any:
             "pictures": folder / "samples",
             "metrics": folder / "metrics.jsonl",
             "checkpoints": folder / "checkpoints",
-            "report": report(args.workdir),
+            "report": write(
+                args.workdir,
+                args.workdir / "report.html",
+                mend="make room there and give the same command again; the run itself is saved",
+            ),
         }
         for what, where in places.items():
             print(f"{what:12} {where}")
     return run
+
+
+def _tell_of_scores(name: str, system: Any, args: Any) -> None:
+    """A line where `evaluate` would find no images for what is scored on held-out ones."""
+    from jaxgen.data.specs import holds_out
+
+    if holds_out(args.data):
+        return
+    from jaxgen.evaluate import sets
+    from jaxgen.evaluate.run import usual
+    from jaxgen.progress import say
+
+    metrics = usual(system[-1].system if isinstance(system, list) else system)
+    if lacking := [metric for metric in metrics if metric not in sets.METRICS]:
+        say(
+            f"{args.data} holds out no images, so that evaluate cannot score {name} by "
+            f"{' and '.join(lacking)}; train with --held-out 0.1 to keep a tenth for that"
+        )

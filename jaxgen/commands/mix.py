@@ -45,11 +45,11 @@ def mix(
     from jaxgen.pictures import grid, save_png
     from jaxgen.runs.sampling import mixes
 
-    cells = mixes(trained, rows, columns, layer, seed=seed, batch=batch, **choices)
     at = f"_layer_{layer}" if layer else ""
     name = f"mix_round_{trained.round:08d}_seed_{seed}{at}{by(choices)}.png"
     path = out or run / "use" / name
     with writing(path):
+        cells = mixes(trained, rows, columns, layer, seed=seed, batch=batch, **choices)
         path.parent.mkdir(parents=True, exist_ok=True)
         save_png(path, grid(cells, columns=columns + 1))
     return path

@@ -3,6 +3,7 @@
 import ctypes
 import importlib.util
 import os
+import tempfile
 
 from jaxgen.errors import UserError
 
@@ -24,18 +25,41 @@ def keep_memory() -> None:
         mallopt(arena_max, 1)
 
 
+def _programs() -> str | None:
+    """The folder in which compiled programs are kept; None, with a line, where there is none."""
+    from jaxgen.files import cache_folder
+    from jaxgen.progress import say
+
+    try:
+        folder = cache_folder() / "xla"
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return str(folder)
+    except OSError as error:
+        reason = (
+            f"{folder} cannot be written ({error.strerror}); set JAXGEN_CACHE to another folder"
+        )
+    except UserError as error:
+        reason = str(error)
+    say(f"compiled programs are not kept: {reason}")
+    return None
+
+
 def start_jax(multihost: bool = False) -> None:
     """Imports JAX with a persistent compilation cache, and joins the cluster if asked to.
 
-    No usable device is a UserError.
+    JAX_ENABLE_X64 is left aside, with a line that says so.  No usable device is a UserError.
     """
     keep_memory()
     import jax
 
-    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-        from jaxgen.files import cache_folder
+    from jaxgen.progress import say
 
-        jax.config.update("jax_compilation_cache_dir", str(cache_folder() / "xla"))
+    if jax.config.read("jax_enable_x64"):
+        jax.config.update("jax_enable_x64", False)
+        say("JAX_ENABLE_X64 is left aside: weights are float32, and so are all runs")
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
+        jax.config.update("jax_compilation_cache_dir", _programs())
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     if multihost:
         from jaxgen.train.devices import start_processes

@@ -1,47 +1,119 @@
 """What a user sees on a terminal: the help, and one line for what is theirs to fix."""
 
 import contextlib
+import inspect
 import io
 import os
 import re
 import shlex
+import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import tyro
 
 from jaxgen.errors import UserError
 
+SMALLER = ("batch_size", "batch", "tile", "size", "width")  # flags of what needs memory
+
 
 @contextlib.contextmanager
-def one_line(name: str) -> Iterator[None]:
+def one_line(name: str, flags: Iterable[str] = ()) -> Iterator[None]:
     """Turns what a user can mend into the line `name: ...` on stderr and ends the process.
 
-    Exit codes: 2 a mistake, 1 a loss that is not finite, 130 Ctrl-C outside the training,
-    0 a run that was asked to stop and has saved. All else is a bug and keeps its traceback.
+    flags: those that there are, by their names in Python; of a full memory the line names those of
+      which smaller values help.
+
+    Exit codes: 2 a mistake, 1 a loss that is not finite, 128 + n what the signal n has ended, as
+    shells have it: 130 Ctrl-C, 143 SIGTERM, 141 a reader who has left (`... | head`); a training
+    has saved before. All else is a bug and keeps its traceback.
     """
+    _open_streams()
+    with _interrupts_are_heard(), _no_complaints():
+        yield from _one_line(name, flags)
+
+
+def _one_line(name, flags):
     try:
-        yield
-        sys.stdout.flush()  # here, so that a reader who has left is met below
+        try:
+            yield
+        except SystemExit:  # such as that of --help
+            sys.stdout.flush()  # here, so that a reader who has left is met below
+            raise
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(_say(name, error, 2))
     except KeyboardInterrupt:
         sys.exit(_say(name, "interrupted; nothing that was saved is lost", 130))
-    except BrokenPipeError:  # `... | head`
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except BrokenPipeError:
+        sys.exit(141)
     except Exception as error:
         # The training loop's own two ends; imported late, like all that needs JAX.
         fit = sys.modules.get("jaxgen.train.fit")
         if fit and isinstance(error, fit.Stopped):
-            sys.exit(_say(name, f"{error}: {shlex.join(sys.orig_argv)}", 0))
+            code = 128 + error.number  # pyright: ignore
+            sys.exit(_say(name, f"{error}: {shlex.join(sys.orig_argv)}", code))
         if fit and isinstance(error, fit.Diverged):
             sys.exit(_say(name, error, 1))
-        if type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error):
+        exhausted = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error)
+        if exhausted or isinstance(error, MemoryError):
             need = re.search(r"allocat\w+ ([\d.]+ ?\w*i?B|\d+ bytes)", str(error))
             need = f" ({need[1]} more were needed)" if need else ""
-            sys.exit(_say(name, f"the device's memory is full{need}; use smaller batches", 2))
+            helps = [f"--{flag.replace('_', '-')}" for flag in SMALLER if flag in set(flags)]
+            fix = f"use a smaller {listed(helps)}" if helps else "use a device that has more"
+            sys.exit(_say(name, f"the device's memory is full{need}; {fix}", 2))
         raise
+
+
+def _open_streams() -> None:
+    """Streams that were closed lead nowhere, and no encoding ends a command: what it lacks is
+    written as \\u2022."""
+    while (free := os.open(os.devnull, os.O_RDWR)) <= 2:  # or a checkpoint would be file 2
+        os.set_inheritable(free, True)
+    os.close(free)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+@contextlib.contextmanager
+def _interrupts_are_heard():
+    """Ctrl-C that Python drops, as it comes amidst a callback (JAX has one), comes once more."""
+    usual = sys.unraisablehook
+
+    def hook(dropped):
+        if issubclass(dropped.exc_type, KeyboardInterrupt):
+            main = threading.main_thread().ident
+            threading.Timer(0.05, signal.pthread_kill, [main, signal.SIGINT]).start()
+        else:
+            usual(dropped)
+
+    sys.unraisablehook = hook
+    try:
+        yield
+    finally:
+        sys.unraisablehook = usual
+
+
+@contextlib.contextmanager
+def _no_complaints():
+    """What nobody reads any more is not complained of when Python flushes it at its end."""
+    try:
+        yield
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            try:
+                stream.flush()
+            except ValueError:  # it is closed
+                continue
+            except OSError:
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def parse(cli: Callable[..., Any], argv: Sequence[str], prog: str) -> Any:
@@ -67,16 +139,49 @@ def parse(cli: Callable[..., Any], argv: Sequence[str], prog: str) -> Any:
             os.environ["COLUMNS"] = columns
 
 
+def signed(
+    function: Callable[..., Any], parameters: Sequence[inspect.Parameter], like: Any
+) -> Callable[..., Any]:
+    """The function as if it were written with these parameters and the docstring of `like`, a
+    function or a dataclass.  Their help is told in whole lines, not in those of the source."""
+    import docstring_parser
+
+    said = {
+        found.arg_name: " ".join(found.description.split())
+        for kind in reversed(getattr(like, "__mro__", (like,)))
+        if kind is not object
+        for found in docstring_parser.parse_from_object(kind).params
+        if found.description
+    }
+
+    def told(x):
+        if x.name not in said:
+            return x
+        return x.replace(annotation=Annotated[x.annotation, tyro.conf.arg(help=said[x.name])])
+
+    parameters = [told(x) for x in parameters]
+    function.__annotations__ = {x.name: x.annotation for x in parameters}
+    function.__dict__["__signature__"] = inspect.Signature(parameters)
+    text = inspect.cleandoc(like.__doc__ or "").partition("\nArgs:")[0]
+    paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
+    function.__name__, function.__doc__ = like.__name__, "\n\n".join(paragraphs)
+    return function
+
+
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Turns what the disk refuses into one line."""
+def writing(path: Path, mend: str = "name another place by --out") -> Iterator[None]:
+    """For what makes the file, or the folder of files, `path`: turns what the disk refuses into one
+    line, before anything is made where that is known already."""
     try:
+        place = next(place for place in (path, *path.parents) if place.exists())
+        if place == path and not path.is_dir():
+            open(path, "ab").close()
+            place = path.parent
+        tempfile.TemporaryFile(dir=place).close()
         yield
     except OSError as error:
         reason = error.strerror or error
-        raise UserError(
-            f"{path} cannot be written ({reason}); name another place by --out"
-        ) from error
+        raise UserError(f"{path} cannot be written ({reason}); {mend}") from error
 
 
 def listed(names: Sequence[str], last: str = "or") -> str:
@@ -85,7 +190,9 @@ def listed(names: Sequence[str], last: str = "or") -> str:
 
 
 def _say(name, what, code):
-    print(f"{name}: {what}", file=sys.stderr, flush=True)
+    from jaxgen.progress import say
+
+    say(f"{name}: {what}")
     return code
 
 

@@ -1,6 +1,7 @@
 """`python -m jaxgen translate RUN IMAGE ...`: a user's images, translated by a trained run."""
 
-from collections.abc import Iterable
+import itertools
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +23,11 @@ Side = Annotated[
     Range(1),
     arg(metavar="PIXELS", help_behavior_hint="(default: the image's own)"),
 ]
+Tile = Annotated[
+    int | None,
+    Range(1),
+    arg(metavar="PIXELS", help_behavior_hint="(default: as a GiB of memory allows)"),
+]
 
 
 def translate(
@@ -31,6 +37,7 @@ def translate(
     out: Folder = None,
     direction: Direction = None,
     size: Side = None,
+    tile: Tile = None,
     seed: Seed = 0,
     system: System = None,
     round: Round = None,
@@ -38,28 +45,33 @@ def translate(
 ) -> list[Path]:
     """Images translated by a trained run: enlarged, restored, painted anew; a PNG file each.
 
+    An autoencoder, such as a vae, reconstructs them. A transparent image stays transparent.
+
     Args:
         out: Folder for the results, which keep the images' names.
         direction: Direction, where the system has several, such as b-to-a.
         size: Longer side to which an image is resized first. A system that takes images of one size
             only cuts and resizes them as its training did.
+        tile: Longest side of the overlapping tiles in which a large image is translated, without
+            seams; smaller ones need less memory. Tiles cost time where a norm looks at the whole
+            image (cyclegan); a tile as large as the image avoids that.
         seed: Seed of the noise, where the system draws any.
     """
     files = image_files(images)
     trained = open_run(run, system, round)
-    from tqdm import tqdm
 
     from jaxgen.data.images import decode, to_pil
     from jaxgen.pictures import save_png
+    from jaxgen.progress import progress
     from jaxgen.runs.translating import translate, translator
 
     way = translator(trained, direction).name or "translated"
-    options = {"direction": direction, "size": size, "seed": seed}
+    options = {"direction": direction, "size": size, "tile": tile, "seed": seed}
     folder = out or run / "use" / f"{way}_round_{trained.round:08d}{by(choices)}"
     written = []
     with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for file, name in tqdm(files.items(), unit="image", leave=False, disable=None):
+        for file, name in progress(files.items(), unit="image"):
             written.append(folder / f"{name}.png")
             save_png(written[-1], to_pil(translate(trained, decode(file), **options, **choices)))
     return written
@@ -80,7 +92,14 @@ def image_files(paths: Iterable[Path]) -> dict[Path, str]:
             if not file.is_file():
                 raise UserError(f"there is no {file}; name image files, or a folder of them")
             inner = file.relative_to(path).with_suffix("") if path.is_dir() else Path(file.stem)
-            name = "_".join(inner.parts)
-            taken = files.values()
-            files[file] = name if name not in taken else f"{name}_{len(files)}"
+            if file not in files:
+                files[file] = _free("_".join(inner.parts), files.values())
     return files
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """The name, or the first of name_2, name_3, ... that no other has, also on disks that do not
+    tell a from A."""
+    taken = {x.lower() for x in taken}
+    others = (f"{name}_{n}" for n in itertools.count(2))
+    return next(x for x in itertools.chain([name], others) if x.lower() not in taken)

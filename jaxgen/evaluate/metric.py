@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen.errors import UserError
+from jaxgen.progress import progress
 
 if TYPE_CHECKING:
     from jaxgen.runs.trained import TrainedRun
@@ -85,8 +85,7 @@ def chunks(
 ) -> Iterator[tuple[int, int, dict[str, np.ndarray]]]:
     """The chosen examples, with a progress line: (place of the chunk's first one, how many are in
     it, `batch` examples). The last chunk repeats its own, so that one program serves for all."""
-    bar = tqdm(desc=data.spec, total=len(chosen), unit="image", leave=False, disable=None)
-    with bar:
+    with progress(what=data.spec, total=len(chosen), unit="image") as bar:
         for first in range(0, len(chosen), batch):
             part = chosen[first : first + batch]
             yield first, len(part), data.take([part[i % len(part)] for i in range(batch)])

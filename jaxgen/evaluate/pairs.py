@@ -8,7 +8,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen.data.folders import matched
 from jaxgen.data.source import to_float, to_program
@@ -18,6 +17,7 @@ from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
 from jaxgen.metrics import pixels, segmentation
 from jaxgen.nn import imagenet
 from jaxgen.pictures import as_uint8
+from jaxgen.progress import progress
 from jaxgen.runs.choices import values as chosen_options
 from jaxgen.runs.translating import translator
 from jaxgen.train.abilities import Translator
@@ -61,7 +61,8 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for scores that translations cannot have: of label maps, or of larger images."""
+    """UserError for scores that translations cannot have: of label maps, of larger images, or by
+    weights that are missing."""
     way, data = translator(scoring.trained, scoring.direction), scoring.held_out()[0]
     fields = data.info.fields
     pair = lambda batch: way.pair(to_program(batch, fields))
@@ -71,7 +72,12 @@ def check(scoring: Scoring, names: Sequence[str]) -> None:
         if name in SEGMENTATION:
             if not jnp.issubdtype(truth.dtype, jnp.integer):
                 raise UserError(f"{name} needs a ground truth of label maps; leave it out")
-        elif name not in distances.NAMES:
+        elif name in distances.NAMES:
+            height, width, channels = truth.shape[1:]
+            rim = 2 * _border(way)
+            shape = (height - rim, width - rim, channels)
+            distances.check(distances.distance(name, scoring.weights), shape)
+        else:
             seen = functools.partial(_score, name, distances={}, border=_border(way))
             jax.eval_shape(lambda x, seen=seen: seen(x, x), picture)
 
@@ -187,7 +193,7 @@ def translations(
 def of_folders(images: Path, reference: Path) -> Iterator[Arrays]:
     """Files of two folders that have one name, each pair at its own size."""
     source = matched(images, reference, f"{images} and {reference}")
-    for i in tqdm(range(len(source)), unit="image", leave=False, disable=None):
+    for i in progress(range(len(source)), unit="image"):
         pair = source[i]
         if pair["a"].shape != pair["b"].shape:
             shapes = (" x ".join(map(str, x.shape)) for x in (pair["a"], pair["b"]))

@@ -7,7 +7,6 @@ from typing import Any
 
 import jax
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen import parallel
 from jaxgen.data.source import digest, to_float
@@ -23,6 +22,7 @@ from jaxgen.metrics.kid import kid, kid_subsets
 from jaxgen.metrics.ppl import EPS, ppl, sphere
 from jaxgen.metrics.precision_recall import density_coverage, precision_recall
 from jaxgen.metrics.swd import swd
+from jaxgen.progress import progress
 from jaxgen.runs.choices import conditions
 from jaxgen.runs.choices import values as chosen_options
 from jaxgen.runs.sampling import samples
@@ -207,12 +207,14 @@ def _described(data, count, network, wanted, batch) -> dict[str, np.ndarray]:
     if "features" in wanted:
         side = scores.side(data.size)
         key = (data.fingerprint, side, count, network.name, network.sha256, network.resize)
-        path = cache_folder() / "statistics" / f"{digest(*map(str, key))}.npy"
-        with suppress(OSError, EOFError, ValueError):  # none yet, or a damaged one
-            found["features"] = np.load(path)
+        name = f"{digest(*map(str, key))}.npy"
+        with suppress(OSError, EOFError, ValueError, UserError):  # none yet, or a damaged one
+            found["features"] = np.load(cache_folder() / "statistics" / name)
         if len(found.get("features", ())) != count:
             found |= describe(pictures(data, count, batch), network, wanted, batch)
-            with suppress(OSError):  # without a cache it only takes longer the next time
+            # Without a cache it only takes longer the next time.
+            with suppress(OSError, UserError):
+                path = cache_folder() / "statistics" / name
                 path.parent.mkdir(parents=True, exist_ok=True)
                 with replacing(path) as temporary:
                     np.save(temporary, found["features"])
@@ -225,7 +227,7 @@ def pictures(data, count: int, batch: int) -> Iterator[np.ndarray]:
     """`count` images from all over the data, uint8 [b, h, w, c] at a time."""
     _check_images(data)
     chosen = spread(data, count)
-    bar = tqdm(desc=data.spec, total=count, unit="image", leave=False, disable=None)
+    bar = progress(what=data.spec, total=count, unit="image")
     read = lambda i: data.take([i])["image"][0]
     with bar, ThreadPoolExecutor() as threads:
         for first in range(0, count, batch):
@@ -238,6 +240,12 @@ def arc(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
     """The reference's path in Z, in the usual length of k Gaussian numbers, sqrt(k): a generator
     that normalises z sees no difference, any other would never have seen the unit sphere."""
     return np.sqrt(a.shape[-1]) * sphere(a, b, t)
+
+
+def check_path_length(scoring: Scoring) -> None:
+    """UserError for weights that ppl misses, or images that are too small for its distance."""
+    distance = distances.distance(scoring.distance, scoring.weights)
+    distances.check(distance, scoring.trained.info.shape)
 
 
 def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:

@@ -4,6 +4,8 @@ import dataclasses
 from collections.abc import Callable, Iterable
 from typing import Annotated, ClassVar
 
+from tyro.conf import arg
+
 from jaxgen.commands.arguments import Arguments
 from jaxgen.commands.flags import (
     Count,
@@ -60,7 +62,11 @@ class Args(Arguments):
     bpe_simple_vocab_16e6.txt.gz."""
     lr: Rate = 1e-3
     """AdamW's highest learning rate, after the warm-up; then it falls to 0 as a cosine."""
-    warm_up: CountOrZero = 100
+    warm_up: Annotated[
+        int | None,
+        Range(0),
+        arg(help_behavior_hint="(default: 100, a tenth of the rounds at most)"),
+    ] = None
     """Rounds in which the rate rises."""
     weight_decay: Weight = 0.2
     """Weight decay of all weights but gains and biases."""
@@ -86,10 +92,15 @@ class Args(Arguments):
             if width % heads:
                 whose = f"--{tower}heads {heads}"
                 raise UserError(f"--{tower}width {width} is not a multiple of {whose}")
-        if self.warm_up >= self.rounds:
+        if self.rises >= self.rounds:
             raise UserError(f"--warm-up is below --rounds ({self.rounds}), not {self.warm_up}")
         if not self.prompts or not all("{}" in prompt for prompt in self.prompts):
             raise UserError('--prompts are texts with {} for the name, such as "a photo of a {}."')
+
+    @property
+    def rises(self) -> int:
+        """Rounds of the warm-up."""
+        return min(100, self.rounds // 10) if self.warm_up is None else self.warm_up
 
     def tokenizer(self, captions: Callable[[], Iterable[str]]):
         from jaxgen.data import tokens
@@ -105,7 +116,7 @@ def system(args: Args, info):
     from jaxgen.models.clip import ImageTower, TextTower
     from jaxgen.systems.multimodal.clip import adamw, clip
 
-    lr = optax.warmup_cosine_decay_schedule(0.0, args.lr, args.warm_up, args.rounds)
+    lr = optax.warmup_cosine_decay_schedule(0.0, args.lr, args.rises, args.rounds)
     text = (info.vocabulary.size, args.context, args.text_width, args.text_layers)
     return clip(
         ImageTower(args.patch, args.width, args.layers, args.embedding, args.heads),

@@ -17,9 +17,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
-from tqdm import tqdm
 
 from jaxgen.latents import slerp
+from jaxgen.progress import progress
 
 Latents = Float[Array | np.ndarray, "n k"]
 Images = Float[Array, "n h w c"]
@@ -86,8 +86,7 @@ def ppl(
 
     batches = range(-(-samples // batch))
     values = [
-        np.asarray(lengths(jax.random.fold_in(key, i)))
-        for i in tqdm(batches, "path lengths", leave=False, disable=None)
+        np.asarray(lengths(jax.random.fold_in(key, i))) for i in progress(batches, "path lengths")
     ]
     return filtered_mean(np.concatenate(values)[:samples])
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +15,7 @@ import jaxgen
 from jaxgen.errors import UserError
 from jaxgen.files import replacing
 from jaxgen.parallel import AXIS
+from jaxgen.progress import say
 from jaxgen.runs.choices import check_names, values
 from jaxgen.runs.translating import translator
 from jaxgen.train.abilities import Sampler
@@ -138,7 +138,7 @@ def _program(trained, path, platforms, direction, seed, batch, choices):
     run, inputs = (_sampled if sampler else _translated)(trained, ability, options, seed)
     exported, notes = _lowered(run, inputs, ability, platforms, batch, seed)
     for note in notes:
-        print(f"{path.name}: {note}", file=sys.stderr)
+        say(f"{path.name}: {note}")
     described = [
         {"name": x.name, **_described(aval, x.range)}
         for x, aval in zip(inputs, exported.in_avals, strict=True)

@@ -3,7 +3,6 @@
 import dataclasses
 import importlib
 import json
-import sys
 import types
 import typing
 from collections.abc import Callable
@@ -36,6 +35,7 @@ def load(
     Of a run in stages it is the last one that has begun; or that of the stage whose folder is
     given.  UserError where there is no run, no checkpoint yet, or a checkpoint of other networks.
     """
+    devices.check_float32()
     folder = Path(folder)
     record = read_run(folder).args
     top = folder.parent if "stage" in record else folder
@@ -60,8 +60,7 @@ def load(
         folder, built = places[done[-1]], built[done[-1]].system
     mesh = devices.make_mesh(jax.local_devices()[:1])
     like = nets.placed(nets.shapes(built, info.zeros), mesh)
-    say = lambda line: print(line, file=sys.stderr)
-    checkpoints = Checkpoints(folder / "checkpoints", write=False, report=say)
+    checkpoints = Checkpoints(folder / "checkpoints", write=False)
     found = checkpoints.restore(like, round=round)
     checkpoints.close()
     if found is None:

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from tqdm import tqdm
 
 from jaxgen.errors import UserError
 from jaxgen.pictures import as_uint8
+from jaxgen.progress import progress
 from jaxgen.runs.choices import check_names, conditions, values
 from jaxgen.train.abilities import Sampler, StyleMixer, Translator
 from jaxgen.train.nets import bind
@@ -164,7 +164,7 @@ def _chunks(program: Callable, rows: Any, n: int, batch: int, keys) -> Iterator[
     b <= batch at a time."""
     rows = jax.device_get(rows)
     many = len(jax.tree.leaves(rows)[0])
-    with tqdm(total=n, unit="image", leave=False, disable=True if n <= batch else None) as bar:
+    with progress(total=n, unit="image", disable=n <= batch) as bar:
         for first in range(0, n, batch):
             # Every chunk is whole, so that one program serves.
             chosen = (first + np.arange(batch)) % many

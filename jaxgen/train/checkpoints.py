@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from jaxgen.errors import UserError
+from jaxgen.progress import say
 
 DIGESTS = "digests.json"  # the last file of a checkpoint to be written, before the rename
 LATER = {"_CHECKPOINT_METADATA", "commit_success.txt"}  # Orbax changes these after that; unneeded
@@ -52,7 +53,7 @@ class Checkpoints:
         keep: int = 3,
         *,
         write: bool = True,
-        report: Callable[[str], Any] = print,
+        report: Callable[[str], Any] = say,
     ):
         if keep < 1:
             raise UserError(f"keep={keep}: at least 1 checkpoint must be kept")

@@ -36,6 +36,15 @@ def start_processes() -> None:
         ) from error
 
 
+def check_float32() -> None:
+    """UserError where JAX is set to 64 bits, in which some weights would be float64."""
+    if jax.config.read("jax_enable_x64"):
+        raise UserError(
+            "jaxgen trains and opens runs in float32, but JAX_ENABLE_X64 is set; unset it, or "
+            "write `with jax.enable_x64(False):` around it"
+        )
+
+
 def make_mesh(devices=None) -> Mesh:
     """All devices of all processes (or `devices`) in a row."""
     if devices is None:  # in the order of the processes, each of which loads its share of a batch

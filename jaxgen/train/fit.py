@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from flax.errors import ScopeParamShapeError
-from tqdm import tqdm
 
+from jaxgen import progress
 from jaxgen.data.source import Data, to_program
 from jaxgen.errors import UserError
 from jaxgen.train import devices, health, nets
@@ -24,10 +24,20 @@ from jaxgen.train.program import compile_rounds
 
 Result = TypeVar("Result")
 PICTURES = 64  # images in the grid that `show` is given to work with
+SIGNALS = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2")  # a system may lack some
+PIPE = getattr(signal, "SIGPIPE", 13)
+COUNTED = 100_000  # rounds whose steps are counted; the later ones are taken to be alike
 
 
 class Stopped(Exception):
-    """The run was asked to stop (SIGTERM, Ctrl-C), has saved, and can go on."""
+    """The run was asked to stop, has saved, and can go on.
+
+    number: of the signal that asked; SIGPIPE where the reader of what is said has left.
+    """
+
+    def __init__(self, line: str, number: int):
+        super().__init__(line)
+        self.number = number
 
 
 def fit(system: System, data: Data, rounds: int, **options) -> dict[str, nets.PlayerState]:
@@ -67,8 +77,9 @@ def iterate(
     """Plays `rounds` rounds; yields each record of metrics, and returns the players' states.
 
     Randomness is a function of (seed, round, turn, minibatch, example, call), so a run that goes on
-    from a checkpoint continues exactly as if it had never stopped, on any number of devices up to
-    float rounding.  A caller that breaks off leaves a checkpoint of the last round.
+    from a checkpoint continues exactly as if it had never stopped; on another number of devices up
+    to float rounding in each round.  A caller that breaks off leaves a checkpoint of the last
+    round.
 
     batch_size: of all devices together.
     run: a `jaxgen.train.run.Run`; None writes nothing.
@@ -82,6 +93,7 @@ def iterate(
 
     Raises Diverged where a loss stops being finite, Stopped where a signal has ended the run.
     """
+    devices.check_float32()
     mesh = mesh or devices.make_mesh()
     devices.share(batch_size, mesh)
     key_init, key_play, key_show = jax.random.split(jax.random.key(seed), 3)
@@ -98,8 +110,18 @@ def iterate(
     store = data.resident and {k: devices.put(x, everywhere) for k, x in data.resident.items()}
     lead = jax.process_index() == 0
 
+    stop = _Stop()
+
+    def tell(record):
+        try:
+            log(record)  # pyright: ignore
+        except BrokenPipeError:  # such as that of `print`
+            if run is None:
+                raise
+            stop.ask(PIPE)
+
     records: list[dict[str, Any]] = []
-    sinks = [records.append, log] if log else [records.append]
+    sinks = [records.append, tell] if log else [records.append]
     logger = MetricLogger(log_every, [*sinks, run.log] if run and lead else sinks)
     checkpoints = Checkpoints(run.folder / "checkpoints", keep=keep) if run else None
     start = 0
@@ -111,7 +133,7 @@ def iterate(
         run.rewind(start)
         if lead:
             more = f"round {start} of {rounds} is reached: nothing is left to train"
-            tqdm.write(f"going on from round {start}" if start < rounds else more)
+            progress.say(f"going on from round {start}" if start < rounds else more)
     else:
         states = states() if callable(states) else states
         if states is None:
@@ -125,6 +147,9 @@ def iterate(
             checkpoints.close()
         return states
     examples = data.examples(PICTURES) if run and lead else None
+    if examples:
+        image = lambda k, x: k in fields and fields[k].kind == "image" and x.shape[-1] in (1, 3, 4)
+        run.examples({k: x for k, x in examples.items() if image(k, x)})
 
     def save(call, position, wait=False):
         logger.settle()
@@ -140,7 +165,8 @@ def iterate(
         return pictures(nets.bind(states, key_show), to_program(batch, fields), key_show)
 
     def picture(round):
-        run.picture(round, jax.device_get(show(nets.local(states), examples)))
+        pictures = jax.device_get(show(nets.local(states), examples))
+        run.picture(round, pictures, system.legends)
 
     if measuring := run is not None and lead:
         key_look = jax.random.fold_in(key_show, 1)
@@ -163,23 +189,15 @@ def iterate(
     boundaries = (log_every, sample_every, save_every, evaluate_every or rounds)
     calls = schedule(system, start, rounds, rounds_per_call, boundaries)
     with contextlib.ExitStack() as stack:
-        stop = stack.enter_context(_signals()) if run else threading.Event()
+        if run:
+            stack.enter_context(_signals(stop))
         if checkpoints:
             stack.callback(checkpoints.close)
         stack.callback(batches.close)
         prefetcher = Prefetcher(batches, calls, mesh)
         stack.callback(prefetcher.close)
-        bar = stack.enter_context(
-            tqdm(
-                desc=run.name if run else None,
-                total=rounds,
-                initial=start,
-                unit="round",
-                disable=not lead,
-                smoothing=0.05,
-            )
-        )
-        logger.open(bar, prefetcher)
+        bar = stack.enter_context(_bar(system, start, rounds, lead))
+        logger.open(bar, prefetcher, rounds, run.name if run else None)
         for call, arrays, position in prefetcher:
             if call.plan not in programs:
                 programs[call.plan] = compile_rounds(
@@ -203,8 +221,8 @@ def iterate(
             if lead and (call.plan, call.rounds) not in compiled:
                 compiled.add((call.plan, call.rounds))
                 seconds = time.perf_counter() - began
-                steps = "+".join(map(str, call.plan))
-                bar.write(f"compiled {call.rounds} x {steps} steps in {seconds:.1f} s")
+                progress.leave_out(bar, seconds)
+                progress.say(f"compiled {_said(system, call)} in {seconds:.1f} s")
             try:
                 logger.add(call, metrics, batch_size, measure(call.last))
                 due = lambda every: call.last % every == 0 or call.last == rounds  # noqa: B023
@@ -212,10 +230,12 @@ def iterate(
                     logger.settle()  # on every process, for all are to find what is not finite
                     if lead:
                         picture(call.last)
-                if _agree(stop, at_log=due(log_every)):
+                if run and lead and progress.reader_left():
+                    stop.ask(PIPE)
+                if number := _agree(stop, at_log=due(log_every)):
                     save(call, position, wait=True)
                     raise Stopped(
-                        f"saved at round {call.last}; the same command goes on from there"
+                        f"saved at round {call.last}; the same command goes on from there", number
                     )
                 if checkpoints and due(save_every):
                     save(call, position)
@@ -226,7 +246,9 @@ def iterate(
                     checkpoints.wait()
                 last = checkpoints and max(checkpoints.rounds(), default=None)
                 good = "" if last is None else f"; the last good checkpoint is that of round {last}"
-                raise Diverged(f"{error}{good}") from None
+                how = " or in float32" if precision == "bfloat16" else ""
+                mend = f"; train anew with a lower learning rate{how}"
+                raise Diverged(f"{error}{good}{mend}") from None
             except GeneratorExit:  # the caller breaks off
                 if checkpoints:
                     save(call, position, wait=True)
@@ -237,36 +259,77 @@ def iterate(
 
 
 @contextlib.contextmanager
-def _signals():
-    """An event that SIGTERM and Ctrl-C set; a second one interrupts at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
+def _signals(stop):
+    """Signals ask to stop; Ctrl-C after one of them interrupts at once.
+
+    One that is ignored (nohup) or that the caller handles is left alone.
+    """
 
     def handle(number, frame):
-        if stop.is_set():
+        if stop.number and number == signal.SIGINT:
             raise KeyboardInterrupt
-        stop.set()
-        tqdm.write("stopping after this round")
+        stop.ask(number)
+        progress.say("stopping after this round")
 
-    old = {s: signal.signal(s, handle) for s in (signal.SIGTERM, signal.SIGINT)}
+    usual = signal.SIG_DFL, signal.default_int_handler
+    mine = [getattr(signal, name) for name in SIGNALS if hasattr(signal, name)]
+    if threading.current_thread() is not threading.main_thread():
+        mine = []
+    old = {s: signal.getsignal(s) for s in mine}
+    old = {s: handler for s, handler in old.items() if handler in usual}
+    for number in old:
+        signal.signal(number, handle)
     try:
-        yield stop
+        yield
     finally:
         for number, handler in old.items():
             signal.signal(number, handler)
 
 
-def _agree(stop, at_log):
-    """Whether to stop; several processes ask each other, at logged rounds only."""
+class _Stop:
+    """Whether the run is asked to stop, and by which signal first; 0 is none."""
+
+    number = 0
+
+    def ask(self, number: int) -> None:
+        self.number = self.number or int(number)
+
+
+def _agree(stop, at_log) -> int:
+    """The signal to stop for; several processes ask each other, at logged rounds only."""
     if jax.process_count() == 1:
-        return stop.is_set()
+        return stop.number
     if not at_log:
-        return False
+        return 0
     from jax.experimental import multihost_utils
 
-    return bool(multihost_utils.process_allgather(np.asarray(stop.is_set())).any())
+    return int(multihost_utils.process_allgather(np.asarray(stop.number)).max())
+
+
+def _bar(system, start, rounds, lead):
+    """The progress in steps of the optimizers, as rounds may differ in length."""
+    steps = [sum(system.plan(round)) for round in range(min(rounds, COUNTED))]
+    later = sum(steps[-COUNTED // 10 :]) / len(steps[-COUNTED // 10 :])
+
+    def until(n):
+        return round(sum(steps[:n]) + later * max(0, n - COUNTED))
+
+    form = "{desc}: {percentage:3.0f}%|{bar}| {elapsed}<{remaining}, {rate_fmt}{postfix}"
+    return progress.progress(
+        total=until(rounds),
+        initial=until(start),
+        unit="step",
+        disable=not lead,
+        leave=True,
+        smoothing=0.05,
+        bar_format=form,
+    )
+
+
+def _said(system, call) -> str:
+    """A call's rounds in words, such as 1 round of 100 x critic, 1 x generator."""
+    turns = [f"{n} x {t.name}" for t, n in zip(system.turns, call.plan, strict=True) if n]
+    return f"{call.rounds} round{'s' * (call.rounds > 1)} of {', '.join(turns)}"
 
 
 @jax.jit

@@ -9,6 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 
+from jaxgen import progress
 from jaxgen.train import health
 
 
@@ -39,8 +40,10 @@ class MetricLogger:
             "seconds": self.seconds + time.perf_counter() - self.began,
         }
 
-    def open(self, bar, prefetcher) -> None:
-        self.bar, self.prefetcher = bar, prefetcher
+    def open(self, bar, prefetcher, rounds: int, name: str | None) -> None:
+        """Begins to count, on a bar of the optimizers' steps."""
+        self.bar, self.prefetcher, self.rounds = bar, prefetcher, rounds
+        self.named = f"{name}, " if name else ""
         self.began = self.logged_at = time.perf_counter()
         self.logged_images, self.logged_wait = self.images, 0.0
 
@@ -71,10 +74,12 @@ class MetricLogger:
         measured = {name: last(value) for name, value in measured.items() if np.isfinite(value)}
         if measured:  # the measures of health, scores or both
             for line in self.watch(measured):
-                self.bar.write(f"round {call.last}: {line}")
+                progress.say(f"round {call.last}: {line}")
         self.images += images
-        self.bar.update(call.rounds)
-        if call.last % self.log_every == 0 or call.last == self.bar.total or measured:
+        where = f"{self.named}round {call.last:,} of {self.rounds:,}"
+        self.bar.set_description_str(where, refresh=False)
+        self.bar.update(call.rounds * sum(call.plan))
+        if call.last % self.log_every == 0 or call.last == self.rounds or measured:
             self._log(call.last, measured)
 
     def _log(self, round, measured):

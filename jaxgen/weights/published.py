@@ -87,13 +87,13 @@ def _checked(path: Path, files: Sequence[Published]) -> str:
 def download(file: Published) -> str:
     """Fetches the file into the cache and returns its SHA-256; OSError without the network,
     UserError if what came is another file."""
-    from tqdm import tqdm
+    from jaxgen.progress import progress
 
     state = hashlib.sha256()
     with urllib.request.urlopen(file.address, timeout=TIMEOUT) as answer:
         file.path.parent.mkdir(parents=True, exist_ok=True)
         total = int(answer.headers.get("Content-Length") or 0) or None
-        bar = tqdm(total=total, unit="B", unit_scale=True, desc=file.name, disable=None)
+        bar = progress(what=file.name, total=total, unit="B", unit_scale=True)
         with replacing(file.path) as path, bar:
             with open(path, "wb") as out:
                 while chunk := answer.read(CHUNK):

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgen.commands.choices import by
 from jaxgen.runs.load import load
 from tests.runs.toys import conditional_system
 
@@ -13,6 +14,14 @@ from tests.runs.toys import conditional_system
 def toy(info):
     return conditional_system(info)
 """
+
+
+def test_choices_that_differ_have_files_that_differ():
+    assert by({"truncation": 0.7, "text": ("a dog",)}) == "_truncation_0.7_text_a-dog"
+    texts = [("絵" * 100 + last,) for last in "ab"]
+    names = [by({"text": text}) for text in texts]
+    assert names[0] != names[1]
+    assert all(len(name.encode()) <= 100 for name in names)
 
 
 def pixels(path):

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 
 def size(path):
@@ -18,13 +18,44 @@ def test_film_and_strip(trained, jaxgen, tmp_path):
     assert film == str(trained / "use" / "walk_round_00000004_seed_0.gif")
     with Image.open(film) as image:
         assert (image.n_frames, image.size, image.info["loop"]) == (12, (8, 8), 0)
-    assert size(strip) == (12 * 10 - 2, 8)
-    rows = tmp_path / "walk.png"
-    assert jaxgen(*words, "--rows", "--out", rows)[1].split() == [str(rows)]
+    assert size(strip) == (4 * 10 - 2, 3 * 10 - 2)
+    rows = tmp_path / "walk.PNG"
+    assert jaxgen(*words, "--out", rows)[1].split() == [str(rows)]
     assert size(rows) == (4 * 10 - 2, 3 * 10 - 2)
-    film = tmp_path / "walk.mp4"
-    assert jaxgen(*words, "--rows", "--out", film)[1].split() == [str(film), str(rows)]
+    film = tmp_path / "walk.MP4"
+    assert jaxgen(*words, "--out", film)[1].split() == [str(film), str(tmp_path / "walk.png")]
     assert film.read_bytes()[4:8] == b"ftyp"
+
+
+def test_the_sheet_of_a_slow_walk_has_sixteen_columns(trained, jaxgen, tmp_path):
+    words = ("interpolate", trained, "--n", 2, "--frames", 40, "--out", tmp_path / "walk.png")
+    assert jaxgen(*words)[0] == 0
+    assert size(tmp_path / "walk.png") == (16 * 10 - 2, 2 * 10 - 2)
+
+
+@pytest.mark.parametrize("fps", [24, 60])
+def test_a_gif_keeps_its_time(trained, jaxgen, tmp_path, fps):
+    """One second of frames lasts a second, or longer where a GIF cannot be so fast."""
+    film = tmp_path / "walk.gif"
+    frames = ("--n", 2, "--frames", fps // 2)
+    assert jaxgen("interpolate", trained, *frames, "--fps", fps, "--out", film)[0] == 0
+    with Image.open(film) as image:
+        assert sum(frame.info["duration"] for frame in ImageSequence.Iterator(image)) == max(
+            1000, 20 * fps
+        )
+
+
+def test_a_failing_ffmpeg_is_one_line(trained, jaxgen, tmp_path, monkeypatch):
+    program = tmp_path / "ffmpeg"
+    program.write_text("#!/bin/sh\necho one >&2\necho no encoder >&2\nexit 3\n")
+    program.chmod(0o755)
+    words = ("interpolate", trained, "--n", 2, "--frames", 2, "--out", tmp_path / "walk.mp4")
+    for path, said in ((program, "(no encoder)"), (tmp_path / "none", "(")):
+        monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda path=path: str(path))
+        code, _, line = jaxgen(*words)
+        assert (code, line.count("\n")) == (2, 1)
+        assert f"ffmpeg cannot write {tmp_path}/walk.mp4 {said}" in line
+    assert not (tmp_path / "walk.mp4").exists()
 
 
 def test_truncated_walks(styled, jaxgen):

@@ -9,7 +9,9 @@ import pytest
 from jaxgen.data import tokens
 from jaxgen.errors import UserError
 
-# What open_clip 3.3.0's SimpleTokenizer (the authors' code) makes of these texts with these merges.
+# What the authors' SimpleTokenizer makes of these texts with these merges: the first seven that of
+# open_clip 3.3.0, the others, with control characters, ligatures, letters decoded wrongly and the
+# names of the start and the end, that of openai/CLIP at d05afc4 with ftfy 6.3.1.
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden/c/clip_tokens.json").read_text())
 
 
@@ -26,6 +28,17 @@ def test_like_the_authors_tokenizer(name, tmp_path):
     assert [made(text).tolist() for text in GOLDEN["texts"]] == GOLDEN["ids"]
 
 
+def test_the_first_text_that_is_cut_off_is_told_of(capsys):
+    made = tokens.Tokens((), context=6)
+    assert made("ab cd").tolist()[-1] == made.size - 1  # just as long as can be
+    assert capsys.readouterr().err == ""
+    for text in ("abcde", "fghij"):
+        assert made(text).tolist()[1:] == [*tokens.Tokens((), 7)(text).tolist()[1:5], made.size - 1]
+    said = capsys.readouterr().err
+    assert said.startswith('"abcde" has 7 tokens with its start and end, of which the first 5 and')
+    assert said.count("\n") == 1
+
+
 def test_the_commonest_pair_merges_first():
     captions = ["low low low lowest lowest", "newest " * 6]
     made = tokens.learn(captions, 4)
@@ -34,6 +47,7 @@ def test_the_commonest_pair_merges_first():
     assert made.merges == tokens.learn(reversed(captions), 4).merges  # whatever the order
     assert len(tokens.learn(captions, 100).merges) < 100  # a pair that stands once does not merge
     assert tokens.learn(["ab"], 5).merges == ()
+    assert tokens.learn(["<|startoftext|> <|endoftext|>"] * 2, 5).merges == ()  # tokens already
 
 
 def test_saved_and_read_again(tmp_path):

@@ -1,6 +1,11 @@
 """The main job, killed and resumed, on other devices and with several processes."""
 
 import math
+import os
+import shlex
+import signal
+import subprocess
+import sys
 
 import jax
 import numpy as np
@@ -63,3 +68,26 @@ def test_two_processes(straight, tmp_path):
     finish(cluster(*command, tmp_path / "b"))
     assert metrics(tmp_path / "b") == metrics(tmp_path / "a")
     assert_same(saved(tmp_path / "b"), saved(tmp_path / "a"))
+
+
+def test_a_terminal_that_is_closed(tmp_path):
+    """SIGHUP saves and stops, without a stdout, into a log, and with 64 bits asked for."""
+    words = [*TINY, "--rounds", "100000", "--workdir", str(tmp_path)]
+    command = shlex.join([sys.executable, "-m", "jaxgen.experiments.wgan", *words])
+    process = subprocess.Popen(
+        ["sh", "-c", f"exec {command} >&-"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "1"},
+    )
+    lines = [next(line for line in process.stderr if line.startswith("compiled 1 round of "))]
+    process.send_signal(signal.SIGHUP)
+    lines += process.communicate(timeout=300)[1].splitlines()
+    assert process.returncode == 129, lines
+    assert not any("\r" in line for line in lines)
+    assert lines[-1].startswith("wgan: saved at round ")
+    assert f"the same command goes on from there: {sys.executable} -m jaxgen" in lines[-1]
+    run = open_run(tmp_path)
+    assert f"saved at round {run.round};" in lines[-1]
+    kinds = {str(x.dtype) for x in jax.tree.leaves(run.states)}
+    assert "float64" not in kinds

@@ -1,8 +1,10 @@
 """The loop: exact resume, signals, divergence, stages."""
 
+import io
 import json
 import os
 import signal
+import sys
 import threading
 
 import jax
@@ -13,7 +15,10 @@ import pytest
 
 from jaxgen.errors import UserError
 from jaxgen.train import game
-from jaxgen.train.fit import Diverged, Stopped, fit, iterate
+from jaxgen.train.fit import SIGNALS, Diverged, Stopped, fit, iterate
+from jaxgen.train.fit import _bar as progress_bar
+from jaxgen.train.fit import _signals as signals
+from jaxgen.train.fit import _Stop as Asked
 from jaxgen.train.nets import init
 from jaxgen.train.prefetch import schedule
 from jaxgen.train.run import Run
@@ -126,13 +131,77 @@ def test_a_signal_saves_and_stops(tmp_path, number):
 
             return Batches()
 
-    with pytest.raises(Stopped, match="saved at round"):
+    with pytest.raises(Stopped, match="saved at round") as stopped:
         train(tmp_path / "a", 500, data=Slow())
+    assert stopped.value.number == number
     assert signal.getsignal(number) is before
     saved = max(int(p.name) for p in (tmp_path / "a/checkpoints").iterdir() if p.name.isdigit())
     assert saved < 500
     assert_same(train(tmp_path / "a", saved + 6), train(tmp_path / "b", saved + 6))
     assert lines(tmp_path / "a") == lines(tmp_path / "b")
+
+
+@pytest.mark.parametrize("name", SIGNALS)
+def test_every_usual_signal_asks_to_stop(name, capsys):
+    number, stop = getattr(signal, name), Asked()
+    before = signal.getsignal(number)
+    with signals(stop):
+        os.kill(os.getpid(), number)
+        assert stop.number == number
+        if number == signal.SIGINT:
+            with pytest.raises(KeyboardInterrupt):
+                os.kill(os.getpid(), number)
+        else:  # a closed terminal may send two
+            os.kill(os.getpid(), number)
+    assert signal.getsignal(number) is before
+    assert capsys.readouterr().err.startswith("stopping after this round\n")
+
+
+@pytest.mark.parametrize("theirs", [signal.SIG_IGN, lambda number, frame: None])
+def test_signals_that_are_ignored_or_handled_stay_so(theirs):
+    """nohup ignores SIGHUP."""
+    stop, before = Asked(), signal.signal(signal.SIGHUP, theirs)
+    try:
+        with signals(stop):
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert signal.getsignal(signal.SIGHUP) is theirs
+        assert stop.number == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+class Broken(io.StringIO):
+    """A pipe whose reader has left."""
+
+    def write(self, text):
+        raise BrokenPipeError(32, "Broken pipe")
+
+
+def test_a_reader_who_leaves_ends_a_training_that_is_saved(tmp_path, monkeypatch):
+    def reads_two(record):
+        if record["round"] > 4:
+            raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(Stopped, match="saved at round") as stopped:  # of stdout, by log=print
+        train(tmp_path, 500, log=reads_two)
+    assert stopped.value.number == signal.SIGPIPE
+    saved = max(int(p.name) for p in (tmp_path / "checkpoints").iterdir() if p.name.isdigit())
+    assert 6 <= saved < 12
+    monkeypatch.setattr(sys, "stderr", Broken())
+    with pytest.raises(Stopped, match=f"saved at round {saved + 1}"):
+        train(tmp_path, 500)
+
+
+def test_the_bar_counts_steps_of_rounds_that_differ(monkeypatch, capsys):
+    turns = (game.Turn(("d",), real_loss, times=lambda r: 5 if r < 2 else 1),)
+    system = gan(optax.sgd(0.1), turns=turns)
+    bar = progress_bar(system, 1, 10, True)
+    assert (bar.n, bar.total) == (5, 2 * 5 + 8)
+    bar.close()
+    monkeypatch.setattr("jaxgen.train.fit.COUNTED", 4)
+    bar = progress_bar(system, 6, 10, True)
+    assert bar.total - bar.n == 4
+    bar.close()
 
 
 def test_signals_are_left_alone_outside_the_main_thread(tmp_path):
@@ -158,7 +227,10 @@ def test_divergence_names_round_player_and_checkpoint(tmp_path, value):
         return jnp.where(bad, value, loss), metrics
 
     system = gan(optax.sgd(0.01), turns=(game.Turn(("d",), explodes),))
-    want = rf"round 7: loss of d is {value}; the last good checkpoint is that of round 4"
+    want = (
+        rf"round 7: loss of d is {value}; the last good checkpoint is that of round 4; train anew "
+        "with a lower learning rate$"
+    )
     with pytest.raises(Diverged, match=want):
         train(tmp_path, 40, system)
     assert [r["round"] for r in lines(tmp_path)] == [2, 4, 6]
