@@ -6,7 +6,6 @@ which `sample.raster` draws.  A call is `right(x, down(x))`.
 """
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Int
 
@@ -83,7 +82,9 @@ class GatedPixelCNN(nn.Module):
         self.head = nn.Dense(self.features)
         self.logits = nn.Dense(self.outputs)
 
-    def down(self, x: Maps, label: Label = None, memory: Memory | None = None, *, train=True) -> list[Maps]:
+    def down(
+        self, x: Maps, label: Label = None, memory: Memory | None = None, *, train=True
+    ) -> list[Maps]:
         """What a row is told by those above it.  x: the image moved down, or its row above."""
         v, links = x, []
         for layer in (self.first, *self.others):
@@ -92,7 +93,13 @@ class GatedPixelCNN(nn.Module):
         return links
 
     def right(
-        self, x: Maps, links: list[Maps], label: Label = None, memory: Memory | None = None, *, train=True
+        self,
+        x: Maps,
+        links: list[Maps],
+        label: Label = None,
+        memory: Memory | None = None,
+        *,
+        train=True,
     ) -> Maps:
         """The distribution of a pixel.  x: the image moved to the right, or the pixel on the
         left."""
@@ -129,7 +136,9 @@ class GatedResnet(nn.Module):
         y = conv(2 * self.features, 0.1, "second")(y, memory)
         if self.classes:
             start = nn.initializers.normal(0.05)
-            y += nn.Embed(self.classes, 2 * self.features, embedding_init=start)(label)[:, None, None]
+            y += nn.Embed(self.classes, 2 * self.features, embedding_init=start)(label)[
+                :, None, None
+            ]
         a, b = jnp.split(y, 2, axis=-1)
         return x + a * nn.sigmoid(b)
 
@@ -192,7 +201,13 @@ class PixelCNNpp(nn.Module):
         return told
 
     def right(
-        self, x: Maps, told: list[Maps], label: Label = None, memory: Memory | None = None, *, train=True
+        self,
+        x: Maps,
+        told: list[Maps],
+        label: Label = None,
+        memory: Memory | None = None,
+        *,
+        train=True,
     ) -> Maps:
         """The distribution of a pixel.  x: the image moved to the right, or the pixel on the
         left."""

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from typing import Any, Literal
 
 import flax.linen as nn
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -157,5 +156,3 @@ def weighted(layer: nn.Module, apply, shape, transposed: bool = False):
     scale = layer.param("scale", start)
     bias = layer.param("bias", lambda _: -y.mean(tuple(range(y.ndim - 1))) * scale)
     return y * scale + bias
-
-

@@ -75,7 +75,9 @@ def ebm(
         return energy(nets, batch["label"] if labels else None)((batch["image"] + 1) / 2)
 
     def generate(nets, start, condition, key, steps=10 * steps):
-        made = langevin(energy(nets, condition.get("label")), start, key, **{**walk, "steps": steps})
+        made = langevin(
+            energy(nets, condition.get("label")), start, key, **{**walk, "steps": steps}
+        )
         return 2 * made - 1
 
     def inpaint(nets, inputs, key, steps=10 * steps):

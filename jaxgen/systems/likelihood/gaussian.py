@@ -25,7 +25,6 @@ import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
-from jax.scipy.linalg import solve_triangular
 
 from jaxgen.latents import lerp, normal
 from jaxgen.losses.likelihood import gaussian_log_likelihood
@@ -172,9 +171,9 @@ def gaussian(
         faces = as_images(image(frame, steps.reshape(-1, len(frame[2]))))
         pictures = {
             "samples": generate(nets, prior(key, len(batch["image"])), {}, key),
-            "directions": faces.reshape(-1, 5, *shape).transpose(0, 2, 1, 3, 4).reshape(
-                -1, shape[0], 5 * shape[1], shape[2]
-            ),
+            "directions": faces.reshape(-1, 5, *shape)
+            .transpose(0, 2, 1, 3, 4)
+            .reshape(-1, shape[0], 5 * shape[1], shape[2]),
         }
         if mixture:
             pictures["components"] = decode(nets, nets.mixture.params["means"])

@@ -84,7 +84,12 @@ def pixelcnn(
         }
 
     prior = uniform(height * width * (1 + channels), 0.0, 1.0)
-    example = [(2, *shape), jnp.zeros(2, jnp.int32)] if labels else [(2, *shape)]
+
+    def first(examples):
+        """What the network is made with: PixelCNN++'s scales start from the data."""
+        batch = examples(64)
+        return [batch["image"], *([batch["label"]] if labels else [])]
+
     abilities = [
         Sampler(prior, generate, lerp, condition=("label",) if labels else ()),
         Density(log_prob, exact=True, of=pixels.of),
@@ -93,7 +98,7 @@ def pixelcnn(
         keep = Option(0.5, "Share of the rows that is kept, from the top")
         abilities.append(Translator(complete, pair, any_size=False, options={"keep": keep}))
     return System(
-        players={"network": Player(network, example, optimizer, ema=ema)},
+        players={"network": Player(network, first, optimizer, ema=ema)},
         turns=(Turn(("network",), loss),),
         show=show,
         abilities=tuple(abilities),
