@@ -56,9 +56,10 @@ def categorical_log_likelihood(x: Images, logits: Float[Array, "b *d k"]) -> Exa
 def logistic_mixture(
     numbers: Float[Array, "*b k"], channels: int
 ) -> tuple[Float[Array, "*b m"], ...]:
-    """Of 1 or 3 channels: the log weights [..., m], means, log scales (at least -7) and the coefficients
-    by which means follow the channels before, [..., channels, m] each ([..., channels (channels -
-    1) / 2, m] the last), of a network's numbers (PixelCNN++, https://arxiv.org/abs/1701.05517)."""
+    """Of 1 or 3 channels: the log weights [..., m], means, log scales (at least -7) and the
+    coefficients by which means follow the channels before, [..., channels, m] each ([..., channels
+    (channels - 1) / 2, m] the last), of a network's numbers (PixelCNN++,
+    https://arxiv.org/abs/1701.05517)."""
     pairs = channels * (channels - 1) // 2
     m = numbers.shape[-1] // (1 + 2 * channels + pairs)
     weights, rest = jnp.split(numbers, [m], axis=-1)

@@ -1,7 +1,8 @@
-"""Energies of images (Du & Mordatch, 2019), https://arxiv.org/abs/1903.08689, as in the authors' code.
+"""Energies of images (Du & Mordatch, 2019), https://arxiv.org/abs/1903.08689.
 
-Every convolution is spectrally normalised and has no bias.  In a residual block each has a bias by
-channel before it, and the second a gain after it; with classes these are tables.
+The networks are those of the authors' code.  Every convolution is spectrally normalised and has no
+bias.  In a residual block each has a bias by channel before it, and the second a gain after it;
+with classes these are tables.
 """
 
 from collections.abc import Sequence
@@ -22,8 +23,8 @@ Label = Int[Array, "b"] | None
 
 
 class EnergyConv(nn.Module):
-    """A spectrally normalised convolution without a bias.  `clamped`: only a norm above 1 is brought
-    down to 1.  A call with `train` keeps the power iteration's step in `spectral`."""
+    """A spectrally normalised convolution without a bias.  `clamped`: only a norm above 1 is
+    brought down to 1.  A call with `train` keeps the power iteration's step in `spectral`."""
 
     features: int
     kernel: int = 3

@@ -1,11 +1,11 @@
-"""Convolutions that see only what comes before, in raster order, over a whole image or step by step.
+"""Convolutions that see only what comes before in raster order, for an image or step by step.
 
 The `down` stream sees the rows above, and its own row; the `right` stream sees the rows above and,
 in its own row, the pixels to the left, and its own.  Networks move their input by one pixel first
 (`shift`), so that no output sees its own pixel.
 
-A network that is called on an image computes all of it at once.  To draw an image it is called for
-one row (`down`: [b, 1, W, c]) or one pixel (`right`: [b, 1, 1, c]) at a time, with a `Memory` of the
+A network that is called on an image computes all of it at once.  To draw an image it is called
+for one row (`down`: [b, 1, W, c]) or one pixel (`right`: [b, 1, 1, c]) at a time, with a `Memory` of the
 last rows of every layer's input; the same layers then give the same numbers.
 """
 

@@ -28,7 +28,7 @@ def draw_pixels(
 
     A pixel costs each layer one pixel's work, not a pass over the image.
     """
-    b, h, w, _ = known.shape
+    _, h, w, _ = known.shape
 
     def down(arrays, i, above):
         memory = Memory(w, arrays, i)

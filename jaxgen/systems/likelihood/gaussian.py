@@ -9,11 +9,13 @@ Gaussians with weights pi_k it rises with every step of
         Sigma_k = sum_n r_nk (x_n - mu_k)(x_n - mu_k)' / sum_n r_nk
 
 A turn's loss is the expected log-likelihood of x and the components, written so that its gradient
-is what the M step counts; the M step is the optimizer.  With K = 1 one step is the closed form.  A minibatch is the whole training set.
+is what the M step counts; the M step is the optimizer.  With K = 1 one step is the closed form.
+A minibatch is the whole training set.
 
 A mixture of all pixels would have more parameters than there are digits.  It is fitted to the first
-principal components of the Gaussian, scaled to unit variance: to these the Gaussian is N(0, I), and
-independent of all others, so that log p(x) of the mixture is the Gaussian's with this part replaced.
+principal components of the Gaussian, scaled to unit variance: to these the Gaussian is N(0, I),
+independently of all others, so that log p(x) of the mixture is the Gaussian's with this part
+replaced.
 
 Deviations.  Pixels are dequantised, so that a density exists; a ridge on the diagonal keeps the
 covariance regular (border pixels never change).
