@@ -5,8 +5,8 @@ in its own row, the pixels to the left, and its own.  Networks move their input 
 (`shift`), so that no output sees its own pixel.
 
 A network that is called on an image computes all of it at once.  To draw an image it is called
-for one row (`down`: [b, 1, W, c]) or one pixel (`right`: [b, 1, 1, c]) at a time, with a `Memory` of the
-last rows of every layer's input; the same layers then give the same numbers.
+for one row (`down`: [b, 1, W, c]) or one pixel (`right`: [b, 1, 1, c]) at a time, with a `Memory`
+of the last rows of every layer's input; the same layers then give the same numbers.
 """
 
 from collections.abc import Mapping
