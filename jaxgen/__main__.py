@@ -2,6 +2,7 @@
 
 import difflib
 import functools
+import inspect
 import sys
 
 import tyro
@@ -14,6 +15,7 @@ from jaxgen.commands.interpolate import interpolate
 from jaxgen.commands.list import catalogue
 from jaxgen.commands.match import match
 from jaxgen.commands.mix import mix
+from jaxgen.commands.new import new
 from jaxgen.commands.project import project
 from jaxgen.commands.report import report
 from jaxgen.commands.sample import sample
@@ -34,13 +36,15 @@ COMMANDS = {
     "report": report,
     "evaluate": evaluate,
     "compare": compare,
+    "new": new,
 }
 
 
 def main(argv: list[str]) -> None:
     """Runs a command and prints what it returns: a text, or the paths that it wrote."""
     first, *words = argv or ["--help"]
-    with one_line("jaxgen"):
+    flags = inspect.signature(COMMANDS[first]).parameters if first in COMMANDS else ()
+    with one_line("jaxgen", flags):
         if first in ("-h", "--help"):
             commands = {name: returning(command) for name, command in COMMANDS.items()}
             about = "The commands of jaxgen. Training is python -m jaxgen.experiments.NAME."

@@ -1,9 +1,10 @@
 """Files: never half-written, and where those that can be made again are kept."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from jaxgen.errors import UserError
 
@@ -32,3 +33,36 @@ def cache_folder() -> Path:
         raise UserError(
             "this user has no home to keep files in; set JAXGEN_CACHE to a folder for them"
         ) from None
+
+
+@contextmanager
+def keeping(folder: Path) -> Iterator[None]:
+    """UserError where something cannot be kept in this folder of the cache."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(
+            f"the data that is made once cannot be kept in {folder} ({error.strerror}); set "
+            "JAXGEN_CACHE to another folder"
+        ) from None
+
+
+def kept_folder(*parts: str) -> Path:
+    """The folder `parts` in the cache, made where it is missing.  Raises UserError."""
+    folder = cache_folder().joinpath(*parts)
+    with keeping(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def kept_array(folder: str, name: str, make: Callable[[], Any]) -> Any:
+    """The array that `make` gives, made once and then read from the cache, which holds it as
+    folder/name.npy; read-only, and in memory only where it is looked at.  Raises UserError."""
+    import numpy as np
+
+    path = kept_folder(folder) / f"{name}.npy"
+    if not path.exists():
+        made = make()
+        with keeping(path.parent), replacing(path) as temporary:
+            np.save(temporary, made)
+    return np.load(path, mmap_mode="r")

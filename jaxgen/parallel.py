@@ -1,8 +1,8 @@
 """What a network or a loss may ask of the mesh of devices that it is computed on.
 
 There is one mesh axis: a batch is split over it, weights are copied along it.  Networks and losses
-see one device's share of the batch; `mean` and `gather` reach the others.  Outside the training
-program (initialisation, pictures, commands) there is one share and both are the identity.
+see one device's share of the batch; `mean`, `gather` and `shares` reach the others.  Outside the
+training program (initialisation, pictures, commands) there is one share, the batch itself.
 """
 
 import jax
@@ -33,6 +33,11 @@ def mean(x):
 def gather(x: jax.Array) -> jax.Array:
     """The global batch [B, ...] from every device's share [b, ...], for losses over pairs."""
     return lax.all_gather(x, AXIS, tiled=True) if axis() else x
+
+
+def shares(x: jax.Array) -> jax.Array:
+    """Every device's `x` [n, ...], the same on all of them."""
+    return lax.all_gather(x, AXIS, to="invarying") if axis() else x[None]
 
 
 def varies(x: jax.Array) -> bool:

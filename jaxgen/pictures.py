@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from jaxgen.errors import UserError
 from jaxgen.files import replacing
@@ -41,10 +42,16 @@ def grid(images, columns: int | None = None, gap: int = 2) -> Image.Image:
     return Image.fromarray(sheet[..., 0] if sheet.shape[-1] == 1 else sheet)
 
 
-def save_png(path: Path, picture: Image.Image) -> None:
-    """Writes the picture; a file of that name is replaced at once, never half."""
+def save_png(path: Path, picture: Image.Image, description: str = "") -> None:
+    """Writes the picture; a file of that name is replaced at once, never half.
+
+    description: what it shows, kept in the file (PNG's keyword Description).
+    """
+    about = PngInfo()
+    if description:
+        about.add_itxt("Description", description)
     with replacing(Path(path)) as temporary:
-        picture.save(temporary, format="PNG")
+        picture.save(temporary, format="PNG", pnginfo=about)
 
 
 def save_film(path: Path, frames: Sequence[Image.Image], fps: float = 24) -> None:

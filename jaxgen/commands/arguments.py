@@ -60,6 +60,9 @@ class Basic:
 
     one_device: ClassVar[bool] = False
     """Whether the training takes one device only, as its batch is one example."""
+    places: ClassVar[frozenset[str]] = frozenset({"data"})
+    """Arguments that say where the data lies; a run goes on with others where the data is the
+    same."""
 
     @property
     def rounds_matter(self) -> bool:
@@ -85,9 +88,10 @@ class Arguments(Basic):
     """The flags of experiments on images."""
 
     data: Spec = "mnist5k"
-    """mnist5k, emoji, openmoji, emoji-lines, emoji-domains, photos, tfds:NAME[/CONFIG],
-    folder:DIR (images; sub-folders are labels), pairs:DIR (A/ and B/, or side by side) or
-    domains:DIR (trainA/ and trainB/); several with a plus, such as photos+emoji."""
+    """A set that `python -m jaxgen list` names, such as mnist5k, emoji, photos, animals or sprites;
+    tfds:NAME[/CONFIG], folder:DIR (images, films or voxels; sub-folders are labels), pairs:DIR (A/
+    and B/, or side by side), domains:DIR (trainA/ and trainB/), wds:PATTERN (WebDataset shards) or
+    hf:DIR (parquet files); several with a plus, such as photos+emoji."""
     size: Size = (32, 32)
     """Sides of the images in pixels: 64 for a square, 48x96 for 48 high and 96 wide. Other images
     are resized."""
@@ -104,8 +108,10 @@ class Arguments(Basic):
     random_crop: CountOrZero = 0
     """Resize the shorter side to this many pixels (tiles have as many) and cut the size out at
     random; 0 does not."""
+    frames: Count = 8
+    """Frames of an example of films."""
     held_out: ShareBelowOne = 0.0
-    """Share of a folder without test/ or val/ that is kept from training."""
+    """Share of your own images that is kept from training, where they have no test split."""
     resident: Literal["auto", "yes", "no"] = "auto"
     """Keep the decoded data on the devices; auto does so up to 256 MiB."""
     precision: Literal["float32", "bfloat16"] = "float32"
@@ -144,7 +150,16 @@ class Arguments(Basic):
         vocabulary in its folder."""
         from jaxgen.data.pipeline import load
 
-        names = ("size", "channels", "crop", "resample", "flip", "random_crop", "held_out")
+        names = (
+            "size",
+            "channels",
+            "crop",
+            "resample",
+            "flip",
+            "random_crop",
+            "held_out",
+            "frames",
+        )
         options = {name: getattr(self, name) for name in names}
 
         def captions():

@@ -10,7 +10,7 @@ from tyro.conf import Positional, arg
 from jaxgen.commands.choices import Batch, OfSampler, Round, System, open_run
 from jaxgen.commands.flags import Range, Seed, Size
 from jaxgen.commands.terminal import writing
-from jaxgen.errors import UserError
+from jaxgen.errors import MissingData, UserError
 
 FEW = 1000  # images; of fewer the scores of sets are mostly bias and chance
 
@@ -107,7 +107,18 @@ def evaluate(
 
         options |= {"distance": distance, "split": split, "direction": direction}
         options |= {"data": data, "ema": not no_ema, **choices}
-        score = functools.partial(run_scores, trained, metrics, **options)
+
+        def score():
+            try:
+                return run_scores(trained, metrics, **options)
+            except MissingData as error:
+                if reference:
+                    raise
+                kind = trained.args.data.partition(":")[0]
+                raise UserError(
+                    f"{error}, or say where the run's data lies now: --reference {kind}:DIR"
+                ) from None
+
         out = out or run / "scores.jsonl"
     if out is None:
         return table(score())
@@ -134,6 +145,9 @@ def _data(trained, reference):
     info = trained.info
     options = {"crop": info.crop, "resample": info.resample, "tokenize": info.vocabulary}
     options |= {"random_crop": info.stored or 0, "resident": "no"}
+    for field in info.fields.values():
+        if field.kind == "video":
+            options["frames"] = field.depth
     return load(as_spec(reference), size=info.shape[:2], channels=info.shape[2], **options)
 
 

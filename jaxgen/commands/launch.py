@@ -23,8 +23,9 @@ from jaxgen.errors import UserError
 def launch(system: Callable[[Any, Any], Any]) -> None:
     """Runs the experiment whose module defines `system`, as a command: ends the process."""
     name = module_name(system)
-    with one_line(name.rpartition(".")[2]):
-        args = parse(importlib.import_module(system.__module__).Args, name, sys.argv[1:])
+    flags = importlib.import_module(system.__module__).Args
+    with one_line(name.rpartition(".")[2], [field.name for field in dataclasses.fields(flags)]):
+        args = parse(flags, name, sys.argv[1:])
         train(name, system, args)
 
 
@@ -42,7 +43,8 @@ def train(name: str, system: Callable, args: Any) -> Any:
     data = args.load_data()
     fields = data.info.fields
     if missing := [k for k in getattr(args, "needs", ()) if k not in fields]:
-        has = " and ".join(k for k, field in fields.items() if field.kind == "image")
+        kinds = ("image", "video", "voxels")
+        has = " and ".join(k for k, field in fields.items() if field.kind in kinds)
         raise UserError(
             f"{name.rpartition('.')[2]} learns from {' and '.join(args.needs)}, but {args.data} "
             f"has {has} (no {' and '.join(missing)}); use another --data"
@@ -64,6 +66,7 @@ def train(name: str, system: Callable, args: Any) -> Any:
         run=args.workdir,
         record={"experiment": name, **dataclasses.asdict(args)},
         free=FREE if args.rounds_matter else FREE | {"rounds"},
+        places=args.places,
         mesh=make_mesh(jax.devices()[:1]) if args.one_device else None,
         **args.schedule,
     )

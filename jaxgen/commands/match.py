@@ -7,7 +7,7 @@ from tyro.conf import arg
 from jaxgen.commands.choices import Batch, Round, RunFolder, System, open_run
 from jaxgen.commands.flags import Count
 from jaxgen.commands.translate import Images, image_files
-from jaxgen.errors import UserError
+from jaxgen.errors import MissingData, UserError
 
 Texts = Annotated[
     tuple[str, ...],
@@ -49,7 +49,10 @@ def _captions(args):
     """Those of the training data, each once."""
     from jaxgen.commands.arguments import CAPTIONS
 
-    found = args.load_data(resident="no").all_captions(CAPTIONS) if args else ()
+    try:
+        found = args.load_data(resident="no").all_captions(CAPTIONS) if args else ()
+    except MissingData as error:
+        raise UserError(f"{error}, or give --texts") from None
     if not found:
         where = args.data if args else "a run that was made from Python"
         raise UserError(f"{where} has no captions to choose from; give --texts")

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+from PIL import Image
 from tyro.conf import arg
 
 from jaxgen.commands.choices import RunFolder
 from jaxgen.commands.terminal import writing
+from jaxgen.evaluate import scores
 from jaxgen.files import replacing
 from jaxgen.train.run import RunRecord, read_run
 
@@ -26,7 +28,7 @@ CLOCK = ("round", "images", "seconds")  # what a record counts, not a curve
 
 
 def report(run: RunFolder, *, out: Out = None) -> Path:
-    """A run as one page: curves, pictures, arguments.
+    """A run as one page: curves, scores, pictures, arguments.
 
     The page loads nothing from anywhere. Stages follow each other, their rounds counted on.
 
@@ -53,21 +55,29 @@ def _page(run: Path) -> str:
         "subtitle": escape(_subtitle(record)),
         "command": escape(record.environment[-1].get("command", "") if record.environment else ""),
         "totals": _totals(record),
+        "scores": _scores(record.workdir),
         "arguments": _table(record.args),
         "environment": _table(record.environment[-1] if record.environment else {}),
         "sessions": _sessions(record.environment),
         # "</" would end the script that holds it
         "data": json.dumps(
-            {"curves": curves(record.metrics), "samples": _samples(record)}, separators=(",", ":")
+            {
+                "curves": curves(record.metrics),
+                "samples": _samples(record),
+                "legends": _legends(record),
+                "real": _real(record.workdir),
+            },
+            separators=(",", ":"),
         ).replace("</", "<\\/"),
     }
 
 
 def curves(metrics: list[dict[str, Any]], points: int = POINTS) -> list[dict[str, Any]]:
-    """A curve a metric: {name, x, low, high, smooth}, each list at most `points` long.
+    """A curve a metric: {name, last, x, low, high, smooth}, each list at most `points` long.
 
     Neighbouring records are put together: x is their mean round, low and high are their extremes.
     `smooth` is a Gaussian average of their means; its deviation is a sixtieth of the curve.
+    `last` is [round, value] of the last record.
     """
     names = dict.fromkeys(name for record in metrics for name in record if name not in CLOCK)
     found = []
@@ -83,7 +93,8 @@ def curves(metrics: list[dict[str, Any]], points: int = POINTS) -> list[dict[str
             "high": [values[part].max() for part in parts],
             "smooth": np.convolve(mean, kernel)[n - 1 : 2 * n - 1] / weight,
         }
-        found.append({"name": name} | {k: [_short(v) for v in col] for k, col in columns.items()})
+        columns = {k: [_short(v) for v in column] for k, column in columns.items()}
+        found.append({"name": name, "last": [int(rounds[-1]), _short(values[-1])], **columns})
     # The losses first, how fast it went last.
     return sorted(found, key=lambda curve: "/" not in curve["name"])
 
@@ -93,13 +104,18 @@ def _template() -> str:
     return files("jaxgen.commands").joinpath("report.html").read_text(encoding="utf-8")
 
 
+def _stages(folder: Path) -> list[Path]:
+    """The folders of a run's stages (`0-NAME/`, `1-NAME/`, ...), in order."""
+    folders = [path.parent for path in folder.glob("*-*/args.json")]
+    numbered = [(path.name.split("-")[0], path) for path in folders]
+    return [path for _, path in sorted((int(n), path) for n, path in numbered if n.isdigit())]
+
+
 def _with_stages(run: RunRecord) -> RunRecord:
-    """The run with what its stages (`0-NAME/`, `1-NAME/`, ...) have, one after the other."""
+    """The run with what its stages have, one after the other."""
     metrics, samples = list(run.metrics), {name: list(found) for name, found in run.samples.items()}
     rounds, before = list(run.rounds), dict.fromkeys(CLOCK, 0)
-    folders = [path.parent for path in run.workdir.glob("*-*/args.json")]
-    numbered = [(path.name.split("-")[0], path) for path in folders]
-    for _, path in sorted((int(n), path) for n, path in numbered if n.isdigit()):
+    for path in _stages(run.workdir):
         stage = read_run(path)
         for record in stage.metrics:
             metrics.append(record | {k: record[k] + before[k] for k in CLOCK if k in record})
@@ -142,6 +158,30 @@ def _totals(run: RunRecord) -> str:
     )
 
 
+def _scores(folder: Path) -> str:
+    """A table of the newest scores, of the run and of its stages."""
+    rows = {}
+    for place in (*_stages(folder), folder):
+        for record in scores.read(place / "scores.jsonl"):
+            name = scores.label(record)
+            if direction := record.get("direction"):
+                name += f" ({direction})"
+            rows[name] = {
+                "score": name,
+                "value": scores.said(record),
+                "round": f"{record['round']:,}" if "round" in record else "",
+                "samples": f"{record['samples']:,}" if "samples" in record else "",
+                "data": " ".join(str(record[k]) for k in ("data", "split") if record.get(k)),
+                "measured": record.get("date", "")[:16].replace("T", " "),
+            }
+    if not rows:
+        return ""
+    row = lambda cells, tag: f"<tr>{''.join(f'<{tag}>{escape(x)}</{tag}>' for x in cells)}</tr>"
+    body = "".join(row(cells.values(), "td") for cells in rows.values())
+    head = row(next(iter(rows.values())), "th")
+    return f'<section class="scores"><h2>Newest scores</h2><table>{head}{body}</table></section>'
+
+
 def _table(content: dict[str, Any]) -> str:
     def said(value: Any) -> str:
         return value if isinstance(value, str) else json.dumps(value)
@@ -175,15 +215,30 @@ def _samples(run: RunRecord) -> list[dict[str, Any]]:
     count = max(1, min(count, int(PICTURE_BYTES * len(rounds) / size)))
     chosen = {rounds[-1 - i * len(rounds) // count] for i in range(count)}
     return [
-        {
-            "round": round,
-            "pictures": [
-                [name, base64.b64encode(path.read_bytes()).decode()]
-                for name, path in by_round[round]
-            ],
-        }
+        {"round": round, "pictures": [[name, _embedded(path)] for name, path in by_round[round]]}
         for round in sorted(chosen)
     ]
+
+
+def _legends(run: RunRecord) -> dict[str, str]:
+    """Legends of the pictures by their names: the last one of each has it in its file."""
+    legends = {}
+    for name, pictures in run.samples.items():
+        with Image.open(max(pictures)[1]) as picture:
+            legends[name] = picture.info.get("Description", "")
+    return {name: text for name, text in legends.items() if text}
+
+
+def _real(folder: Path) -> list[list[str]]:
+    """[[name, PNG in base64], ...]: images of the data, of the last stage where there are some."""
+    for place in (folder, *reversed(_stages(folder))):
+        if found := [*place.glob("data.png"), *sorted(place.glob("data_*.png"))]:
+            return [[path.stem[len("data_") :], _embedded(path)] for path in found]
+    return []
+
+
+def _embedded(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()
 
 
 def _short(x: float) -> float | int:

@@ -22,8 +22,9 @@ from jaxgen.commands.terminal import one_line
 def launch(study: Callable[[Any, Any], None]) -> None:
     """Makes the study whose module defines `study`, as a command: ends the process."""
     name = module_name(study)
-    with one_line(name.rpartition(".")[2]):
-        args = parse(importlib.import_module(study.__module__).Args, name, sys.argv[1:])
+    flags = importlib.import_module(study.__module__).Args
+    with one_line(name.rpartition(".")[2], [field.name for field in dataclasses.fields(flags)]):
+        args = parse(flags, name, sys.argv[1:])
         make(name, study, args)
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,10 +18,15 @@ import tyro
 
 from jaxgen.errors import UserError
 
+SMALLER = ("batch_size", "batch", "tile", "size", "width")  # flags of what needs memory
+
 
 @contextlib.contextmanager
-def one_line(name: str) -> Iterator[None]:
+def one_line(name: str, flags: Iterable[str] = ()) -> Iterator[None]:
     """Turns what a user can mend into the line `name: ...` on stderr and ends the process.
+
+    flags: those that there are, by their names in Python; of a full memory the line names those of
+      which smaller values help.
 
     Exit codes: 2 a mistake, 1 a loss that is not finite, 128 + n what the signal n has ended, as
     shells have it: 130 Ctrl-C, 143 SIGTERM, 141 a reader who has left (`... | head`); a training
@@ -29,10 +34,10 @@ def one_line(name: str) -> Iterator[None]:
     """
     _open_streams()
     with _interrupts_are_heard(), _no_complaints():
-        yield from _one_line(name)
+        yield from _one_line(name, flags)
 
 
-def _one_line(name):
+def _one_line(name, flags):
     try:
         try:
             yield
@@ -54,10 +59,13 @@ def _one_line(name):
             sys.exit(_say(name, f"{error}: {shlex.join(sys.orig_argv)}", code))
         if fit and isinstance(error, fit.Diverged):
             sys.exit(_say(name, error, 1))
-        if type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error):
+        exhausted = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error)
+        if exhausted or isinstance(error, MemoryError):
             need = re.search(r"allocat\w+ ([\d.]+ ?\w*i?B|\d+ bytes)", str(error))
             need = f" ({need[1]} more were needed)" if need else ""
-            sys.exit(_say(name, f"the device's memory is full{need}; use smaller batches", 2))
+            helps = [f"--{flag.replace('_', '-')}" for flag in SMALLER if flag in set(flags)]
+            fix = f"use a smaller {listed(helps)}" if helps else "use a device that has more"
+            sys.exit(_say(name, f"the device's memory is full{need}; {fix}", 2))
         raise
 
 

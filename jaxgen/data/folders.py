@@ -1,87 +1,119 @@
 """A user's own images: `folder:DIR`, `pairs:DIR`, `domains:DIR`."""
 
-import csv
+import collections
 import dataclasses
 import hashlib
-import json
 import os
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from jaxgen.data.images import SUFFIXES, decode
+import numpy as np
+
+from jaxgen.data import metadata
+from jaxgen.data.images import Header, decode, decode_classes, header, read_bytes, suffixes
+from jaxgen.data.metadata import Metadata, name_in
+from jaxgen.data.reading import each, tell
 from jaxgen.data.source import Field, Source, digest, keep_split
-from jaxgen.errors import UserError
-from jaxgen.progress import progress
+from jaxgen.errors import MissingData, UserError
 
 HELD_OUT_FOLDERS = ("test", "val", "validation")
+MAPS = "masks"
 PAIR = {"a": Field("image"), "b": Field("image")}
-READABLE = "PNG, JPEG, WebP, BMP, TIFF or GIF"
 
 
 @dataclasses.dataclass(frozen=True)
 class Checked:
-    """An image file that decodes: its BLAKE2 digest, height and width in pixels."""
+    """An image file: its BLAKE2 digest, its header, and by how much it is reduced when it is
+    decoded (see `decode`)."""
 
     file: Path
     digest: str
-    height: int
-    width: int
+    header: Header
+    reduce: int = 1
 
     @property
     def origin(self) -> tuple[str, int, int]:
         """See `Source.origin`."""
-        return str(self.file), self.height, self.width
+        return str(self.file), self.header.height, self.header.width
+
+    def decode(self) -> np.ndarray:
+        """uint8 [H, W, C].  UserError for a broken file."""
+        return decode(self.file, reduce=self.reduce)
 
 
-def images_in(folder: Path) -> list[Path]:
-    """Image files under `folder`, sorted; hidden ones are passed over, links are followed."""
-    files, seen = [], set()
+def images_in(folder: Path, without: Path | None = None) -> list[Path]:
+    """The image files under `folder` (but for those under `without`), sorted; hidden ones are
+    passed over, links are followed.  A line tells of files of other kinds."""
+    files, seen, others = [], set(), collections.Counter()
+    tables = [folder / name for name in metadata.TABLES]
     for root, folders, names in os.walk(folder, followlinks=True):
         real = os.path.realpath(root)
         if real in seen:  # a link that leads back
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = [name for name in folders if not name.startswith(".")]
+        folders[:] = [x for x in folders if not x.startswith(".") and Path(root, x) != without]
         for name in names:
-            if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
+            suffix = Path(name).suffix.lower()
+            if suffix in suffixes() and not name.startswith("."):
                 files.append(Path(root, name))
-    return sorted(files)
+            elif not name.startswith(".") and Path(root, name) not in tables:
+                others[suffix or "without a suffix"] += 1
+    if others:
+        counts = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common())
+        read = f"{len(files)} image{'s' * (len(files) != 1)}"
+        tell(f"{folder}: {read}; passed over, as Pillow does not read them: {counts}")
+    return sorted(files, key=lambda file: Path(name_in(file, folder)))
 
 
-def check(files: Sequence[Path]) -> list[Checked]:
-    """Decodes every file once; UserError names the first broken one and counts the others."""
+def check(files: Sequence[Path], least: int = 0) -> list[Checked]:
+    """The files' digests and headers; large JPEGs will be reduced where `Header.reduction` of
+    `least` can.  UserError names the first broken one and counts the others; what is broken behind
+    its header shows when it is decoded."""
 
-    def check_one(file: Path) -> Checked | UserError:
-        try:
-            data = file.read_bytes()
-            height, width, _ = decode(data, str(file)).shape
-        except UserError as error:
-            return error
-        except OSError as error:
-            return UserError(f"{file} cannot be read ({error.strerror}); mend it or move it away")
-        return Checked(file, hashlib.blake2b(data, digest_size=8).hexdigest(), height, width)
+    def look(file: Path) -> Checked:
+        data = read_bytes(file)
+        head = header(data, str(file))
+        content = hashlib.blake2b(data, digest_size=8).hexdigest()
+        return Checked(file, content, head, head.reduction(least))
 
-    with ThreadPoolExecutor() as threads:
-        checked = threads.map(check_one, files)
-        results = list(progress(checked, "checking images", total=len(files), delay=2))
-    broken = [result for result in results if isinstance(result, UserError)]
-    if broken:
-        more = f" (and {len(broken) - 1} more such files)" if len(broken) > 1 else ""
-        raise UserError(f"{broken[0]}{more}")
-    return results
+    try:
+        return each("looking at images", look, files)
+    except UserError:
+        each("checking images", decode, files)  # those that are broken behind their headers, too
+        raise
+
+
+def decodes(*sides: Sequence[Checked]) -> Callable[[], None]:
+    """The `Source.check` of these files."""
+
+    def decode_all() -> None:
+        each("checking images", lambda image: image.decode().nbytes, [x for s in sides for x in s])
+
+    return decode_all
 
 
 def fingerprint(root: Path, *sides: Sequence[Checked], extra: Sequence[str] = ()) -> str:
-    """Digest of names relative to `root` and contents; times and the place do not matter."""
-    lines = [f"{c.file.relative_to(root)} {c.digest}" for side in sides for c in side]
-    return digest(*lines, *extra)
+    """Digest of names relative to `root` and contents, and of how images are reduced; times and
+    the place do not matter."""
+    lines = [f"{name_in(c.file, root)} {c.digest}" for side in sides for c in side]
+    reduced = [f"{c.digest} reduced by {c.reduce}" for s in sides for c in s if c.reduce > 1]
+    return digest(*lines, *extra, *reduced)
+
+
+def spec_of(path: Path) -> str:
+    """The SPEC of a folder (of an image file: its folder) as it is laid out."""
+    root = path if path.is_dir() else path.parent
+    kinds = {"domains": ("trainA", "trainB"), "pairs": ("A", "B"), "folder": ()}
+    bases = (root, root / "train")
+    fits = lambda parts: any(all((base / part).is_dir() for part in parts) for base in bases)
+    return f"{next(kind for kind, parts in kinds.items() if fits(parts))}:{root}"
 
 
 def _existing(folder: Path, spec: str) -> Path:
     if not folder.exists():
-        raise UserError(f"{spec}:{folder}: no such folder; check the path")
+        where = "" if folder.is_absolute() else f" in {Path.cwd()}"
+        raise MissingData(f"{spec}:{folder}: no such folder{where}; check the path")
     if not folder.is_dir():
         raise UserError(f"{spec}:{folder} is a file; name the folder that holds the images")
     return folder
@@ -89,7 +121,7 @@ def _existing(folder: Path, spec: str) -> Path:
 
 def _non_empty(files: list[Path], folder: Path, spec: str) -> list[Path]:
     if not files:
-        raise UserError(f"{spec}: no images in {folder}; put {READABLE} files there")
+        raise UserError(f"{spec}: no images in {folder}; put PNG, JPEG or other image files there")
     return files
 
 
@@ -113,105 +145,149 @@ def _kept(names: list[str], split: str, share: float | None, spec: str) -> list[
     return keep_split(names, split, share, missing)
 
 
-def folder(root: Path, split: str = "train", held_out: float = 0.0) -> Source:
-    """Images under `root`, with labels and captions where there are any.
+def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int = 0) -> Source:
+    """Images under `root`, with what lies beside them.
 
-    Labels: when every image lies in a sub-folder, the first-level sub-folder's name.
-    Captions: `metadata.jsonl` or `metadata.csv` beside the images, with `file_name` (relative to
-    it) and `caption` or `text`; then every image must have one.
+    Label: when every image lies in a sub-folder, the first-level sub-folder's name.
+    Caption (one or several), attributes, label: of `metadata.jsonl` or `metadata.csv` beside the
+    images, by `file_name`; see `jaxgen.data.metadata`.
+    Mask or classes: `masks/` beside the images has a PNG of each image's name and size.  When all
+    their values are 0 or 255 they are masks, else label maps.
+    least: see `check`.
     """
     spec = f"folder:{root}"
     folders = _split_folders(_existing(root, "folder"))
     base = folders.get(split, folders["train"])
-    files = {side: _non_empty(images_in(side), side, spec) for side in folders.values()}
-    labels = {side: _labels(side, files[side]) for side in files}
-    label_names = sorted({name for side in labels.values() for name in side})
+    for name in (*metadata.TABLES, MAPS):
+        if root not in folders.values() and (root / name).exists():
+            tell(f"{root / name} is not used; move it beside the images, into {folders['train']}")
+    files = {s: _non_empty(images_in(s, s / MAPS), s, spec) for s in folders.values()}
+    tables = {side: metadata.read(side, files[side]) for side in files}
+    table = tables[base]
+    _agree(list(tables.values()))
+    labels = {side: tables[side].labels or _labels(side, files[side]) for side in files}
+    label_names = sorted({name for side in labels.values() for name in side.values()})
+    if any(t.labels for t in tables.values()) and all(name.isdecimal() for name in label_names):
+        label_names.sort(key=int)
     number = {name: k for k, name in enumerate(label_names)}
-    captions = _captions(base, files[base])
+    maps = {side: _maps(side, files[side]) for side in files}
+    kind = "mask" if all(m.binary for side in maps.values() for m in side.values()) else "classes"
 
-    names = [str(file.relative_to(base)) for file in files[base]]
+    names = [name_in(file, base) for file in files[base]]
     keep = _kept(names, split, None if "test" in folders else held_out, spec)
-    checked = check([files[base][i] for i in keep])
+    checked = check([files[base][i] for i in keep], least)
+    fields = {"image": Field("image")}
+    fields |= {kind: Field(kind)} if maps[base] else {}
+    fields |= {"label": Field("label")} if labels[base] else {}
+    fields |= {"attributes": Field("attributes")} if table.attributes else {}
+    fields |= {"caption": Field("caption")} if table.captions else {}
+    for image in checked if maps[base] else ():
+        maps[base][image.file].check_size(image)
 
     def read(i: int) -> dict:
-        example = {"image": decode(checked[i].file)}
+        file = checked[i].file
+        example: dict = {"image": checked[i].decode()}
+        if maps[base]:
+            example[kind] = decode_classes(maps[base][file].file)
         if labels[base]:
-            example["label"] = number[labels[base][keep[i]]]
-        if captions:
-            example["caption"] = captions[checked[i].file]
+            example["label"] = number[labels[base][file]]
+        if table.attributes:
+            example["attributes"] = np.array(table.attributes[file], np.int32)
+        if table.captions:
+            example["caption"] = table.captions[file][0]
         return example
 
-    words = [captions[image.file] for image in checked] if captions else []
-    content = fingerprint(base, checked, extra=(*label_names, *words))
-    fields = {"image": Field("image")}
-    fields |= {"label": Field("label")} if labels[base] else {}
-    fields |= {"caption": Field("caption")} if captions else {}
+    def captions(i: int) -> tuple[str, ...]:
+        return table.captions[checked[i].file]
+
+    said = [table.said(image.file) for image in checked]
+    drawn = [maps[base][image.file].digest for image in checked] if maps[base] else []
+    extra = (*label_names, *(text for texts in said for text in texts), *table.attribute_names)
     return Source(
         length=len(keep),
         read=read,
-        fingerprint=content,
+        fingerprint=fingerprint(base, checked, extra=(*extra, *drawn)),
         fields=fields,
         label_names=tuple(label_names if labels[base] else ()),
+        attribute_names=table.attribute_names,
         measure=lambda i: checked[i].origin,
+        captions=captions if table.captions else None,
+        check=decodes(checked),
     )
 
 
-def _labels(base: Path, files: list[Path]) -> list[str]:
+def _labels(base: Path, files: list[Path]) -> dict[Path, str]:
     """The first-level sub-folder of each file; empty unless all files lie in sub-folders."""
-    parts = [file.relative_to(base).parts for file in files]
-    return [p[0] for p in parts] if all(len(p) > 1 for p in parts) else []
+    parts = {file: Path(name_in(file, base)).parts for file in files}
+    return {f: p[0] for f, p in parts.items()} if all(len(p) > 1 for p in parts.values()) else {}
 
 
-def _captions(base: Path, files: list[Path]) -> dict[Path, str]:
-    """Captions by file from base/metadata.jsonl or .csv; empty without such a file."""
-    table = next((t for t in (base / "metadata.jsonl", base / "metadata.csv") if t.is_file()), None)
-    if table is None:
-        return {}
-    captions = {}
-    for line, row in _rows(table):
-        text = row.get("caption", row.get("text"))
-        if not isinstance(row.get("file_name"), str) or not isinstance(text, str):
-            raise UserError(f'{table}, line {line}: give "file_name" and "caption" (or "text")')
-        captions[base / row["file_name"]] = text
-    known = set(files)
-    for file in captions:
-        if file not in known:
-            raise UserError(f"{table} names {file.relative_to(base)}, which is not there")
-    for file in files:
-        if file not in captions:
+def _agree(tables: list[Metadata]) -> None:
+    """UserError where the tables of the splits have different attributes; tells of columns that
+    are of no use."""
+    first, *others = [table for table in tables if table.attributes] or [None]
+    for other in others:
+        if other.attribute_names != first.attribute_names:
+            one, two = (", ".join(t.attribute_names) for t in (first, other))
             raise UserError(
-                f"{table} has no caption for {file.relative_to(base)}; add a line or move it away"
+                f"{first.table} has the attributes {one}, and {other.table} {two}; give both the "
+                "same, in one order"
             )
-    return captions
+    for table in tables:
+        if table.unused:
+            tell(f"{table.table}: columns that are not used: {', '.join(table.unused)}")
 
 
-def _rows(table: Path):
-    """(line number, row) of a .jsonl or .csv file."""
-    try:
-        text = table.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError:
-        raise UserError(f"{table} is not UTF-8 text; save it as UTF-8") from None
-    lines = text.split("\n")  # not splitlines: a caption may hold U+2028
-    if table.suffix == ".csv":
-        reader = csv.DictReader(lines)
-        for row in reader:
-            yield reader.line_num, row
-        return
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{table}, line {number} is not JSON ({error.msg})") from None
-        if not isinstance(row, dict):
-            raise UserError(f"{table}, line {number} is not a JSON object")
-        yield number, row
+@dataclasses.dataclass(frozen=True)
+class LabelMap:
+    """The file of a label map, its BLAKE2 digest and sides; binary: all values are 0 or 255."""
+
+    file: Path
+    digest: str
+    height: int
+    width: int
+    binary: bool
+
+    def check_size(self, image: Checked) -> None:
+        """UserError where it does not lie on the image."""
+        if (self.height, self.width) != image.origin[1:]:
+            raise UserError(
+                f"{self.file} is {self.height}x{self.width} pixels (height x width), and "
+                f"{image.file} {image.header.height}x{image.header.width}; make them equal"
+            )
 
 
-def pairs(root: Path, split: str = "train", held_out: float = 0.0) -> Source:
+def _maps(base: Path, files: list[Path]) -> dict[Path, LabelMap]:
+    """The label map of each image, masks/NAME.png; empty without that folder."""
+    folder = base / MAPS
+    if not folder.is_dir():
+        return {}
+
+    def look(file: Path) -> LabelMap:
+        data = read_bytes(file)
+        if data[:8] != b"\x89PNG\r\n\x1a\n":
+            raise UserError(
+                f"{file} is no PNG, as other formats may change its numbers; save it as one"
+            )
+        array = decode_classes(data, str(file))
+        content = hashlib.blake2b(data, digest_size=8).hexdigest()
+        return LabelMap(file, content, *array.shape[:2], bool(np.isin(array, (0, 255)).all()))
+
+    found, stems = _by_stem(images_in(folder), folder), _by_stem(files, base)
+    if alone := sorted(set(stems) ^ set(found)):
+        more = f" (and {len(alone) - 1} more such)" if len(alone) > 1 else ""
+        lacking = f"no label map {folder / alone[0]}.png" if alone[0] in stems else "no image"
+        raise UserError(
+            f"{(stems | found)[alone[0]]} has {lacking}{more}; add it, or rename {MAPS}/ if it "
+            "holds no label maps"
+        )
+    looked = each("reading label maps", look, [found[name] for name in stems])
+    return dict(zip(stems.values(), looked, strict=True))
+
+
+def pairs(root: Path, split: str = "train", held_out: float = 0.0, least: int = 0) -> Source:
     """a and b of the same scene: folders A/ and B/ with equal names (suffixes may differ), or
-    files with a in the left half and b in the right."""
+    files with a in the left half and b in the right.  least: see `check`."""
     spec = f"pairs:{root}"
     folders = _split_folders(_existing(root, "pairs"))
     base = folders.get(split, folders["train"])
@@ -220,19 +296,24 @@ def pairs(root: Path, split: str = "train", held_out: float = 0.0) -> Source:
         there, absent = ("A", "B") if (base / "A").is_dir() else ("B", "A")
         raise UserError(f"{spec}: {base / there} has no {absent}/ beside it; pairs need both")
     if not (base / "A").is_dir():
-        return _side_by_side(base, split, share, spec)
-    return matched(base / "A", base / "B", spec, lambda stems: _kept(stems, split, share, spec))
+        return _side_by_side(base, split, share, spec, least)
+    keep = lambda stems: _kept(stems, split, share, spec)
+    return matched(base / "A", base / "B", spec, keep, least)
 
 
 def matched(
-    first: Path, second: Path, spec: str, keep: Callable[[list[str]], list[int]] | None = None
+    first: Path,
+    second: Path,
+    spec: str,
+    keep: Callable[[list[str]], list[int]] | None = None,
+    least: int = 0,
 ) -> Source:
     """a and b: the images of two folders that have one name, but for their suffixes.
 
-    keep: the names' indices that count, all by default.  UserError for one without a partner, or
-    of other proportions.
+    keep: the names' indices that count, all by default.  least: see `check`.  UserError for one
+    without a partner, or of other proportions.
     """
-    a, b = (_by_stem(folder, spec) for folder in (first, second))
+    a, b = (_by_stem(_non_empty(images_in(x), x, spec), x) for x in (first, second))
     alone = sorted(set(a) ^ set(b))
     if alone:
         there, absent = (first, second) if alone[0] in a else (second, first)
@@ -243,14 +324,17 @@ def matched(
         )
     stems = sorted(a)
     stems = [stems[i] for i in keep(stems)] if keep else stems
-    checked = check([side[stem] for side in (a, b) for stem in stems])
+    checked = check([side[stem] for side in (a, b) for stem in stems], least)
     one, two = checked[: len(stems)], checked[len(stems) :]
-    for x, y in zip(one, two, strict=True):
-        if abs(x.width * y.height - x.height * y.width) > 0.02 * x.width * y.height:
+    for i, (x, y) in enumerate(zip(one, two, strict=True)):
+        (high, wide, _), (tall, broad, _) = x.header, y.header
+        if abs(wide * tall - high * broad) > 0.02 * wide * tall:
             raise UserError(
-                f"{x.file} ({x.width}x{x.height}) and {y.file} ({y.width}x{y.height}) differ in "
-                "proportions; cut both alike"
+                f"{x.file} ({wide}x{high}) and {y.file} ({broad}x{tall}) differ in proportions; "
+                "cut both alike"
             )
+        reduce = min(x.reduce, y.reduce)  # both alike, so that they stay on each other
+        one[i], two[i] = (dataclasses.replace(side, reduce=reduce) for side in (x, y))
 
     def measure(i: int) -> tuple[str, int, int]:
         if one[i].origin[1:] != two[i].origin[1:]:
@@ -259,51 +343,64 @@ def matched(
 
     return Source(
         length=len(stems),
-        read=lambda i: {"a": decode(one[i].file), "b": decode(two[i].file)},
+        read=lambda i: {"a": one[i].decode(), "b": two[i].decode()},
         fingerprint=digest(fingerprint(first, one), fingerprint(second, two)),
         fields=PAIR,
         measure=measure,
+        check=decodes(one, two),
     )
 
 
-def _by_stem(folder: Path, spec: str) -> dict[str, Path]:
-    files = _non_empty(images_in(folder), folder, spec)
+def _by_stem(files: Sequence[Path], folder: Path) -> dict[str, Path]:
+    """The files by their names in the folder without suffixes."""
     found: dict[str, Path] = {}
     for file in files:
-        stem = str(file.relative_to(folder).with_suffix(""))
+        stem = str(Path(name_in(file, folder)).with_suffix(""))
         if stem in found:
             raise UserError(f"{found[stem]} and {file} are both called {stem}; rename one")
         found[stem] = file
     return found
 
 
-def _side_by_side(base: Path, split: str, share: float | None, spec: str) -> Source:
+def _side_by_side(base: Path, split: str, share: float | None, spec: str, least: int) -> Source:
     files = _non_empty(images_in(base), base, spec)
-    keep = _kept([str(file.relative_to(base)) for file in files], split, share, spec)
+    keep = _kept([name_in(file, base) for file in files], split, share, spec)
     checked = check([files[i] for i in keep])
-    for image in checked:
-        if image.width % 2:
+    for i, image in enumerate(checked):
+        width = image.header.width
+        if width % 2:
             raise UserError(
-                f"{image.file} is {image.width} pixels wide; a and b side by side need an even "
+                f"{image.file} is {width} pixels wide; a and b side by side need an even "
                 "width, or put them into folders A/ and B/"
             )
+        half = image.header._replace(width=width // 2)
+        if not width % (2 * (reduce := half.reduction(least))):  # the middle stays in the middle
+            checked[i] = dataclasses.replace(image, reduce=reduce)
 
     def read(i: int) -> dict:
-        image = decode(checked[i].file)
+        image = checked[i].decode()
         middle = image.shape[1] // 2
         return {"a": image[:, :middle], "b": image[:, middle:]}
+
+    def measure(i: int) -> tuple[str, int, int]:
+        name, height, width = checked[i].origin
+        return name, height, width // 2
 
     return Source(
         length=len(keep),
         read=read,
         fingerprint=fingerprint(base, checked),
         fields=PAIR,
-        measure=lambda i: (str(checked[i].file), checked[i].height, checked[i].width // 2),
+        measure=measure,
+        check=decodes(checked),
     )
 
 
-def domains(root: Path, split: str = "train", held_out: float = 0.0) -> tuple[Source, Source]:
-    """Unpaired a and b: folders trainA/ and trainB/, and testA/ and testB/ for the test split."""
+def domains(
+    root: Path, split: str = "train", held_out: float = 0.0, least: int = 0
+) -> tuple[Source, Source]:
+    """Unpaired a and b: folders trainA/ and trainB/, and testA/ and testB/ for the test split.
+    least: see `check`."""
     spec = f"domains:{_existing(root, 'domains')}"
     tests = [root / f"test{side}" for side in "AB"]
     own_test = all(folder.is_dir() for folder in tests)
@@ -316,17 +413,18 @@ def domains(root: Path, split: str = "train", held_out: float = 0.0) -> tuple[So
         if not folder.is_dir():
             raise UserError(f"{spec} has no {folder.name}/; it needs trainA/ and trainB/")
         files = _non_empty(images_in(folder), folder, spec)
-        names = [str(file.relative_to(folder)) for file in files]
+        names = [name_in(file, folder) for file in files]
         keep = _kept(names, split, None if own_test else held_out, spec)
-        sources.append(_domain(side.lower(), folder, check([files[i] for i in keep])))
+        sources.append(_domain(side.lower(), folder, check([files[i] for i in keep], least)))
     return tuple(sources)
 
 
 def _domain(name: str, folder: Path, checked: list[Checked]) -> Source:
     return Source(
         length=len(checked),
-        read=lambda i: {name: decode(checked[i].file)},
+        read=lambda i: {name: checked[i].decode()},
         fingerprint=fingerprint(folder, checked),
         fields={name: Field("image")},
         measure=lambda i: checked[i].origin,
+        check=decodes(checked),
     )

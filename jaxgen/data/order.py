@@ -13,27 +13,42 @@ import numpy as np
 
 
 class Order:
-    """Endless shuffled passes over `length` examples; every epoch is shuffled anew."""
+    """Endless shuffled passes over `length` examples; every epoch is shuffled anew.
 
-    def __init__(self, length: int, seed: int, stream: int = 0):
-        self._length = length
+    several: int [length], how many captions each example has; in every epoch one of them is drawn,
+      by the numbers of the stream (seed, e, 1).
+    """
+
+    def __init__(self, length: int, seed: int, stream: int = 0, several: np.ndarray | None = None):
+        self._length, self._several = length, several
         self._seed = seed
         self._stream = stream  # unpaired domains have an order each
         self._lock = threading.Lock()
         self._epoch = functools.lru_cache(maxsize=2)(self._permutation)
 
-    def _permutation(self, epoch: int) -> np.ndarray:
-        entropy = np.random.SeedSequence(self._seed, spawn_key=(self._stream, epoch))
-        numbers = np.random.Philox(entropy).random_raw(self._length)
-        return np.argsort(numbers, kind="stable").astype(np.int32)
+    def _permutation(self, epoch: int) -> tuple[np.ndarray, np.ndarray]:
+        """The examples in the epoch's order, and which caption each of them has."""
+        order = np.argsort(self._numbers(epoch), kind="stable").astype(np.int32)
+        if self._several is None:
+            return order, np.zeros_like(order)
+        drawn = self._numbers(epoch, 1) % self._several.astype(np.uint64)
+        return order, drawn.astype(np.int32)[order]
+
+    def _numbers(self, *key: int) -> np.ndarray:
+        entropy = np.random.SeedSequence(self._seed, spawn_key=(self._stream, *key))
+        return np.random.Philox(entropy).random_raw(self._length)
 
     def __call__(self, start: int, count: int) -> np.ndarray:
         """Indices int32 [count] of the examples at positions start .. start + count - 1."""
+        return self.with_captions(start, count)[0]
+
+    def with_captions(self, start: int, count: int) -> np.ndarray:
+        """int32 [2, count]: those indices, and which of its captions each example has."""
         parts = []
         with self._lock:
             while count:
                 epoch, offset = divmod(start, self._length)
-                part = self._epoch(epoch)[offset : offset + count]
+                part = np.stack([x[offset : offset + count] for x in self._epoch(epoch)])
                 parts.append(part)
-                start, count = start + len(part), count - len(part)
-        return np.concatenate(parts)
+                start, count = start + part.shape[1], count - part.shape[1]
+        return np.concatenate(parts, axis=1)

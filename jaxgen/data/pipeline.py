@@ -14,12 +14,13 @@ import numpy as np
 
 from jaxgen.data.batches import Batches, stack
 from jaxgen.data.images import CROPS, RESAMPLE, middle, to_size
+from jaxgen.data.reading import each
 from jaxgen.data.source import PIXELS, DataInfo, Field, Source, digest
-from jaxgen.data.specs import open_source
+from jaxgen.data.specs import FRAMES, open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.data.tokens import Tokens
+from jaxgen.data.voxels import to_cube
 from jaxgen.errors import UserError
-from jaxgen.progress import progress
 
 RESIDENT_BYTES = 256 * 2**20
 CHANNELS = (1, 3, 4)
@@ -28,8 +29,9 @@ Size = int | tuple[int, int]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Data:
-    """Examples of one size.  `data[i]` is a dict: images uint8 [*stored, channels], int32 labels
-    and attributes, `caption` str; `stored` is the size from which training cuts at random, else
+    """Examples of one size.  `data[i]` is a dict: images uint8 [*stored, channels] (videos, flows
+    and voxels as `Field` says), int32 labels and attributes, `caption` str (of several the first;
+    training draws one an epoch); `stored` is the size from which training cuts at random, else
     `size`.
 
     Unpaired domains have two sources: `len(data)` is the longer one's length, and `data[i]` starts
@@ -50,23 +52,19 @@ class Data:
     sources: tuple[Source, ...]
     open: Callable[[str], tuple[Source, ...]]
     tokenize: Tokens | None = None
-    arrays: tuple[dict[str, np.ndarray], ...] | None = None  # the decoded sources, when kept
+    # The decoded sources, when kept. `text` has a row for every caption, one after the other.
+    arrays: tuple[dict[str, np.ndarray], ...] | None = None
 
     @functools.cached_property
     def info(self) -> DataInfo:
         """What systems are told of this data."""
-        fields = {
-            name: dataclasses.replace(field, channels=self.channels)
-            if field.kind == "image"
-            else field
-            for source in self.sources
-            for name, field in source.fields.items()
-            if field.kind != "caption"
-        }
+        fields = {name: f for name, f in self._fields().items() if f.kind != "caption"}
         if self.tokenize and any("caption" in source.fields for source in self.sources):
             fields["text"] = Field("text")
+        kinds = {field.kind: field for field in fields.values()}
+        alone = "voxels" in kinds and kinds.keys().isdisjoint(PIXELS)
         return DataInfo(
-            shape=(*self.size, self.channels),
+            shape=(kinds["voxels"].depth, *self.size) if alone else (*self.size, self.channels),
             fields=fields,
             label_names=self.sources[0].label_names,
             attribute_names=self.sources[0].attribute_names,
@@ -75,6 +73,27 @@ class Data:
             resample=self.resample,
             stored=None if self.stored == self.size else self.stored,
         )
+
+    def _fields(self) -> dict[str, Field]:
+        """What the sources have, with the channels and the depth that the examples get."""
+
+        def known(field):
+            if field.kind in ("image", "video"):
+                return dataclasses.replace(field, channels=self.channels)
+            if field.kind == "voxels":
+                return dataclasses.replace(field, depth=field.depth or self.size[0])
+            return field
+
+        return {k: known(field) for source in self.sources for k, field in source.fields.items()}
+
+    @property
+    def example_bytes(self) -> int:
+        """Memory of an example, of what takes much."""
+        parts = {"flow": 8, "mask": 1, "classes": 1, "voxels": 1}
+        parts |= dict.fromkeys(("image", "video"), self.channels)
+        fields = self._fields().values()
+        planes = sum(parts[f.kind] * max(f.depth, 1) for f in fields if f.kind in parts)
+        return max(planes * self.stored[0] * self.stored[1], 1)
 
     @property
     def paired(self) -> bool:
@@ -114,6 +133,8 @@ class Data:
             if field.kind in PIXELS:
                 how = (self.stored, self.channels, self.crop, self.resample, field.kind)
                 value = to_size(value, *how)
+            elif field.kind == "voxels" and not field.depth:
+                value = to_cube(value, self.size[0])
             elif field.kind == "label":
                 value = np.int32(value)
             elif field.kind == "caption" and self.tokenize:
@@ -121,21 +142,51 @@ class Data:
             example[name] = value
         return example
 
+    @functools.cached_property
+    def several(self) -> tuple[np.ndarray | None, ...]:
+        """How many captions each example has, by source; None where training draws none."""
+
+        def count(source):
+            if not self.tokenize or not source.captions:
+                return None
+            counts = source.counts()
+            return counts if counts.max() > 1 else None
+
+        return tuple(map(count, self.sources))
+
+    @functools.cached_property
+    def _first_texts(self) -> tuple[np.ndarray | None, ...]:
+        """The row of each example's first caption in its source's `text`."""
+        return tuple(n if n is None else np.cumsum(n, dtype=np.int32) - n for n in self.several)
+
+    def rows(self, n: int, index: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
+        """Where examples of source n lie in its arrays: "index", and the rows of `text`, where they
+        are others; drawn: which captions."""
+        first = self._first_texts[n]
+        return {"index": index} | ({} if first is None else {"text": first[index] + drawn})
+
+    def at(self, n: int, index: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
+        """Those examples; see `rows`."""
+        assert self.arrays is not None
+        rows = self.rows(n, index, drawn)
+        return {name: x[rows.get(name, rows["index"])] for name, x in self.arrays[n].items()}
+
     def captions(self, n: int) -> list[str] | None:
         """Captions of `examples(n)`; None when the set has none."""
-        chosen = [self[i] for i in self._spread(n)]
-        return [example["caption"] for example in chosen] if "caption" in chosen[0] else None
+        for source in self.sources:
+            if "caption" in source.fields:
+                return [source.texts(i % len(source))[0] for i in self._spread(n)]
+        return None
 
     def all_captions(self, most: int) -> list[str]:
-        """Captions of the whole set, or of `most` examples from all over it; none when the set has
-        none."""
+        """All captions of the whole set, or of `most` examples from all over it; none when the set
+        has none."""
         (source, *others), chosen = self.sources, range(len(self))
-        if others or "caption" not in source[0]:
+        if others or "caption" not in source.fields:
             return []
         if len(self) > most:
             chosen = [i * len(self) // most for i in range(most)]
-        with ThreadPoolExecutor() as threads:
-            return list(threads.map(lambda i: source[i]["caption"], chosen))
+        return [text for texts in each("reading captions", source.texts, chosen) for text in texts]
 
     def examples(self, n: int) -> dict[str, np.ndarray]:
         """The same `n` examples every time, from all over the set (over again when it has fewer);
@@ -145,7 +196,15 @@ class Data:
     def take(self, chosen: Sequence[int]) -> dict[str, np.ndarray]:
         """These examples stacked; images [n, *size, channels], cut out of the middle where `stored`
         is larger."""
-        batch = stack([self[i] for i in chosen])
+        if self.arrays is not None:
+            index, batch = np.asarray(chosen), {}
+            for n, source in enumerate(self.sources):
+                batch |= self.at(n, index % len(source), np.zeros_like(index))
+        else:
+            once = list(dict.fromkeys(chosen))
+            with ThreadPoolExecutor() as threads:
+                found = dict(zip(once, threads.map(self.__getitem__, once), strict=True))
+            batch = stack([found[i] for i in chosen])
         pixels = [name for source in self.sources for name in source.pixels]
         return {k: middle(x, self.size) if k in pixels else x for k, x in batch.items()}
 
@@ -174,7 +233,11 @@ class Data:
         unpaired domains each on its own.  None when there is nothing to do."""
         if not self.flip and self.stored == self.size:
             return None
-        groups = [source.pixels for source in self.sources]
+        kinds = (*PIXELS, "voxels")
+        groups = [
+            {name: field.kind for name, field in source.fields.items() if field.kind in kinds}
+            for source in self.sources
+        ]
         return functools.partial(_augment, size=self.size, mirror=self.flip, groups=groups)
 
     def batches(
@@ -191,8 +254,9 @@ class Data:
 
         The global batch of `batch_size` depends on `seed` and its number alone; this process gets
         its contiguous share of batch_size / processes rows.  With `indices` a batch is
-        {"index": int32 [b]}, the same examples in the same order.  `start` is the number of the
-        first batch.
+        {"index": int32 [b]} (see `rows`), the same examples in the same order.  `start` is the
+        number of the first batch.  Every image is decoded once before the first; UserError for
+        broken ones.
         """
         if batch_size < 1 or batch_size % processes:
             raise UserError(
@@ -201,7 +265,15 @@ class Data:
             )
         if indices and not self.paired:
             raise UserError(f"{self.spec} has two orders; its batches cannot be indices")
+        if self.arrays is None:
+            self._checked  # noqa: B018
         return Batches(self, batch_size, seed, process, processes, indices, start)
+
+    @functools.cached_property
+    def _checked(self) -> None:
+        for source in self.sources:
+            if source.check:
+                source.check()
 
 
 def _augment(batch, key, *, size, mirror, groups):
@@ -213,10 +285,12 @@ def _augment(batch, key, *, size, mirror, groups):
     for n, group in enumerate(groups):
         key_crop, key_flip = jax.random.split(jax.random.fold_in(key, n))
         images = tuple(batch[name] for name in group)
-        if images[0].shape[1:3] != size:
+        if not images:
+            continue
+        if images[0].shape[-3:-1] != size:
             images = augment.random_crop(images, key_crop, size)
         if mirror:
-            images = augment.flip(images, key_flip)
+            images = augment.flip(images, key_flip, [kind == "flow" for kind in group.values()])
         batch.update(zip(group, images, strict=True))
     return batch
 
@@ -234,6 +308,7 @@ def load(
     held_out: float = 0.0,
     resident: str = "auto",
     tokenize: Tokens | None = None,
+    frames: int = FRAMES,
 ) -> Data:
     """The data that `spec` names (see `jaxgen.data.specs`), as images of one size.
 
@@ -249,6 +324,7 @@ def load(
     held_out: the share of a user's own set that "test" gets when it has no test/ folder.
     resident: keep the decoded set in memory: "auto" up to 256 MiB, "yes" or "no".
     tokenize: the vocabulary by which batches hold `text`, where there are captions.
+    frames: of an example of films.
 
     Raises UserError.
     """
@@ -275,8 +351,16 @@ def load(
             f"size of {height} x {width}; use a larger number"
         )
 
+    # Tiles and the nearest pixel are those of the file.
+    reduce = crop != "tiles" and resample != "nearest"
+
     def open(split):
-        sources = open_source(spec, split, max(stored), held_out)
+        sources = open_source(spec, split, max(stored), held_out, reduce, frames)
+        for kind in {field.kind for source in sources for field in source.fields.values()}:
+            if kind == "voxels" and (height != width or crop == "tiles" or stored != size):
+                raise UserError(f"{spec} has voxels, which are whole cubes; give one side alone")
+            if kind == "video" and crop == "tiles":
+                raise UserError(f"{spec} has films, which are not cut into tiles; use another crop")
         return tuple(tiles(source, stored) for source in sources) if crop == "tiles" else sources
 
     sources = open(split)
@@ -285,8 +369,7 @@ def load(
     )
     if resident == "no":
         return data
-    images = sum(len(source) * len(source.pixels) for source in sources)
-    if resident == "auto" and images * stored[0] * stored[1] * channels > RESIDENT_BYTES:
+    if resident == "auto" and sum(map(len, sources)) * data.example_bytes > RESIDENT_BYTES:
         return data
     return dataclasses.replace(data, arrays=tuple(_decode_all(data, s) for s in sources))
 
@@ -294,7 +377,8 @@ def load(
 def _decode_all(data: Data, source: Source) -> dict[str, np.ndarray]:
     """The processed source stacked [N, ...], read in threads."""
     read = lambda i: data.process(source[i], source.fields)
-    with ThreadPoolExecutor() as threads:
-        decoded = threads.map(read, range(len(source)))
-        examples = list(progress(decoded, f"decoding {data.spec}", total=len(source), delay=2))
-    return stack(examples)
+    whole = stack(each(f"decoding {data.spec}", read, range(len(source))))
+    if data.tokenize and source.captions:
+        texts = (text for i in range(len(source)) for text in source.texts(i))
+        whole["text"] = np.stack([np.asarray(data.tokenize(text), np.int32) for text in texts])
+    return whole

@@ -66,4 +66,5 @@ def photos(split: str) -> Source:
         fingerprint=package_digest(len(names), "scikit-image"),
         fields={"image": Field("image"), "caption": Field("caption")},
         measure=lambda i: (names[i], *sides(folder / names[i])),
+        captions=lambda i: (PHOTOS[names[i]],),
     )

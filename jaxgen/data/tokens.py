@@ -2,7 +2,8 @@
 
 A word is its bytes, the last of which is another symbol than the same byte elsewhere; pairs of
 symbols merge in the order in which they were learned. Numbers: 256 bytes, 256 bytes at the end of a
-word, the merges, the start and the end. A text is start, words, end, then zeros.
+word, the merges, the start and the end. A text is start, words, end, then zeros; ftfy mends it
+first, as in the authors' code.
 
 A vocabulary is a file of merges in the published layout, a line of two symbols each under a line
 of comment. It is learned from the captions at hand, or a person's copy of the published
@@ -15,12 +16,11 @@ import functools
 import gzip
 import html
 import itertools
-import re
-import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
+import regex
 
 from jaxgen.errors import UserError
 from jaxgen.files import replacing
@@ -28,15 +28,11 @@ from jaxgen.progress import say
 
 PUBLISHED = 48_894  # merges of the published vocabulary of 49,408; its file has more
 END = "</w>"
-PART = re.compile(r"'s|'t|'re|'ve|'m|'ll|'d", re.IGNORECASE)
-
-# As ftfy, which the authors' code uses, makes them plain; mending text that was decoded wrongly is
-# left out.
-QUOTES = {code: "'" for code in (0x2BC, *range(0x2018, 0x201C))}
-QUOTES |= {code: '"' for code in range(0x201C, 0x2020)}
-WIDE = {code: unicodedata.normalize("NFKC", chr(code)) for code in (0x3000, *range(0xFF01, 0xFFF0))}
-LIGATURES = {code: unicodedata.normalize("NFKC", chr(code)) for code in range(0xFB00, 0xFB07)}
-PLAIN = QUOTES | WIDE | LIGATURES
+SPECIAL = ("<|startoftext|>", "<|endoftext|>")  # in a text they are these tokens themselves
+WORD = regex.compile(
+    r"<\|(?:start|end)oftext\|>|'(?:s|t|re|ve|m|ll|d)|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+",
+    regex.IGNORECASE,
+)
 
 Pair = tuple[str, str]
 
@@ -52,27 +48,12 @@ LETTERS = _letters()
 
 
 def words(text: str) -> list[str]:
-    """The text in lower case and plain, without HTML's entities, cut at its spaces into runs of
-    letters, single digits, runs of other marks, and the endings 's, 't, 're, 've, 'm, 'll, 'd."""
-    text = unicodedata.normalize("NFC", html.unescape(html.unescape(text)).translate(PLAIN))
-    found = []
-    for part in text.lower().split():
-        i = 0
-        while i < len(part):
-            if ending := PART.match(part, i):
-                j = ending.end()
-            else:
-                kind, j = _kind(part[i]), i + 1
-                while kind != "N" and j < len(part) and _kind(part[j]) == kind:
-                    j += 1
-            found.append(part[i:j])
-            i = j
-    return found
+    """The text mended by ftfy (wrongly decoded letters, curly quotes, ligatures, control
+    characters), without HTML's entities and in lower case, cut at its spaces into runs of letters,
+    single digits, runs of other marks, the endings 's, 't, 're, 've, 'm, 'll, 'd, and SPECIAL."""
+    import ftfy  # a tenth of a second, which only a text is worth
 
-
-def _kind(letter: str) -> str:
-    kind = unicodedata.category(letter)[0]
-    return kind if kind in "LN" else "other"
+    return WORD.findall(html.unescape(html.unescape(ftfy.fix_text(text))).lower())
 
 
 def _symbols(word: str) -> tuple[str, ...]:
@@ -123,7 +104,7 @@ class Tokens:
 
     @functools.cached_property
     def _known(self) -> dict[str, list[int]]:
-        return {}
+        return {name: [self.size - 2 + i] for i, name in enumerate(SPECIAL)}
 
     def word(self, word: str) -> list[int]:
         """The numbers of one word."""
@@ -163,6 +144,8 @@ def learn(captions: Iterable[str], merges: int, context: int = 77) -> Tokens:
     """Up to `merges` merges: of the commonest pair of neighbours in the captions' words, again and
     again; of equally common ones the first by their letters. Pairs that stand once do not merge."""
     counts = collections.Counter(word for caption in captions for word in words(caption))
+    for name in SPECIAL:
+        counts.pop(name, None)
     parts = {word: _symbols(word) for word in sorted(counts)}
     common: collections.Counter[Pair] = collections.Counter()
     where: dict[Pair, set[str]] = collections.defaultdict(set)

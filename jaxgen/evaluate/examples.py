@@ -61,13 +61,8 @@ def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     """The mutual information gap of the codes, for the data's attributes or else its labels."""
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
     data, count = scoring.held_out()
-    kinds = {field.kind: name for name, field in data.info.fields.items()}
-    factor = kinds.get("attributes", kinds.get("label"))
-    if coder.posterior is None or factor is None:
-        lacks = "an encoder with a variance" if coder.posterior is None else "attributes or labels"
-        raise UserError(f"mig needs {lacks}; leave it out, or name other data")
-
-    posterior = coder.posterior
+    posterior, factor = coder.posterior, _factor(data)
+    assert posterior is not None  # `check`
 
     def values(nets, batch, key):
         mean, log_sigma = posterior(nets, batch["image"])
@@ -81,6 +76,22 @@ def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     gap = mutual_information_gap(*codes, factors[:, varies], jax.random.key(scoring.seed))
     one = _record(scoring, "mig", np.array([gap.mig]), data, count)
     return [{k: x for k, x in one.items() if k != "deviation"} | {"settings": {"factors": factor}}]
+
+
+def _factor(data) -> str | None:
+    """The field whose information mig looks for."""
+    kinds = {field.kind: name for name, field in data.info.fields.items()}
+    return kinds.get("attributes", kinds.get("label"))
+
+
+def check(scoring: Scoring, names: Sequence[str]) -> None:
+    """UserError for a mig that this encoder, or the data, cannot have."""
+    if "mig" not in names:
+        return
+    coder = scoring.trained.ability(Autoencoder, "has no encoder")
+    if coder.posterior is None or _factor(scoring.held_out()[0]) is None:
+        lacks = "an encoder with a variance" if coder.posterior is None else "attributes or labels"
+        raise UserError(f"mig needs {lacks}; leave it out, or name other data")
 
 
 def _of_examples(scoring, data, count, values) -> dict[str, np.ndarray]:

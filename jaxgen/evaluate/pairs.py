@@ -61,7 +61,8 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for scores that translations cannot have: of label maps, or of larger images."""
+    """UserError for scores that translations cannot have: of label maps, of larger images, or by
+    weights that are missing."""
     way, data = translator(scoring.trained, scoring.direction), scoring.held_out()[0]
     fields = data.info.fields
     pair = lambda batch: way.pair(to_program(batch, fields))
@@ -71,7 +72,12 @@ def check(scoring: Scoring, names: Sequence[str]) -> None:
         if name in SEGMENTATION:
             if not jnp.issubdtype(truth.dtype, jnp.integer):
                 raise UserError(f"{name} needs a ground truth of label maps; leave it out")
-        elif name not in distances.NAMES:
+        elif name in distances.NAMES:
+            height, width, channels = truth.shape[1:]
+            rim = 2 * _border(way)
+            shape = (height - rim, width - rim, channels)
+            distances.check(distances.distance(name, scoring.weights), shape)
+        else:
             seen = functools.partial(_score, name, distances={}, border=_border(way))
             jax.eval_shape(lambda x, seen=seen: seen(x, x), picture)
 

@@ -143,6 +143,9 @@ def chosen(scoring: Scoring, metrics: Sequence[str]) -> list[str]:
         raise UserError(f"{spec} has neither captions nor labels; name other data")
     if of_pairs := [name for name in names if name in pairs.METRICS]:
         pairs.check(scoring, of_pairs)
+    if "ppl" in names:
+        sets.check_path_length(scoring)
+    examples.check(scoring, names)
     return names
 
 

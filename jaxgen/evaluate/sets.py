@@ -242,6 +242,12 @@ def arc(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
     return np.sqrt(a.shape[-1]) * sphere(a, b, t)
 
 
+def check_path_length(scoring: Scoring) -> None:
+    """UserError for weights that ppl misses, or images that are too small for its distance."""
+    distance = distances.distance(scoring.distance, scoring.weights)
+    distances.check(distance, scoring.trained.info.shape)
+
+
 def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     """PPL between samples: by `arc` where latents are Gaussian, else on the system's own path."""
     trained, sampler = scoring.trained, scoring.trained.ability(Sampler, "draws no samples")

@@ -5,12 +5,11 @@ from pathlib import Path
 
 from jaxgen import progress
 from jaxgen.errors import UserError
-from jaxgen.evaluate import pairs, scores, sets
+from jaxgen.evaluate import scores, sets
 from jaxgen.evaluate.metric import Scoring
 from jaxgen.evaluate.run import chosen, evaluate, real, suits, usual
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train.game import System
-from jaxgen.weights import distances
 
 
 def in_training(
@@ -30,17 +29,14 @@ def in_training(
       folder's name `stage`, and scores what suits that system.
 
     What can be known before the training is refused before it, in a UserError: a metric that the
-    system cannot have, too few or too small images, missing weights.  A scoring that fails later
-    with a UserError, ValueError or RuntimeError says so and does not end the training.
+    system cannot have, too few or too small images, missing weights.  A scoring that fails later,
+    for whatever reason, says so and does not end the training.
     """
     trained = TrainedRun(system, {}, data.info, 0, name)
     first = chosen(Scoring(trained, real(trained, data), samples), names)
     if of_sets := [n for n in first if n in sets.COMPUTE]:
         sets.check(of_sets, data, samples)
         sets.network_for(of_sets, "squeezenet", None)
-    pairs.networks(first, None)
-    if "ppl" in first:
-        distances.distance("squeezenet-distance")
 
     def measure(states, round, system=system, data=data, stage=""):
         own = [n for n in names or usual(system) if n in suits(system)]
@@ -49,12 +45,14 @@ def in_training(
         trained = TrainedRun(system, states, data.info, round, name)
         try:
             found = evaluate(trained, own if names else (), data=data, samples=samples, batch=batch)
-        except (UserError, ValueError, RuntimeError) as error:
+            if folder:
+                scores.append(Path(folder) / stage / "scores.jsonl", found)
+        except Exception as error:  # hours of training are worth more than a score
             why = (str(error).splitlines() or [type(error).__name__])[0]
+            if not isinstance(error, UserError | ValueError | RuntimeError | OSError):
+                why = f"{type(error).__name__}: {why}"
             progress.say(f"round {round}: it cannot be scored ({why}); the training goes on")
             return {}
-        if folder:
-            scores.append(Path(folder) / stage / "scores.jsonl", found)
         return {f"score/{scores.label(record)}": record["value"] for record in found}
 
     return measure

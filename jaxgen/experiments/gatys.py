@@ -90,6 +90,7 @@ class Args(Basic):
 
     batch_size: ClassVar[int] = 1
     one_device: ClassVar[bool] = True
+    places: ClassVar[frozenset[str]] = frozenset({"content", "style"})
 
     @property
     def content_from(self) -> str:

@@ -21,7 +21,7 @@ MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.2757
 
 @dataclasses.dataclass(frozen=True)
 class Size:
-    """What the two towers of one CLIP measure."""
+    """Sizes of the two towers of one CLIP."""
 
     pixels: int
     patch: int

@@ -44,6 +44,11 @@ class Generator(nn.Module):
     width: int = 64
     blocks: int = 9
 
+    @property
+    def reach(self) -> int:
+        """Pixels on every side that one depends on, but for the norms' moments."""
+        return 6 + 8 * self.blocks + 6  # down, the blocks at a quarter of the size, up
+
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h w d"]:
         x = nn.relu(InstanceNorm()(_conv(self.width, kernel=7)(reflect(x, 3))))

@@ -55,6 +55,12 @@ class UNet(nn.Module):
             return range(max(self.depth - 3, 1), self.depth)
         return range(4, self.depth - 1)
 
+    @property
+    def reach(self) -> int:
+        """Pixels on every side that one depends on, but for the norms' moments: the innermost
+        level's windows."""
+        return 3 * (2**self.depth - 1)
+
     @nn.compact
     def __call__(
         self, a: Float[Array, "b h w c"], *, train: bool = True, noise: bool = True

@@ -28,6 +28,11 @@ class Generator(nn.Module):
     width: int = 64
     blocks: int = 16
 
+    @property
+    def reach(self) -> int:
+        """Pixels of the small image on every side that one of the large image's depends on."""
+        return 4 + 2 * self.blocks + 1 + 3  # the stem, the blocks, what follows, both doublings
+
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], *, train: bool = True

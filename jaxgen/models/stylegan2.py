@@ -5,7 +5,7 @@ https://arxiv.org/abs/1912.04958
 
 Written after the authors' code. Their activations clipped at 256 belong to float16 and are left
 out; labels are not read. Weights are at equalised learning rate, and the sqrt(2) that belongs to a
-leaky ReLU is in the activation.
+leaky ReLU is in the activation. `taps` are the filter's where the size changes.
 """
 
 import math
@@ -27,6 +27,7 @@ from jaxgen.nn.modulated import modulated_conv
 from jaxgen.nn.norm import PixelNorm
 
 Noise = Literal["random", "fixed", "off"]
+Taps = tuple[float, ...]
 Scalar = float | Float[Array, ""]
 LayerIndex = int | Int[Array, ""]
 
@@ -87,6 +88,7 @@ class StyledConv(nn.Module):
 
     features: int
     up: bool = False
+    taps: Taps = upfirdn.BINOMIAL
 
     @nn.compact
     def __call__(
@@ -94,7 +96,7 @@ class StyledConv(nn.Module):
     ) -> Float[Array, "b h2 w2 d"]:
         style = EqualDense(x.shape[-1], bias=1.0, name="affine")(w)
         kernel = equal_weight(self, "kernel", (3, 3, x.shape[-1], self.features))
-        x = modulated_conv(x, kernel, style, up=self.up)
+        x = modulated_conv(x, kernel, style, up=self.up, taps=self.taps)
         strength = self.param("noise_strength", nn.initializers.zeros, ())
         space = x.shape[1:3]
         kept = self.variable(
@@ -133,6 +135,7 @@ class Synthesis(nn.Module):
 
     widths: tuple[int, ...]
     channels: int = 3
+    taps: Taps = upfirdn.BINOMIAL
 
     @nn.compact
     def __call__(
@@ -144,10 +147,11 @@ class Synthesis(nn.Module):
         for i, width in enumerate(self.widths):
             level = f"b{4 << i}"
             if i:
-                x = StyledConv(width, up=True, name=f"{level}_conv0")(x, ws[:, 2 * i - 1], noise)
+                enlarge = StyledConv(width, True, self.taps, name=f"{level}_conv0")
+                x = enlarge(x, ws[:, 2 * i - 1], noise)
             x = StyledConv(width, name=f"{level}_conv1")(x, ws[:, 2 * i], noise)
             colours = ToRGB(self.channels, name=f"{level}_torgb")(x, ws[:, 2 * i + 1])
-            image = colours if image is None else upfirdn.upsample(image) + colours
+            image = colours if image is None else upfirdn.upsample(image, self.taps) + colours
         return image
 
 
@@ -162,10 +166,11 @@ class Generator(nn.Module):
     channels: int = 3
     style: int = 512
     depth: int = 8
+    taps: Taps = upfirdn.BINOMIAL
 
     def setup(self):
         self.mapping = Mapping(self.style, self.depth)
-        self.synthesis = Synthesis(self.widths, self.channels)
+        self.synthesis = Synthesis(self.widths, self.channels, self.taps)
 
     @property
     def layers(self) -> int:
@@ -217,16 +222,18 @@ class Block(nn.Module):
 
     features: int
     residual: bool = True
+    taps: Taps = upfirdn.BINOMIAL
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"]) -> Float[Array, "b h2 w2 d"]:
         y = _leaky(EqualConv(x.shape[-1], padding=1, name="conv0")(x))
-        y = upfirdn.upfirdn(y, upfirdn.normalised(upfirdn.BINOMIAL), pad=(2, 2))
+        reach = len(self.taps)
+        y = upfirdn.upfirdn(y, upfirdn.normalised(self.taps), pad=((reach + 1) // 2, reach // 2))
         y = _leaky(EqualConv(self.features, stride=2, padding=0, name="conv1")(y))
         if not self.residual:
             return y
         skip = EqualConv(self.features, 1, padding=0, use_bias=False, name="skip")
-        return (y + skip(upfirdn.downsample(x))) * math.sqrt(0.5)
+        return (y + skip(upfirdn.downsample(x, self.taps))) * math.sqrt(0.5)
 
 
 class Discriminator(nn.Module):
@@ -235,6 +242,7 @@ class Discriminator(nn.Module):
     widths: tuple[int, ...]
     group: int = 4
     residual: bool = True
+    taps: Taps = upfirdn.BINOMIAL
 
     @nn.compact
     def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
@@ -246,7 +254,7 @@ class Discriminator(nn.Module):
             )
         x = _leaky(EqualConv(self.widths[-1], 1, padding=0, name="fromrgb")(x))
         for i in reversed(range(1, len(self.widths))):
-            x = Block(self.widths[i - 1], self.residual, name=f"b{4 << i}")(x)
+            x = Block(self.widths[i - 1], self.residual, self.taps, name=f"b{4 << i}")(x)
         x = minibatch_stddev(x, self.group)
         x = _leaky(EqualConv(self.widths[0], padding=1, name="conv")(x))
         x = _leaky(EqualConv(self.widths[0], 4, padding=0, name="fc")(x))  # the whole map

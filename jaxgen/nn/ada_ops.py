@@ -100,7 +100,8 @@ def change(images: Images, changes: Changes) -> Images:
 def geometry(
     shape: tuple[int, ...], blit: Blit | None = None, geom: Geom | None = None
 ) -> Float[Array, "b 3 3"]:
-    """Where an output pixel reads: (x, y, 1), from the image's centre, to the input's (x, y, 1)."""
+    """Matrices from an output pixel (x, y, 1), seen from the image's centre, to the input pixel
+    that it reads."""
     n, height, width, _ = shape
     sides = jnp.array([width, height], jnp.float32)
     maps = [jnp.broadcast_to(jnp.eye(3), (n, 3, 3))]

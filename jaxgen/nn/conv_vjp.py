@@ -94,13 +94,13 @@ def _in_form(geometry, *arrays, default, cpu):
 
 
 def _few(geometry, images, channels):
-    """Whether there are few pixels beside weights, so that reading the weights is what takes time
-    and they should be multiplied as they lie."""
+    """True for few pixels and many weights: reading the weights takes most of the time then, and
+    they should be multiplied as they lie."""
     return _at_most(4 * len(images) * math.prod(geometry.small), channels)
 
 
 def _colours(geometry, batch, channels):
-    """Whether images of so few channels are written or read with stride 1, and the rows for them
+    """True for images of few channels that are written or read with stride 1, if the rows for them
     (see below) take no more than a quarter of a GiB in float32."""
     rows = [
         math.prod(geometry.window) * channels * batch * math.prod(sides)
@@ -110,7 +110,7 @@ def _colours(geometry, batch, channels):
 
 
 def _at_most(n, most):
-    """Whether n <= most; a size that an exported program leaves open counts as more."""
+    """True for n <= most; a size that an exported program leaves open counts as more."""
     return not is_symbolic_dim(n) and n <= most
 
 
@@ -276,7 +276,7 @@ def _f_of_colours(geometry, big, small):
 
 
 def _writings(geometry):
-    """How to pad [d, b, *small] to [d, b, *big], by tap."""
+    """Paddings of [d, b, *small] to [d, b, *big], by tap."""
     sides = [
         [(t - low, m - n - t + low, 0) for t in range(k)]
         for k, low, m, n in zip(

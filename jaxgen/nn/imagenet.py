@@ -1,4 +1,4 @@
-"""How networks trained on ImageNet want their pixels."""
+"""Pixels in the form that networks trained on ImageNet want."""
 
 import jax.numpy as jnp
 from jaxtyping import Array, Float

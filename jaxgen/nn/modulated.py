@@ -10,6 +10,8 @@ Measured on two CPU cores, milliseconds, forward and the gradient of the kernel,
 (table: experiments/benchmarks/results/convolutions-cpu.md)
 """
 
+from collections.abc import Sequence
+
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
@@ -25,17 +27,18 @@ def modulated_conv(
     *,
     demodulate: bool = True,
     up: bool = False,
+    taps: Sequence[float] = upfirdn.BINOMIAL,
 ) -> Float[Array, "b h2 w2 o"]:
     """Each example correlated with kernel * style, of unit norm by output channel if `demodulate`;
     `kernel` is odd. With `up` the result is twice as large: a transposed convolution, then the
-    binomial filter."""
+    filter of `taps`."""
     x = x * style[:, None, None, :].astype(x.dtype)
     if up:
         turned = lax.rev(kernel, (0, 1)).swapaxes(-1, -2)
         y = upfirdn.upfirdn(
             conv_transpose(x, turned.astype(x.dtype), 2, padding=0),
-            upfirdn.normalised(upfirdn.BINOMIAL, 2.0),
-            pad=((5 - len(kernel)) // 2,) * 2,
+            upfirdn.normalised(taps, 2.0),
+            pad=((len(taps) + 1) // 2 - len(kernel) // 2, len(taps) // 2 - len(kernel) // 2),
         )
     else:
         y = conv(x, kernel.astype(x.dtype), padding=len(kernel) // 2)

@@ -54,8 +54,9 @@ def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
     if kind == "text":
         return _tokens(name, info.vocabulary, value)
     array = np.asarray(value)
-    array = array[None] if array.ndim == len(info.shape) else array
-    if kind in PIXELS and array.shape[1:3] != info.shape[:2]:
+    alone = 4 if kind in ("video", "voxels") or info.fields[name].depth else len(info.shape)
+    array = array[None] if array.ndim == alone else array
+    if kind in PIXELS and array.shape[-3:-1] != info.shape[:2]:
         array = np.stack([to_input(x, info, kind) for x in array])
     return array
 

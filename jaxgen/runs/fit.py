@@ -12,7 +12,7 @@ from jaxgen.train import nets
 from jaxgen.train.fit import drain
 from jaxgen.train.fit import iterate as play
 from jaxgen.train.game import System
-from jaxgen.train.run import FREE, Run, environment
+from jaxgen.train.run import FREE, PLACES, Run, environment
 from jaxgen.train.stages import Stage, folders, iterate_stages
 
 
@@ -36,6 +36,7 @@ def iterate(
     log: Callable[[dict[str, Any]], Any] | None = None,
     record: Mapping[str, Any] | None = None,
     free: frozenset[str] = FREE | {"rounds"},
+    places: frozenset[str] = PLACES,
     **options,
 ) -> Generator[dict[str, Any], None, TrainedRun]:
     """Trains like `fit`, and yields each record of metrics on the way.  A caller that breaks off
@@ -48,7 +49,8 @@ def iterate(
     evaluate, evaluate_every, evaluate_samples: metrics that are scored in every so many rounds.
     log: a function of each record, {"round": ..., "images": ..., "turn/metric": ...}.
     record: what args.json says of the run; by default rounds, batch size and seed.
-    free: what of that may change when the run goes on.
+    free: what of that may change when the run goes on; places: what may while the data's
+      fingerprint does not, as it says where the data lies.
     options: of `jaxgen.train.fit.iterate`: precision, rounds_per_call, log_every,
       sample_every, save_every, keep, mesh.
 
@@ -71,7 +73,7 @@ def iterate(
     record = record or {"rounds": rounds, "batch_size": batch_size, "seed": seed}
     lead = jax.process_index() == 0
     session = environment(getattr(data, "fingerprint", None))
-    with Run(run, record, session, data.info.to_json(), lead, free) as opened:
+    with Run(run, record, session, data.info.to_json(), lead, free, places) as opened:
         states = yield from _play(system, data, rounds, options | {"run": opened})
     folder = run / folders(stages)[-1] if stages else run
     name = record.get("experiment", "").rpartition(".")[2] or run.resolve().name

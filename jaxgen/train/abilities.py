@@ -61,6 +61,10 @@ class Translator:
     name: which way, where a system has several, such as a-to-b.
     multiple: the sides of an input are multiples of it.
     any_size: whether inputs may be larger or smaller than the images of the training.
+    reach: the pixels of the input on every side that a pixel of the image depends on, so that a
+      large image can be translated in tiles, along with further inputs of its size; None where it
+      depends on all of them, or on noise.  Moments over the whole image that `BatchNorm` and
+      `InstanceNorm` take do not count.
     """
 
     translate: Callable[..., jax.Array]
@@ -70,12 +74,13 @@ class Translator:
     multiple: int = 1
     scale: int = 1
     any_size: bool = True
+    reach: int | None = None
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
 class Autoencoder:
-    """From images to codes and back.
+    """From images to codes and back (`translate` reconstructs by it).
 
     encode: (nets, images) -> codes [n, ...].
     decode: (nets, codes) -> images.

@@ -77,8 +77,9 @@ def iterate(
     """Plays `rounds` rounds; yields each record of metrics, and returns the players' states.
 
     Randomness is a function of (seed, round, turn, minibatch, example, call), so a run that goes on
-    from a checkpoint continues exactly as if it had never stopped, on any number of devices up to
-    float rounding.  A caller that breaks off leaves a checkpoint of the last round.
+    from a checkpoint continues exactly as if it had never stopped; on another number of devices up
+    to float rounding in each round.  A caller that breaks off leaves a checkpoint of the last
+    round.
 
     batch_size: of all devices together.
     run: a `jaxgen.train.run.Run`; None writes nothing.
@@ -146,6 +147,9 @@ def iterate(
             checkpoints.close()
         return states
     examples = data.examples(PICTURES) if run and lead else None
+    if examples:
+        image = lambda k, x: k in fields and fields[k].kind == "image" and x.shape[-1] in (1, 3, 4)
+        run.examples({k: x for k, x in examples.items() if image(k, x)})
 
     def save(call, position, wait=False):
         logger.settle()
@@ -161,7 +165,8 @@ def iterate(
         return pictures(nets.bind(states, key_show), to_program(batch, fields), key_show)
 
     def picture(round):
-        run.picture(round, jax.device_get(show(nets.local(states), examples)))
+        pictures = jax.device_get(show(nets.local(states), examples))
+        run.picture(round, pictures, system.legends)
 
     if measuring := run is not None and lead:
         key_look = jax.random.fold_in(key_show, 1)

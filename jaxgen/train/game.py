@@ -58,7 +58,8 @@ class Turn:
     skip: metrics -> True leaves the learners as they were (3D-GAN's rule).
     reuse: what the turn takes over from the turn before: nothing, its (last) minibatch, or its
       minibatch and its noise (DCGAN's generator learns from the fakes that its discriminator has
-      just judged).
+      just judged: one pass, so that its running statistics move in one of the turns; the other
+      calls `still`).
     name: under which the metrics are logged; the learners' names by default.
     """
 
@@ -91,6 +92,8 @@ class System:
 
     show: (nets, batch, key) -> {name: images [n, H, W, C]}, the pictures of a training; by default
       the sampler's images.
+    legends: what a picture of `show` shows, by its name, such as the order of what is put beside
+      each other; the report says it below the picture.
     abilities: records of `jaxgen.train.abilities`.
     """
 
@@ -98,6 +101,7 @@ class System:
     turns: tuple[Turn, ...]
     show: Callable[[Any, Any, jax.Array], dict[str, jax.Array]] | None = None
     abilities: tuple[Any, ...] = ()
+    legends: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         if self.show is None:

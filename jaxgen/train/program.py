@@ -40,7 +40,8 @@ def compile_rounds(
     (states, metrics)`.
 
     batches: arrays [K, M, B, ...] for K rounds of M = `system.minibatches(plan)` minibatches; with
-      a `store` (a data set that lives on the devices) they are {"index": ...} into it.
+      a `store` (a data set that lives on the devices) they are {"index": ...} into it, and under
+      the name of a field its rows where they are others.
     rounds: [K] the rounds' numbers.
     metrics: {"turn/metric": [K]}, the mean over the turn's minibatches.
     fields: what the arrays are; see `jaxgen.data.source.Field`.
@@ -49,7 +50,8 @@ def compile_rounds(
 
     def prepare(batch, store, key):
         if store is not None:
-            batch = jax.tree.map(lambda x: x[batch["index"]], store)
+            pick = lambda entry, rows: jax.tree.map(lambda x: x[rows], entry)
+            batch = {k: pick(v, batch.get(k, batch["index"])) for k, v in store.items()}
         batch = to_program(batch, fields or {})
         return augment(batch, key) if augment else batch
 

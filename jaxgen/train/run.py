@@ -8,11 +8,12 @@ import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jaxgen.errors import UserError
@@ -39,6 +40,8 @@ FREE = frozenset(
         "evaluate_samples",
     }
 )
+
+PLACES = frozenset({"data"})  # arguments that say where the data lies, by default
 
 VERSIONS = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
@@ -72,7 +75,8 @@ class Run:
     data: what its system was told of its data, for data.json.
 
     A folder that holds a run is gone on with, if the arguments (but for those named in `free`) and
-    the data's fingerprint are those it was started with; it belongs to one process at a time. With
+    the data's fingerprint are those it was started with; it belongs to one process at a time. Those
+    named in `places` say where the data lies: of them the fingerprint alone decides. With
     `write=False` (processes other than 0) nothing is touched. What cannot be written, for a full
     disk or a lack of permission, is a UserError.
     """
@@ -85,8 +89,9 @@ class Run:
         data: dict[str, Any] | None = None,
         write: bool = True,
         free: frozenset[str] = FREE,
+        places: frozenset[str] = PLACES,
     ):
-        self.folder, self.write, self._free = Path(workdir), write, free
+        self.folder, self.write, self._free, self._places = Path(workdir), write, free, places
         self.name = args.get("stage")  # what the progress line calls it
         self._args, self._session = _plain(args), _plain(environment)
         self._data = data
@@ -115,7 +120,8 @@ class Run:
     def stage(self, name: str) -> "Run":
         """The run of one stage of several, in a folder of that name; it closes with this run."""
         args = {**self._args, "stage": name}
-        run = Run(self.folder / name, args, self._session, None, self.write, self._free)
+        whose = (self.write, self._free, self._places)
+        run = Run(self.folder / name, args, self._session, None, *whose)
         return self._open.enter_context(run)
 
     def log(self, record: dict[str, Any]) -> None:
@@ -154,10 +160,26 @@ class Run:
         with self._writing("metrics.jsonl"), replacing(path) as temporary:
             temporary.write_text("".join(kept))
 
-    def picture(self, round: int, images: dict[str, Any]) -> None:
+    def examples(self, images: dict[str, Any]) -> None:
+        """Some images of the data as grids, `data.png`, or `data_<name>.png` where there are
+        several kinds; what is there already stays."""
+        if not self.write:
+            return
+        from jaxgen.pictures import grid, save_png
+
+        for name, entry in images.items():
+            path = self.folder / (f"data_{name}.png" if len(images) > 1 else "data.png")
+            if not path.exists():
+                with self._writing(path.name):
+                    save_png(path, grid(entry))
+
+    def picture(
+        self, round: int, images: dict[str, Any], legends: Mapping[str, str] = MappingProxyType({})
+    ) -> None:
         """Each entry, [N,H,W,C] uint8 or in [-1, 1], as a grid in `samples/`.
 
         The file is `round_00001000.png`, or `round_00001000_<name>.png` where there are several.
+        legends: what a picture shows, by its name; kept in the file.
         """
         if not self.write:
             return
@@ -171,7 +193,7 @@ class Run:
             file = f"round_{round:08d}{f'_{name}' if len(grids) > 1 else ''}.png"
             with self._writing(f"samples/{file}"):
                 (self.folder / "samples").mkdir(exist_ok=True)
-                save_png(self.folder / "samples" / file, sheet)
+                save_png(self.folder / "samples" / file, sheet, legends.get(name, ""))
         self._tensorboard(
             round,
             (
@@ -222,19 +244,21 @@ class Run:
             for name in {**then, **now}
             if (name in then, then.get(name)) != (name in now, now.get(name))
         }
+        prints = [s["data_fingerprint"] for s in sessions if s.get("data_fingerprint")]
+        mine = self._session.get("data_fingerprint")
+        same = bool(prints and mine) and prints[-1] == mine
+        free = self._free | self._places if same else self._free
         wrong = [
             f"{name} was {_said(name, then)} and is now {_said(name, now)}"
-            for name in changed
-            if name.split(".")[0] not in self._free
+            for name, values in changed.items()
+            if name.split(".")[0] not in free and not _one_place(*values)
         ]
         if wrong:
             raise UserError(
                 f"{self.folder} holds a run with other arguments: {'; '.join(wrong)}. Use another "
                 "run folder, or go back to the old values to go on with that run"
             )
-        prints = [s["data_fingerprint"] for s in sessions if s.get("data_fingerprint")]
-        mine = self._session.get("data_fingerprint")
-        if prints and mine and prints[-1] != mine:
+        if prints and mine and not same:
             raise UserError(
                 f"{self.folder} holds a run on other data: its fingerprint was {prints[-1]} and "
                 f"is now {mine}. Use another run folder, or bring the old data back to go on with "
@@ -361,6 +385,12 @@ def _flat(args: dict[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def _said(name: str, args: dict[str, Any]) -> str:
     return json.dumps(args[name]) if name in args else "absent"
+
+
+def _one_place(one: Any, other: Any) -> bool:
+    """Whether both are texts that name one file: w.npz, ./w.npz, /home/me/w.npz."""
+    texts = isinstance(one, str) and isinstance(other, str)
+    return texts and os.path.abspath(one) == os.path.abspath(other)
 
 
 def _any_process(said: bool) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from jaxgen.errors import UserError
@@ -56,3 +57,15 @@ def distance(name: str, weights: Path | None = None) -> Distance:
             return call(variables, a, b)
 
     return Distance(name, trunk.sha256, {"trunk": trunk.variables, "heads": heads}, forward)
+
+
+def check(distance: Distance, shape: tuple[int, ...]) -> None:
+    """UserError for images [h, w, c] that are too small for the distance's trunk."""
+    image = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    try:
+        jax.eval_shape(distance.apply, image, image)
+    except ValueError as error:
+        raise UserError(
+            f"{distance.name} cannot be measured on images of {shape[0]} x {shape[1]} ({error}); "
+            "leave it out, or use larger images"
+        ) from None

@@ -5,6 +5,7 @@ looked up in a table made for the one file format, whose entries only store what
 any other name ends the reading with a UserError.
 """
 
+import gzip
 import pickle
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -57,8 +58,8 @@ KINDS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
 
 def read_arrays(path: Path) -> Any:
-    """What a pickle of dicts, lists, numbers, strings and NumPy arrays holds; nothing else is
-    accepted. Raises UserError."""
+    """What a pickle (.gz: compressed) of dicts, lists, numbers, strings and NumPy arrays holds;
+    nothing else is accepted. Raises UserError."""
 
     class Kind:
         def __init__(self, code, *_):
@@ -95,7 +96,7 @@ def read_arrays(path: Path) -> Any:
     for core in ("numpy.core", "numpy._core"):
         names[f"{core}.multiarray._reconstruct"] = make
     try:
-        with open(path, "rb") as file:
+        with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             return plain(Unpickler(file, names).load())
     except FileNotFoundError:
         raise UserError(f"{path} does not exist") from None

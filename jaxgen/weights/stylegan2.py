@@ -5,18 +5,24 @@ code is at hand, save one network's tensors from there, for example
 
     torch.save(G_ema.state_dict(), "generator.pth")
 
-or all of them in one file, with the prefixes `G_ema.` (or `G.`) and `D.`. Sizes and widths are read
-off the tensors. Networks with labels are not read.
+or all of them in one file, with the prefixes `G_ema.` (or `G.`) and `D.`. Sizes, widths and the
+filter are read off the tensors. Networks with labels are not read.
 """
 
+import math
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from jaxgen.errors import UserError
 from jaxgen.models.stylegan2 import Discriminator, Generator
+from jaxgen.nn.upfirdn import BINOMIAL, normalised
 from jaxgen.weights.assemble import Pretrained, fill, from_torch
 from jaxgen.weights.published import digest, read_state_dict
+
+FILTER = np.array(normalised(BINOMIAL), np.float32)  # of a file that holds none
 
 
 def generator(path: Path) -> Pretrained:
@@ -32,6 +38,7 @@ def generator(path: Path) -> Pretrained:
         channels=len(*_need(state, source, "synthesis.b4.torgb.weight")),
         style=len(first),
         depth=sum(re.fullmatch(r"mapping\.fc\d+\.weight", name) is not None for name in state),
+        taps=_taps(state, path, r"synthesis\.b\d+\.(conv0\.)?"),
     )
 
     def turned(names, array):
@@ -57,7 +64,8 @@ def discriminator(path: Path, group: int = 4) -> Pretrained:
     last, colours = _need(state, source, "b4.fc.weight", f"b{levels[-1]}.fromrgb.weight")
     above = [len(state[f"b{side}.conv0.weight"]) for side in levels[1:]]
     residual = f"b{levels[-1]}.skip.weight" in state
-    module = Discriminator((len(last), *above), group, residual)
+    taps = _taps(state, path, r"b\d+\.(conv1|skip)\.")
+    module = Discriminator((len(last), *above), group, residual, taps)
     size, channels = levels[-1], colours.shape[1]
     key = lambda names: _discriminator_key(names, size)
     image = (size, size, channels)
@@ -99,6 +107,25 @@ def _variables(module, shape, state, source, key, change=lambda names, array: ar
         if other not in used and not other.endswith("resample_filter"):
             raise UserError(f"{source}, or of another architecture: it has {other}")
     return variables
+
+
+def _taps(state, path, layers) -> tuple[float, ...]:
+    """The filter of the layers that change the size; the others have one too, but do not use it."""
+    named = re.compile(layers + "resample_filter")
+    first, *others = [x for name, x in state.items() if named.fullmatch(name)] or [FILTER]
+    # The code keeps a filter of 8 taps and more as one axis of it, a shorter one as the product.
+    taps = first if first.ndim == 1 else first.sum(0)
+    whole = taps if first.ndim == 1 else np.outer(taps, taps)
+    near = lambda x: x.shape == first.shape and np.allclose(x, first, atol=1e-6)
+    if (
+        not near(whole)
+        or not all(map(near, others))
+        or not math.isclose(taps.sum(), 1, abs_tol=1e-5)
+    ):
+        raise UserError(
+            f"{path} has filters (resample_filter) that are not the same along both axes"
+        )
+    return tuple(map(float, taps))
 
 
 def _levels(state, source, pattern) -> Sequence[int]:

@@ -4,6 +4,7 @@ import dataclasses
 import errno
 import json
 import os
+import shutil
 from types import SimpleNamespace
 
 import jax
@@ -20,7 +21,7 @@ from jaxgen.evaluate import sets as library
 from jaxgen.evaluate.run import evaluate
 from jaxgen.latents import normal
 from jaxgen.runs.trained import TrainedRun
-from jaxgen.train.abilities import Embedder, Sampler
+from jaxgen.train.abilities import Autoencoder, Embedder, Sampler, Translator
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.nets import init
 from tests.experiments.command import TINY
@@ -234,6 +235,16 @@ def test_mistakes(trained, jaxgen, network, flags, said):
     assert not (trained / "scores.jsonl").exists()
 
 
+def test_data_that_lies_elsewhere_is_asked_for(trained, jaxgen, tmp_path, monkeypatch):
+    run = shutil.copytree(trained, tmp_path / "run")
+    args = json.loads((run / "args.json").read_text()) | {"data": "pairs:photos"}
+    (run / "args.json").write_text(json.dumps(args))
+    monkeypatch.chdir(tmp_path)
+    line = problem(jaxgen("evaluate", run, "--metrics", "swd", "--samples", 10))
+    assert f"pairs:photos: no such folder in {tmp_path}; check the path, or say where" in line
+    assert "--reference pairs:DIR" in line
+
+
 def test_folders_that_cannot_be_judged(sets, jaxgen, network, tmp_path):
     made, real, _ = sets
     empty = tmp_path / "empty"
@@ -332,6 +343,66 @@ def test_what_cannot_be_scored_is_said_before_round_1(flags, said, tmp_path):
     with pytest.raises(UserError, match=said.replace("?", r"\?")):
         train("jaxgen.experiments.wgan", system, parse(Args, "wgan", words))
     assert not (tmp_path / "run").exists()
+
+
+def pairs_of(shape, n=12):
+    """Pairs of images, and a system that translates one into the other."""
+    rng = np.random.default_rng(0)
+    images = {k: rng.integers(0, 256, (n, *shape), dtype=np.uint8) for k in ("a", "b")}
+    data = arrays(images, kinds=dict.fromkeys("ab", "image"))
+    pair = lambda batch: ({"image": batch["a"]}, batch["b"])
+    translator = Translator(lambda nets, inputs, key: nets.g(inputs["image"]), pair)
+    show = lambda nets, batch, key: {"samples": batch["a"]}
+    players = {"g": Player(Constant(), [(1, *shape)], optax.sgd(1e-6))}
+    loss = lambda nets, batch, key: (abs(nets.g(batch["a"]) - batch["b"]).mean(), {})
+    return data, System(players, (Turn(("g",), loss),), show, (translator,))
+
+
+def test_what_other_systems_cannot_have_is_said_before_round_1(tmp_path):
+    from jaxgen.evaluate.training import in_training
+
+    refused = lambda system, data, *names: in_training(names, system, data, 16, tmp_path, "mine")
+    data, system = pairs_of((16, 16, 3))
+    said = "squeezenet-distance cannot be measured on images of 16 x 16 .* or use larger images"
+    for names in (), ("squeezenet-distance",):  # by default, and by name
+        with pytest.raises(UserError, match=said):
+            refused(system, data, *names)
+    refused(system, data, "l1", "psnr")
+    with pytest.raises(UserError, match="mine has no fid; its metrics are l1"):
+        refused(system, data, "fid")
+
+    few, enough = (arrays({"image": np.zeros((n, 16, 16, 3), np.uint8)}) for n in (8, 12))
+    sampler = Sampler(normal(4), lambda nets, z, condition, key: nets.g(z))
+    gan = System(system.players, system.turns, abilities=(sampler,))
+    with pytest.raises(UserError, match=r"has 8 images, too few to compare with; give 10 or more"):
+        refused(gan, few, "swd")
+    with pytest.raises(UserError, match=said):
+        refused(gan, enough, "ppl")
+
+    coder = Autoencoder(lambda nets, x: x, lambda nets, z: z)
+    for ability in coder, dataclasses.replace(coder, posterior=lambda nets, x: (x, x)):
+        with pytest.raises(
+            UserError, match="mig needs (an encoder with a variance|attributes or labels); leave"
+        ):
+            refused(System(system.players, system.turns, system.show, (ability,)), few, "mig")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), TypeError("odd"), OSError("no space left")])
+def test_no_scoring_of_a_translator_ends_its_training(error, tmp_path, monkeypatch, capsys):
+    import jaxgen as jg
+    from jaxgen.evaluate import training
+
+    def fails(path, records):
+        raise error
+
+    monkeypatch.setattr(training.scores, "append", fails)
+    data, system = pairs_of((4, 4, 3))
+    options = {"batch_size": 4, "evaluate": ("l1",), "evaluate_every": 1, "run": tmp_path / "run"}
+    assert jg.fit(system, data, rounds=2, **options).round == 2
+    said = "".join(capsys.readouterr())
+    assert "round 1: it cannot be scored (" in said
+    assert "; the training goes on" in said
 
 
 def test_a_scoring_that_fails_does_not_end_a_training(

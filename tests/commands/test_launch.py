@@ -72,8 +72,8 @@ def test_wrong_commands(jaxgen, words, line):
     assert problem.startswith(f"jaxgen: {line}")
 
 
-def end(error, capsys):
-    with pytest.raises(SystemExit) as exit, one_line("wgan"):
+def end(error, capsys, flags=()):
+    with pytest.raises(SystemExit) as exit, one_line("wgan", flags):
         raise error
     return exit.value.code, capsys.readouterr().err
 
@@ -98,8 +98,15 @@ def test_exit_codes(capsys, monkeypatch):
     full = jax.errors.JaxRuntimeError(
         "RESOURCE_EXHAUSTED: Out of memory while trying to allocate 81.53GiB."
     )
-    line = "the device's memory is full (81.53GiB more were needed); use smaller batches"
-    assert end(full, capsys) == (2, f"wgan: {line}\n")
+    line = "the device's memory is full (81.53GiB more were needed); use a smaller"
+    for flags, fix in (
+        (["width", "batch_size", "lr", "size"], "--batch-size, --size or --width"),
+        (["batch", "seed"], "--batch"),
+        (["tile", "out"], "--tile"),
+    ):
+        assert end(full, capsys, flags) == (2, f"wgan: {line} {fix}\n")
+    line = "the device's memory is full; use a device that has more"
+    assert end(MemoryError(), capsys) == (2, f"wgan: {line}\n")
     with pytest.raises(ValueError, match="a bug"), one_line("wgan"):
         raise ValueError("a bug keeps its traceback")
 

@@ -1,5 +1,8 @@
 """`match`: a user's images and texts, by a run that reads both."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from PIL import Image
@@ -54,6 +57,15 @@ def test_by_default_the_texts_are_the_training_captions(run, files, jaxgen):
     (_, first, *_) = jaxgen("match", run, files[0], "--top", 1)[1].splitlines()
     captions = load(run).args.load_data().all_captions(99)
     assert first.split("%  ")[1] in captions
+
+
+def test_captions_that_lie_elsewhere(run, files, jaxgen, tmp_path):
+    moved = shutil.copytree(run, tmp_path / "run")
+    args = json.loads((moved / "args.json").read_text()) | {"data": "folder:/no/where"}
+    (moved / "args.json").write_text(json.dumps(args))
+    code, _, line = jaxgen("match", moved, files[0])
+    assert (code, line.count("\n")) == (2, 1)
+    assert "folder:/no/where: no such folder; check the path, or give --texts" in line
 
 
 @pytest.mark.parametrize(

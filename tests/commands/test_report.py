@@ -11,6 +11,7 @@ import pytest
 
 from jaxgen.commands.report import PICTURE_BYTES, PICTURES, curves, report
 from jaxgen.errors import UserError
+from jaxgen.evaluate.scores import append, record
 from jaxgen.train.run import Run
 
 HOSTILE = "</script><b>&amp;"
@@ -102,6 +103,53 @@ def test_curves_keep_the_extremes_and_the_mean():
     assert fid["x"] == [1000 * i for i in range(50)]
 
 
+def test_the_last_value_is_that_of_the_last_record():
+    """Not the end of the smoothed line, which is far above it."""
+    values = [1.0] * 299 + [-0.0098]
+    metrics = [{"round": 10 * i + 10, "d/loss": v} for i, v in enumerate(values)]
+    [curve] = curves(metrics)
+    assert curve["last"] == [3000, -0.0098]
+    assert curve["smooth"][-1] > 0.5
+    many = [{"round": i + 1, "d/loss": float(i)} for i in range(1201)]  # three to a point
+    assert curves(many)[0]["last"] == [1201, 1200]
+
+
+def test_scores_real_images_and_legends(tmp_path):
+    images = np.zeros((2, 4, 4, 3), np.uint8)
+    with Run(tmp_path, {}, {}) as run:
+        run.examples({"a": images, "b": images + 9})
+        run.picture(1, {"strips": images}, {"strips": "Each strip: <input>, output"})
+        run.picture(2, {"strips": images}, {"strips": "Each strip: <input>, output"})
+    old = record("fid", features="toy", value=9.0, round=1, samples=1000, data="x", split="test")
+    new = old | {"value": 7.25, "deviation": 0.5, "round": 2}
+    way = record("l1", value=0.125, round=2, direction="a-to-b")
+    append(tmp_path / "scores.jsonl", [old, new, way])
+    page = report(tmp_path).read_text()
+    found = data(page)
+    assert [name for name, _ in found["real"]] == ["a", "b"]
+    png = base64.b64decode(found["real"][1][1])
+    assert png == (tmp_path / "data_b.png").read_bytes()
+    assert found["legends"] == {"": "Each strip: <input>, output"}
+    cells = re.findall(r"<t[dh]>(.*?)</t[dh]>", page[page.index("Newest scores") :])
+    assert cells[:12] == [
+        *("score", "value", "round", "samples", "data", "measured"),
+        *("fid-toy", "7.25 ± 0.5", "2", "1,000", "x test", new["date"][:16].replace("T", " ")),
+    ]
+    assert cells[12:15] == ["l1 (a-to-b)", "0.125", "2"]
+
+
+def test_scores_of_the_stages_are_shown(tmp_path):
+    with Run(tmp_path, {}, {}) as run:
+        run.stage("0-first").examples({"image": np.zeros((1, 4, 4, 1), np.uint8)})
+        run.stage("1-second")
+    for stage, value in ("0-first", 5.0), ("1-second", 4.0):
+        append(tmp_path / stage / "scores.jsonl", [record("fid", value=value, round=3)])
+    page = report(tmp_path).read_text()
+    assert "<td>fid</td><td>4</td>" in page
+    assert "<td>5</td>" not in page
+    assert [name for name, _ in data(page)["real"]] == [""]
+
+
 def test_stages_follow_each_other(tmp_path):
     with Run(tmp_path, {}, {}) as run:
         for i, rounds in ((0, 3), (1, 2), (10, 2)):
@@ -123,7 +171,8 @@ def test_a_run_without_anything_yet(tmp_path):
     with Run(tmp_path, {}, {}):
         pass
     page = report(tmp_path).read_text()
-    assert data(page) == {"curves": [], "samples": []}
+    assert data(page) == {"curves": [], "samples": [], "legends": {}, "real": []}
+    assert "Newest scores" not in page
     assert f"<title>{tmp_path.name}</title>" in page
 
 

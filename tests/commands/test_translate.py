@@ -67,10 +67,23 @@ def test_directions_scales_and_sizes(translator, jaxgen, tmp_path):
 def test_transparent_and_grey_images(translator, jaxgen, tmp_path):
     grey = images(tmp_path / "grey", 1, mode="L") / "0.png"
     pixels = np.zeros((8, 8, 4), np.uint8)
+    pixels[:, 4:] = 10, 20, 30, 255
     Image.fromarray(pixels).save(tmp_path / "clear.png")
     jaxgen("translate", translator, grey, tmp_path / "clear.png", "--out", tmp_path / "out")
     np.testing.assert_array_equal(read(tmp_path / "out/0.png")[..., 1], read(grey))
-    assert (read(tmp_path / "out/clear.png") == 255).all()
+    clear = read(tmp_path / "out/clear.png")
+    np.testing.assert_array_equal(clear[..., 3], pixels[..., 3])
+    np.testing.assert_array_equal(clear[:, 4:], pixels[:, 4:])
+
+
+def test_tiles(translator, jaxgen, tmp_path):
+    large = images(tmp_path / "in", 1, size=(50, 34)) / "0.png"
+    code, said, problem = jaxgen("translate", translator, large, "--tile", 12)
+    assert (code, problem) == (0, "")
+    np.testing.assert_array_equal(read(said.strip()), read(large))
+    code, _, problem = jaxgen("translate", translator, large, "--tile", 3)
+    assert code == 2
+    assert problem.startswith("jaxgen: --tile is at least 4 for translator, whose tiles overlap")
 
 
 def test_a_system_of_one_size(squares, jaxgen, tmp_path):

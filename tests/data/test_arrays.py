@@ -64,6 +64,8 @@ def test_a_share_is_held_out():
         ({"a": IMAGES, "b": IMAGES[:, :3]}, "differ in size"),
         ({"label": LABELS - 1}, "integers from 0 on"),
         ({"classes": IMAGES}, r"uint8 \[N, H, W, 1\]"),
+        ({"caption": [["a", "b"], ["c", "d"]]}, r"\[N\] of texts, one an example"),
+        ({"caption": [["a", "b"], ["c"]]}, "entries of different shapes"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(content, says):

@@ -1,11 +1,15 @@
 """A person's own images: layouts, captions, labels, splits, and one clear line for a mistake."""
 
+import hashlib
 import json
+import unicodedata
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgen.data.pipeline import load
+from jaxgen.data.source import digest
 from jaxgen.data.specs import open_source
 from jaxgen.errors import UserError
 
@@ -170,6 +174,12 @@ def test_broken_files_are_found_up_front(tmp_path):
         whole = (tmp_path / f"{k}.png").read_bytes()
         (tmp_path / f"{k}.png").write_bytes(whole[:-20])
     with pytest.raises(UserError, match=r"1\.png is not a readable .*\(and 1 more such files\)"):
+        load(f"folder:{tmp_path}", size=4)
+    large = load(f"folder:{tmp_path}", size=4, resident="no")
+    with pytest.raises(UserError, match=r"1\.png is not a readable .*\(and 1 more such files\)"):
+        large.batches(2, 0)
+    (tmp_path / "3.png").write_bytes(whole[:10])  # without its header: no pixel has to be seen
+    with pytest.raises(UserError, match=r"1\.png is not a readable .*\(and 2 more such files\)"):
         open_source(f"folder:{tmp_path}")
 
 
@@ -183,3 +193,187 @@ def test_unknown_specs_and_splits_are_refused():
         open_source("photos", "valid")
     with pytest.raises(UserError, match="held_out"):
         open_source("photos", held_out=1.5)
+
+
+def test_all_that_pillow_reads_is_read_and_the_rest_counted(tmp_path, capsys):
+    names = ("1.png", "2.avif", "3.jfif", "4.JPG", "5.webp", "6.tga", "7.ppm", "8.jp2")
+    for name in names:
+        paint(tmp_path / name)
+    for name in ("9.heic", "10.heic", "11.pdf", "12.eps", "notes", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"no image")
+    (source,) = open_source(f"folder:{tmp_path}")
+    assert len(source) == len(names)
+    said = "8 images; passed over, as Pillow does not read them: 2 .heic, "
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert said in error
+    assert all(x in error for x in ("1 .pdf", "1 .eps", "1 without a suffix"))
+    open_source(f"folder:{tmp_path}")
+    assert capsys.readouterr().err == ""  # once is enough
+
+
+def test_a_folder_of_known_files_says_nothing(tmp_path, capsys):
+    paint(tmp_path / "1.png")
+    (tmp_path / "metadata.csv").write_text("file_name,caption\n1.png,one\n")
+    open_source(f"folder:{tmp_path}")
+    assert capsys.readouterr().err == ""
+
+
+def test_a_path_is_told_how_to_become_a_spec(tmp_path, monkeypatch):
+    for layout, kind in (("x", "folder"), ("A B", "pairs"), ("trainA trainB", "domains")):
+        for name in layout.split():
+            paint(tmp_path / kind / name / "1.png")
+        with pytest.raises(UserError, match=f"for your own images write {kind}:.*{kind}$"):
+            open_source(str(tmp_path / kind))
+    paint(tmp_path / "split" / "train" / "A" / "1.png")
+    paint(tmp_path / "split" / "train" / "B" / "1.png")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="write pairs:split$"):
+        open_source("split")
+    with pytest.raises(UserError, match="write folder:folder/x$"):
+        open_source("folder/x/1.png")
+    with pytest.raises(UserError, match=f"no such folder in {tmp_path}"):
+        open_source("folder:nowhere")
+
+
+def test_names_are_one_in_either_spelling_of_unicode(tmp_path):
+    """NFC, and NFD, as files that come from a Mac may have it."""
+    nfc, nfd = (unicodedata.normalize(form, "h\u00e4user.png") for form in ("NFC", "NFD"))
+    assert nfc != nfd
+    for folder, disk, table in (("one", nfd, nfc), ("two", nfc, nfd)):
+        paint(tmp_path / folder / "\u00e9t\u00e9" / disk)
+        (tmp_path / folder / "metadata.csv").write_text(
+            f"file_name,caption\n\u00e9t\u00e9/{table},houses\n", encoding="utf-8"
+        )
+    one, two = (open_source(f"folder:{tmp_path / folder}")[0] for folder in ("one", "two"))
+    assert one[0]["caption"] == "houses"
+    assert one.fingerprint == two.fingerprint
+    paint(tmp_path / "p" / "A" / nfc)
+    paint(tmp_path / "p" / "B" / nfd)
+    assert len(open_source(f"pairs:{tmp_path / 'p'}")[0]) == 1
+
+
+def test_the_fingerprint_is_the_digest_of_names_and_contents(tmp_path):
+    """Runs of older versions go on with it: nothing is added where nothing is new."""
+    paint(tmp_path / "x" / "1.png")
+    content = hashlib.blake2b((tmp_path / "x" / "1.png").read_bytes(), digest_size=8).hexdigest()
+    (tmp_path / "metadata.csv").write_text("file_name,caption\nx/1.png,one\n")
+    (source,) = open_source(f"folder:{tmp_path}", reduce=True)
+    assert source.fingerprint == digest(f"x/1.png {content}", "x", "one")
+
+
+def test_large_jpegs_are_reduced_while_they_are_decoded(tmp_path):
+    rows, columns = np.mgrid[:384, :512]
+    image = np.stack([rows / 384, columns / 512, (rows + columns) / 896], -1) * 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # turn clockwise by 90 degrees to view
+    for folder in ("set", "p/A", "p/B"):
+        (tmp_path / folder).mkdir(parents=True)
+        picture = Image.fromarray(image.astype(np.uint8))
+        picture.save(tmp_path / folder / "1.jpg", exif=exif, quality=95)
+        paint(tmp_path / folder / "2.jpg", size=(33, 40))
+    spec = f"folder:{tmp_path / 'set'}"
+    whole, reduced = (open_source(spec, size=20, reduce=reduce)[0] for reduce in (False, True))
+    assert whole[0]["image"].shape == (512, 384, 3)
+    assert reduced[0]["image"].shape == (128, 96, 3)  # 384 / 4 is four times 20 at least
+    assert whole.origin(0) == reduced.origin(0)
+    assert reduced[1]["image"].shape == (40, 33, 3)
+    assert whole.fingerprint != reduced.fingerprint
+    means = whole[0]["image"].reshape(128, 4, 96, 4, 3).mean((1, 3))
+    assert np.abs(reduced[0]["image"] - means).max() < 4
+    small = [open_source(spec, size=200, reduce=reduce)[0].fingerprint for reduce in (False, True)]
+    assert small[0] == small[1]  # nothing is reduced, and nothing changes
+    for options in ({"crop": "tiles"}, {"resample": "nearest"}):
+        data = load(spec, size=20, resident="no", **options)
+        assert data.sources[0].origin(0)[1] in (20, 512)
+        assert data.open("train")[0].fingerprint == data.sources[0].fingerprint
+        origin = open_source(spec)[0] if "crop" not in options else None
+        assert origin is None or data.sources[0].fingerprint == origin.fingerprint
+    both = open_source(f"pairs:{tmp_path / 'p'}", size=20, reduce=True)[0]
+    assert both[0]["a"].shape == both[0]["b"].shape == (128, 96, 3)
+    (tmp_path / "p" / "B" / "1.jpg").unlink()
+    paint(tmp_path / "p" / "B" / "1.png", size=(384, 512))  # not reduced, so neither is A
+    both = open_source(f"pairs:{tmp_path / 'p'}", size=20, reduce=True)[0]
+    assert both[0]["a"].shape == both[0]["b"].shape == (512, 384, 3)
+
+
+def test_halves_side_by_side_are_reduced_where_their_middle_stays(tmp_path):
+    for name, wide in (("1.jpg", 640), ("2.jpg", 644)):  # 644 / 8 is not whole
+        image = Image.new("RGB", (wide, 320), "red")
+        image.paste("blue", (wide // 2, 0, wide, 320))
+        image.save(tmp_path / name, subsampling=0, quality=95)
+    (source,) = open_source(f"pairs:{tmp_path}", size=20, reduce=True)
+    assert source[0]["a"].shape == source[0]["b"].shape == (80, 80, 3)
+    assert source[1]["a"].shape == (320, 322, 3)
+    assert source[0]["a"][..., 2].max() < 20 < 230 < source[0]["b"][..., 2].min()
+
+
+def label_map(file, array, palette=False):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    image = Image.fromarray(np.asarray(array, np.uint8), "P" if palette else None)
+    if palette:
+        image.putpalette([200, 10, 10, 10, 200, 10, 10, 10, 200])
+    image.save(file)
+
+
+def test_label_maps_lie_in_masks(tmp_path):
+    paint(tmp_path / "cat" / "1.jpg", size=(3, 2))
+    paint(tmp_path / "dog" / "2.png", size=(2, 2))
+    label_map(tmp_path / "masks" / "cat" / "1.png", [[0, 1, 2], [2, 1, 7]])
+    label_map(tmp_path / "masks" / "dog" / "2.png", [[2, 1], [0, 0]], palette=True)
+    (source,) = open_source(f"folder:{tmp_path}")
+    assert {k: f.kind for k, f in source.fields.items()} == {
+        "image": "image",
+        "classes": "classes",
+        "label": "label",
+    }
+    assert source.label_names == ("cat", "dog")
+    assert source[0]["classes"].tolist() == [[[0], [1], [2]], [[2], [1], [7]]]
+    assert source[1]["classes"].tolist() == [[[2], [1]], [[0], [0]]]
+    data = load(f"folder:{tmp_path}", size=4)
+    assert data.resident["classes"].shape == (2, 4, 4, 1)
+    assert data.info.zeros(3)["classes"].dtype == np.int32
+    before = source.fingerprint
+    label_map(tmp_path / "masks" / "dog" / "2.png", [[2, 2], [0, 0]], palette=True)
+    assert open_source(f"folder:{tmp_path}")[0].fingerprint != before
+
+
+def test_label_maps_of_black_and_white_are_masks(tmp_path):
+    """Of all splits together, so that a split does not decide on its own."""
+    for part in ("train", "test"):
+        for k in range(2):
+            paint(tmp_path / part / f"{k}.png", size=(2, 1))
+            label_map(tmp_path / part / "masks" / f"{k}.png", [[0, 255 * k]])
+    Image.new("1", (2, 1), 1).save(tmp_path / "train" / "masks" / "0.png")
+    (source,) = open_source(f"folder:{tmp_path}")
+    assert (source.fields["mask"].kind, "classes" in source.fields) == ("mask", False)
+    assert source[0]["mask"].tolist() == [[[255], [255]]]
+    label_map(tmp_path / "test" / "masks" / "0.png", [[0, 3]])
+    for split in ("train", "test"):
+        assert "classes" in open_source(f"folder:{tmp_path}", split)[0].fields
+
+
+def test_mistakes_in_label_maps_are_named(tmp_path):
+    def refused(message):
+        with pytest.raises(UserError, match=message):
+            open_source(f"folder:{tmp_path}")
+
+    paint(tmp_path / "1.jpg", size=(3, 2))
+    (tmp_path / "masks").mkdir()
+    refused(r"1\.jpg has no label map .*masks/1\.png; add it, or rename masks/")
+    label_map(tmp_path / "masks" / "1.png", [[0, 1]])
+    refused(r"masks/1\.png is 1x2 pixels .*1\.jpg 2x3; make them equal")
+    paint(tmp_path / "masks" / "1.png", size=(3, 2))
+    refused(r"masks/1\.png: its pixels are RGB; a label map has one channel")
+    label_map(tmp_path / "masks" / "1.png", np.zeros((2, 3)))
+    label_map(tmp_path / "masks" / "2.png", np.zeros((2, 3)))
+    refused(r"masks/2\.png has no image; add it, or rename masks/")
+    (tmp_path / "masks" / "2.png").unlink()
+    (tmp_path / "masks" / "1.png").unlink()
+    Image.new("L", (3, 2)).save(tmp_path / "masks" / "1.jpg")
+    refused(r"masks/1\.jpg is no PNG")
+    (tmp_path / "masks" / "1.jpg").unlink()
+    Image.fromarray(np.full((2, 3), 300, np.uint16)).save(tmp_path / "masks" / "1.png")
+    refused(r"1\.png: it has class 300; classes are numbers from 0 to 255")
+    paint(tmp_path / "1.png", size=(3, 2))
+    refused(r"are both called 1; rename one")

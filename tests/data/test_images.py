@@ -4,7 +4,19 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgen.data.images import CROPS, RESAMPLE, decode, from_array, parse_size, to_input, to_size
+from jaxgen.data import images
+from jaxgen.data.images import (
+    CROPS,
+    RESAMPLE,
+    decode,
+    from_array,
+    header,
+    parse_size,
+    sides,
+    suffixes,
+    to_input,
+    to_size,
+)
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
 
@@ -155,3 +167,47 @@ def test_an_image_of_many_channels_passes_but_is_not_resized():
     assert to_size(image, (4, 6), 7) is image
     with pytest.raises(UserError, match="7 channels .* cannot be resized"):
         to_size(image, (2, 3), 7)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "gif", "webp"])
+def test_large_images_are_opened_without_a_warning(tmp_path, monkeypatch, suffix):
+    """The warning of Pillow (above its limit) and its error (above twice that) are not ours."""
+    pillow = 100
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", pillow)
+    for side in (8, 12, 40):
+        Image.new("L", (side, side), 7).save(tmp_path / f"1.{suffix}")
+        monkeypatch.setattr(images, "LARGEST", 1600)
+        assert decode(tmp_path / f"1.{suffix}").shape[:2] == (side, side)
+        assert sides(tmp_path / f"1.{suffix}") == (side, side)
+    assert pillow == Image.MAX_IMAGE_PIXELS
+    monkeypatch.setattr(images, "LARGEST", 1599)
+    said = rf"1\.{suffix}: 40x40 pixels .*; make it smaller, or cut it into several"
+    with pytest.raises(UserError, match=said):
+        decode(tmp_path / f"1.{suffix}")
+    assert pillow == Image.MAX_IMAGE_PIXELS
+
+
+def test_the_largest_image_is_larger_than_the_one_that_was_refused():
+    assert images.LARGEST >= 14000 * 13000
+
+
+def test_suffixes_are_those_of_images_that_pillow_reads():
+    known = {".png", ".jpg", ".jpeg", ".jfif", ".avif", ".webp", ".bmp", ".tif", ".gif", ".mpo"}
+    assert known <= suffixes()
+    assert not suffixes() & {".pdf", ".eps", ".ps", ".mpg", ".h5", ".wmf", ".txt", ""}
+
+
+def test_headers_tell_what_is_decoded(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture = Image.new("RGB", (30, 20))
+    for name in ("1.png", "1.jpg", "1.webp", "1.tif", "1.avif"):
+        picture.save(tmp_path / name, exif=exif)
+        assert sides(tmp_path / name) == decode(tmp_path / name).shape[:2] == (30, 20)
+    picture.save(tmp_path / "2.png")
+    broken = (tmp_path / "2.png").read_bytes()[:-30]
+    assert header(broken, "2.png") == (20, 30, False)  # without a look at the pixels
+    assert header(tmp_path / "1.jpg").jpeg
+    assert header(tmp_path / "1.jpg").reduction(2) == 2  # 20 / 2 is four times 2 at least
+    assert header(tmp_path / "1.jpg").reduction(3) == 1
+    assert header(tmp_path / "1.jpg").reduction(0) == header(tmp_path / "1.png").reduction(2) == 1

@@ -213,3 +213,41 @@ def test_large_sets_are_not_held(numbered, monkeypatch):
     assert load(numbered, size=4).resident is None
     assert load(numbered, size=4, channels=1).resident is not None
     assert load(numbered, size=4, resident="yes").resident is not None
+
+
+@pytest.mark.parametrize(("resident", "most"), [("auto", 1), ("no", 2)])
+def test_images_are_decoded_once_before_the_first_batch(numbered, monkeypatch, resident, most):
+    """All that a training's start asks for; without room for them, once more for the examples."""
+    from jaxgen.data import images
+
+    decoded, whole = [], images.from_pil
+    monkeypatch.setattr(images, "from_pil", lambda image: decoded.append(1) or whole(image))
+    data = load(numbered, size=4, resident=resident)
+    data.batches(4, 0, indices=data.resident is not None)
+    data.batches(4, 0, indices=data.resident is not None)
+    examples = data.examples(64)
+    assert examples["image"].shape == (64, 4, 4, 3)
+    assert len(decoded) == most * len(data)
+    if resident == "auto":
+        data.examples(8)
+        assert len(decoded) == len(data)
+
+
+def test_examples_are_the_same_from_memory(numbered, domains):
+    for spec, options in ((numbered, {}), (numbered, {"random_crop": 6}), (domains, {})):
+        held, streamed = (load(spec, size=4, resident=x, **options) for x in ("yes", "no"))
+        assert_same([held.examples(15)], [streamed.examples(15)])
+        assert_same([held.take([6, 0, 6])], [streamed.take([6, 0, 6])])
+
+
+def test_captions_are_read_without_the_images(tmp_path, monkeypatch):
+    from jaxgen.data import images
+
+    for k in range(3):
+        Image.new("L", (4, 4), k).save(tmp_path / f"{k}.png")
+    rows = "".join(f"{k}.png,number {k}\n" for k in range(3))
+    (tmp_path / "metadata.csv").write_text(f"file_name,caption\n{rows}")
+    monkeypatch.setattr(images, "from_pil", None)
+    data = load(f"folder:{tmp_path}", size=4, resident="no")
+    assert data.all_captions(9) == ["number 0", "number 1", "number 2"]
+    assert data.captions(4)[0] == data.captions(4)[3] == "number 0"

@@ -17,9 +17,10 @@ import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
 
-def png(k, shade):
+def png(k, shade, colours=3):
     file = io.BytesIO()
-    Image.fromarray(np.full((10 + k, 12, 3), shade, np.uint8)).save(file, "PNG")
+    shape = (10 + k, 12, 3)[: 2 + colours // 3]
+    Image.fromarray(np.full(shape, shade, np.uint8)).save(file, "PNG")
     file.seek(0)
     return file
 
@@ -39,6 +40,32 @@ class Shades(tfds.core.GeneratorBasedBuilder):
         for k in range(n):
             yield k, {"image": png(k, 10 * k), "label": k % 2, "caption": f"shade {k}"}
 
+class Faces(Shades):
+    SPLITS = {"train": 4}
+    def _info(self):
+        kinds = tfds.features
+        features = {
+            "image": kinds.Image(shape=(None, None, 3)),
+            "segmentation_mask": kinds.LabeledImage(shape=(None, None, 1), labels=9),
+            "label": kinds.ClassLabel(names=["even", "odd"]),
+            "hair": kinds.ClassLabel(names=["brown", "grey", "none"]),
+            "attributes": {"smiling": np.bool_, "old": np.bool_},
+            "score": np.float32,
+            "file_name": kinds.Text(),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=kinds.FeaturesDict(features))
+    def _generate_examples(self, n):
+        for k in range(n):
+            yield k, {
+                "image": png(0, k),
+                "segmentation_mask": png(0, 2 * k, colours=1),
+                "label": k % 2,
+                "hair": k % 3,
+                "attributes": {"smiling": k > 1, "old": k == 3},
+                "score": 0.5,
+                "file_name": f"{k}.png",
+            }
+
 class Twosides(Shades):
     SPLITS = {"trainA": 3, "trainB": 4, "testA": 2, "testB": 2}
 
@@ -50,7 +77,7 @@ class Configured(Shades):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=n, version="1.0.0") for n in ("dim", "lit")]
 
 folder = sys.argv[1]
-for kind in (Shades, Twosides, Newshades):
+for kind in (Shades, Faces, Twosides, Newshades):
     kind(data_dir=folder, file_format="array_record").download_and_prepare()
 for config in ("dim", "lit"):
     Configured(config=config, data_dir=folder, file_format="array_record").download_and_prepare()
@@ -86,8 +113,32 @@ def test_images_labels_and_captions_are_read():
         assert example["image"].shape == (10 + k, 12, 3)
         assert (example["image"] == 10 * k).all()
         assert example["label"] == k % 2
+    assert train.texts(3) == (train[3]["caption"],)
+    assert train.counts().tolist() == [1] * 20
     assert train.fingerprint != test.fingerprint
     assert "tensorflow" not in sys.modules
+
+
+@pytest.mark.usefixtures("tfds_folder")
+def test_label_maps_and_attributes_are_read_where_they_are_declared():
+    (source,) = open_source("tfds:faces")
+    assert {name: field.kind for name, field in source.fields.items()} == {
+        "image": "image",
+        "classes": "classes",
+        "label": "label",
+        "attributes": "attributes",
+    }  # and no caption: the name of a file says nothing
+    assert source.attribute_names == ("hair", "old", "smiling")
+    seen = set()
+    for i in range(4):
+        example = source[i]
+        k = int(example["image"][0, 0, 0])
+        assert example["classes"].shape == (10, 12, 1)
+        assert (example["classes"] == 2 * k).all()
+        assert example["label"] == k % 2
+        assert example["attributes"].tolist() == [k % 3, k == 3, k > 1]
+        seen.add(k)
+    assert seen == set(range(4))
 
 
 @pytest.mark.usefixtures("tfds_folder")

@@ -174,6 +174,10 @@ def test_data_that_changed(command, tmp_path):
     folder = pictures(tmp_path / "images")
     words = ("--data", f"folder:{folder}", "--workdir", tmp_path / "run")
     assert command(*words)[0] == 0
+    folder = folder.rename(tmp_path / "renamed")  # the same images elsewhere are the same data
+    words = ("--data", f"folder:{tmp_path}/./renamed/", "--workdir", tmp_path / "run")
+    code, text = command(*words)
+    assert code == 0, text
     before = contents(tmp_path / "run")
     (folder / "3.png").write_bytes((folder / "4.png").read_bytes())
     said = "holds a run on other data: its fingerprint was"

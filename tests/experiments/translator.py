@@ -49,6 +49,7 @@ def system(args, info):
                 name="a-to-b",
                 multiple=4,
                 any_size=args.any_size,
+                reach=0,
             ),
             Translator(
                 lambda nets, inputs, key: twice(nets.g(inputs["image"])),

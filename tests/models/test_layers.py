@@ -1,5 +1,6 @@
 """Normalisation, spectral normalisation, dropout and maxout."""
 
+import functools
 from pathlib import Path
 
 import jax
@@ -68,6 +69,52 @@ def test_batch_norm_outside_of_a_mutable_collection_leaves_no_trace():
     np.testing.assert_allclose(y.mean(0), 0, atol=1e-6)
 
 
+def over_devices(f, *arguments):
+    """f of arguments, the last of which is shared out."""
+    *whole, _ = arguments
+    specs = (*(P() for _ in whole), P(parallel.AXIS))
+    return jax.jit(jax.shard_map(f, mesh=devices.make_mesh(), in_specs=specs, out_specs=P()))(
+        *arguments
+    )
+
+
+@pytest.mark.parametrize("start", [0.0, -20.0])
+def test_batch_norm_of_numbers_far_from_zero(start):
+    """In double precision by hand; also where the first example is far from the others."""
+    noise = np.random.default_rng(0).normal(size=(64, 4, 4, 3))
+    x = np.float32(10 + 0.1 * noise)
+    x[0] += np.float32(start)
+    exact = np.float64(x)
+    mean, var = exact.mean((0, 1, 2)), exact.var((0, 1, 2))
+    want = (exact - mean) / np.sqrt(var + 1e-5)
+    x = jnp.asarray(x)
+    variables = BatchNorm().init(jax.random.key(0), x)
+    run = lambda x: BatchNorm().apply(variables, x, mutable=["batch_stats"])
+    eager, after = run(x)
+    np.testing.assert_allclose(eager, want, rtol=1e-4, atol=1e-4)
+    many = over_devices(lambda x: run(x)[1], x)
+    for found in after, many:
+        np.testing.assert_allclose(found["batch_stats"]["mean"], 0.1 * mean, rtol=1e-6)
+        np.testing.assert_allclose((found["batch_stats"]["var"] - 0.9) / 0.1, var, rtol=2e-4)
+
+
+def test_batch_norm_has_the_slopes_of_its_formula():
+    """Of both orders, which gradient penalties ask for."""
+    x = 3 + jax.random.normal(jax.random.key(0), (6, 2, 3))
+    weights = jax.random.normal(jax.random.key(1), x.shape)
+    norm = BatchNorm(running=False, affine=False)
+    formula = lambda x: (x - x.mean((0, 1))) / jnp.sqrt(x.var((0, 1)) + 1e-5)
+
+    @functools.partial(jax.jit, static_argnums=0)
+    def slopes(f, x):
+        first = jax.grad(lambda x: (weights * jnp.tanh(f(x))).sum())
+        return first(x), jax.grad(lambda x: (first(x) ** 2).sum())(x)
+
+    got = slopes(lambda x: norm.apply({}, x), x)
+    for a, b in zip(got, slopes(formula, x)):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
 def test_batch_norm_is_over_the_global_batch():
     norm = BatchNorm()
     x = 1 + 2 * jax.random.normal(jax.random.key(0), (8, 2, 2, 3))
@@ -80,10 +127,7 @@ def test_batch_norm_is_over_the_global_batch():
 
         return jax.grad(loss, has_aux=True)(variables["params"])
 
-    many = jax.shard_map(
-        step, mesh=devices.make_mesh(), in_specs=(P(), P(parallel.AXIS)), out_specs=P()
-    )
-    want, got = step(variables, x), jax.jit(many)(variables, x)
+    want, got = step(variables, x), over_devices(step, variables, x)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), want, got)
 
 

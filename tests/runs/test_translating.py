@@ -1,11 +1,16 @@
 """Translations: of any size or of one, with further inputs and options."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
+from jaxgen.train.abilities import Autoencoder
+from jaxgen.train.game import Player, System, Turn
 from tests.quick import quick_to_compile  # noqa: F401
-from tests.runs.toys import conditional, paired, stylist
+from tests.runs.toys import Paint, conditional, paired, stylist, trained
 
 
 def image(height=16, width=16, channels=3, seed=0):
@@ -23,7 +28,51 @@ def test_images_of_any_size_and_number_of_channels(pairs):
         np.testing.assert_array_equal(pairs.translate(x), x)  # a gain of 1
     grey = image(channels=1)
     np.testing.assert_array_equal(pairs.translate(grey), grey.repeat(3, axis=2))
-    assert (pairs.translate(np.zeros((8, 8, 4), np.uint8)) == 255).all()  # on white
+
+
+def on_white(image):
+    """RGB of an image RGBA that lies on white (Porter & Duff, 1984)."""
+    share = image[..., 3:] / 255
+    return image[..., :3] * share + 255 * (1 - share)
+
+
+def test_transparency_is_carried(pairs):
+    x = image(8, 12, channels=4)
+    x[:2, :, 3], x[2:4, :, 3] = 0, 255
+    made = pairs.translate(x)  # a gain of 1
+    np.testing.assert_array_equal(made[..., 3], x[..., 3])
+    assert abs(on_white(made) - on_white(x)).max() <= 1
+    np.testing.assert_array_equal(made[2:4], x[2:4])
+    assert (made[:2, :, :3] == 255).all()  # nothing of what was under full transparency
+    faint = 255 / np.maximum(x[4:, :, 3:], 1)  # the colour of such a pixel is known to so much
+    assert (abs(made[4:, :, :3].astype(int) - x[4:, :, :3]) <= 1 + faint).all()
+    opaque = image()
+    shown = np.concatenate([opaque, np.full((16, 16, 1), 255, np.uint8)], 2)
+    np.testing.assert_array_equal(pairs.translate(shown)[..., :3], opaque)
+    assert pairs.translate(x, size=6).shape == (4, 6, 4)
+
+
+def test_transparency_of_an_enlarged_image(pairs):
+    """Straight and soft, and no white fringe in what is opaque."""
+    x = np.zeros((12, 16, 4), np.uint8)
+    x[:, 8:] = 20, 40, 60, 255
+    large = pairs.translate(x, direction="double")
+    assert large.shape == (24, 32, 4)
+    assert (large[:, :12, 3] == 0).all()
+    assert (large[:, 20:, 3] == 255).all()
+    assert (np.diff(large[:, :, 3].astype(int)) >= 0).all()
+    np.testing.assert_allclose(on_white(large)[:, :15], 255, atol=1)
+    np.testing.assert_array_equal(large[:, 20:, :3], np.broadcast_to([20, 40, 60], (24, 12, 3)))
+
+
+def test_transparency_where_it_is_the_systems_own_or_the_image_is_cut():
+    x = image(8, 12, channels=4)
+    np.testing.assert_array_equal(paired(shape=(8, 12, 4)).translate(x), x)
+    padding = paired(any_size=False, shape=(16, 16, 3))
+    info = dataclasses.replace(padding.info, crop="pad")
+    made = dataclasses.replace(padding, info=info).translate(np.full((8, 16, 4), 255, np.uint8))
+    assert (made[:4, :, 3] == 0).all()  # the ground that was added
+    assert (made[4:12, :, 3] == 255).all()
 
 
 def test_directions_scales_and_sizes(pairs):
@@ -60,6 +109,27 @@ def test_further_inputs_and_options():
     assert (small[:, 3:] == 255).all()
     mean = run.translate(x, mask=mask, style=style[:1], strength=0.5)[:, 5:]
     assert abs(mean - (x[:, 5:] / 2 + 127.5)).max() <= 1
+
+
+def test_an_autoencoder_reconstructs():
+    """Codes are the means of squares of 2 x 2 pixels, so that a reconstruction is made of them."""
+    code = lambda nets, x: nets.g(x.reshape(len(x), 4, 2, 4, 2, 3).mean((2, 4)))
+    decode = lambda nets, z: z.repeat(2, axis=1).repeat(2, axis=2)
+    system = System(
+        players={"g": Player(Paint(), [(1, 4, 4, 3)])},
+        turns=(Turn((), lambda nets, batch, key: (0.0, {})),),
+        show=lambda nets, batch, key: batch,
+        abilities=(Autoencoder(code, decode),),
+    )
+    run = trained(system, DataInfo((8, 8, 3), {"image": Field("image", 3)}), "coder")
+    x = image(8, 8)
+    means = x.reshape(4, 2, 4, 2, 3).mean((1, 3)).repeat(2, 0).repeat(2, 1)
+    again = run.translate(x)
+    assert abs(again - means).max() <= 1
+    np.testing.assert_array_equal(run.translate(x, direction="reconstruction"), again)
+    assert run.translate(image(12, 20)).shape == (8, 8, 3)  # cut and resized as in training
+    with pytest.raises(UserError, match="size is fixed: coder takes images of its training"):
+        run.translate(x, size=4)
 
 
 def test_what_a_translator_does_not_take():

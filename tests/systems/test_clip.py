@@ -168,7 +168,7 @@ def test_the_temperature_is_kept_from_100(run):
 
 def test_data_without_captions_is_refused(tmp_path):
     Image.new("RGB", (8, 8)).save(tmp_path / "a.png")
-    data, needs = f"folder:{tmp_path}", "clip learns from image and text, but folder:"
+    data, needs = f"folder:{tmp_path}", f"{NAME.split('.')[-1]} learns from image and text, but"
     with pytest.raises(UserError, match=needs):
         train(NAME, build, Args(**TINY, data=data, workdir=tmp_path / "run"))
 

@@ -188,7 +188,8 @@ def test_picture_from_a_command(command, tmp_path, capsys):
     # Exact resume: as if killed after the checkpoint of round 2.
     shutil.copytree(folder, tmp_path / "again")
     shutil.rmtree(tmp_path / "again/checkpoints/4")
-    again = command("again", "--start", "noise")
+    shutil.copy(tmp_path / "content.png", tmp_path / "moved.png")  # one image under two names
+    again = command("again", "--start", "noise", "--content", tmp_path / "moved.png")
     assert "going on from round 2" in capsys.readouterr().err
     assert metrics(again) == lines
     last = "samples/round_00000004.png"

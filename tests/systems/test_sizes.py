@@ -1,5 +1,6 @@
 """Systems on images of 48 x 96 pixels: they are built, trained for a round, shown and used."""
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
@@ -22,6 +23,7 @@ from jaxgen.systems.gan.wgan import wgan
 from jaxgen.systems.gan.wgan_gp import wgan_gp
 from jaxgen.systems.likelihood.vae import vae
 from jaxgen.systems.restoration.srgan import srgan
+from jaxgen.systems.style.gatys import gatys, targets
 from jaxgen.systems.translation.cyclegan import cyclegan
 from jaxgen.systems.translation.pix2pix import pix2pix
 from jaxgen.train import devices, nets
@@ -95,6 +97,38 @@ def test_trained_and_used(name):
     if coder := system.ability(Autoencoder):
         again = lambda nets, x: coder.decode(nets, coder.encode(nets, x))
         assert shape_of(again, jnp.zeros((2, *SHAPE))) == (2, *SHAPE)
+
+
+class Features(nn.Module):
+    """Stands for a classifier whose features a picture is painted after."""
+
+    @nn.compact
+    def __call__(self, x):
+        return {"conv1": nn.Conv(2, (3, 3), 2)(x)}
+
+
+def test_a_picture_is_painted_at_any_size():
+    """gatys has no minibatches: its picture's own round, and another photograph's translation."""
+    system = gatys(
+        Features(), lambda x: x, None, SHAPE, "conv1", {"conv1": 1.0}, alpha=1.0, beta=1.0, steps=2
+    )
+    assert system.show is not None
+    states, key, show = nets.shapes(system), jax.random.key(0), system.show
+    images = [jnp.zeros((1, *shape)) for shape in (SHAPE, (32, 40, 3), (96, 48, 3))]
+
+    def used(states):
+        found, (image, style, other) = nets.bind(states, key), images
+        features = lambda x: found.features.still(x)
+        batch = targets(features, image, style, "conv1", {"conv1": 1.0})
+        batch |= {"image": image, "painting": style}
+        way = system.ability(Translator)
+        painted = way.translate(found, {"image": other, "style": style}, key)
+        return system.turns[0].loss(found, batch, key)[0], show(found, batch, key), painted
+
+    loss, shown, painted = jax.eval_shape(used, states)
+    assert loss.shape == ()
+    assert shown["picture"].shape == (1, *SHAPE)
+    assert painted.shape == (1, 96, 48, 3)
 
 
 def test_systems_of_squares_say_which():

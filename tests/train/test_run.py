@@ -87,6 +87,36 @@ def test_arguments_compare_as_json_does(tmp_path):
         pass
 
 
+@pytest.mark.parametrize("other", ["folder:./a/", "folder:/home/me/a", "folder:renamed", "b+c"])
+def test_the_fingerprint_decides_where_the_data_may_lie(tmp_path, other):
+    args = ARGS | {"data": "folder:a", "weights": "w.npz"}
+    with Run(tmp_path, args, HERE):
+        pass
+    saved(tmp_path)
+    moved = args | {"data": other, "weights": f"{os.getcwd()}/./w.npz"}
+    with pytest.raises(UserError, match='data was "folder:a"'):
+        Run(tmp_path, moved, HERE | {"data_fingerprint": "xyz"}).__enter__()
+    with pytest.raises(UserError, match='data was "folder:a"'):
+        Run(tmp_path, moved, HERE | {"data_fingerprint": None}).__enter__()
+    with pytest.raises(UserError, match=r'weights was "w\.npz" and is now "v\.npz"'):
+        Run(tmp_path, args | {"weights": "v.npz"}, HERE).__enter__()
+    with Run(tmp_path, moved, HERE):
+        pass
+    assert read_run(tmp_path).environment[1]["changed"]["data"] == ["folder:a", other]
+
+
+def test_a_system_says_which_arguments_are_places(tmp_path):
+    args = ARGS | {"content": "a.jpg", "data": "x"}
+    places = frozenset({"content"})
+    with Run(tmp_path, args, HERE, places=places):
+        pass
+    saved(tmp_path)
+    with Run(tmp_path, args | {"content": "b/a.jpg"}, HERE, places=places) as run:
+        run.stage("0-one")
+    with pytest.raises(UserError, match='data was "x"'):
+        Run(tmp_path, args | {"data": "y"}, HERE, places=places).__enter__()
+
+
 def test_checkpoints_without_arguments_are_refused(tmp_path):
     saved(tmp_path)
     with (

@@ -1,6 +1,7 @@
 """Weights files are read without torch, and no pickle runs anything."""
 
 import collections
+import gzip
 import io
 import json
 import os
@@ -204,6 +205,9 @@ def test_arrays_of_a_pickle(tmp_path):
         np.testing.assert_array_equal(found["fortran"], content["fortran"])
         np.testing.assert_array_equal(found["big"], [1, 2])
         assert found["n"] == 3
+    compressed = tmp_path / "a.gz"
+    compressed.write_bytes(gzip.compress(path.read_bytes()))
+    np.testing.assert_array_equal(pickles.read_arrays(compressed)["big"], [1, 2])
     path.write_bytes(pickle.dumps({"x": np.array([{}, []], object)}))
     with pytest.raises(UserError, match="array of"):
         pickles.read_arrays(path)

@@ -10,6 +10,9 @@ import pytest
 from jaxgen import draw
 from jaxgen.errors import UserError
 from jaxgen.losses import penalties
+from jaxgen.nn import upfirdn
+from jaxgen.nn.conv import conv
+from jaxgen.nn.modulated import modulated_conv
 from jaxgen.weights import stylegan2
 from tests.weights.test_readers import write_safetensors
 
@@ -118,6 +121,67 @@ def test_one_network_a_file(golden, file, tmp_path):
     jax.tree.map(
         lambda a, b: np.testing.assert_array_equal(a, 2 * b), twice.variables, both.variables
     )
+
+
+def filters(taps, long=False):
+    """What the code keeps of a filter, where it is used: where the size changes."""
+    taps = np.float32(taps) / sum(taps)
+    layers = ["G.synthesis.b4", "G.synthesis.b8", "G.synthesis.b8.conv0", "D.b8.conv1", "D.b8.skip"]
+    kept = taps if long else np.outer(taps, taps)
+    return {f"{layer}.resample_filter": kept for layer in layers}
+
+
+@pytest.mark.parametrize("taps", [(1, 3, 3, 1, 0), (0, 0, 1, 3, 3, 1, 0, 0)])
+def test_a_filter_of_another_length(golden, taps, tmp_path):
+    """Zeros around the filter (one more behind, where their number is odd) change nothing."""
+    held = {**state(golden), **filters(taps, long=len(taps) >= 8)}
+    path = write_safetensors(tmp_path / "x.safetensors", held)
+    g, d = stylegan2.generator(path), stylegan2.discriminator(path, group=2)
+    assert len(g.module.taps) == len(d.module.taps) == len(taps)
+    z, image = jnp.asarray(golden["in_z"]), nhwc(golden["in_img"])
+    make = jax.jit(lambda v: g.module.apply(v, z, noise="fixed", train=False))
+    np.testing.assert_allclose(make(g.variables), nhwc(golden["out_img_noise_const"]), **CLOSE)
+    scores = jax.jit(d.module.apply)(d.variables, image)
+    np.testing.assert_allclose(scores, golden["out_D_logits"][:, 0], **CLOSE)
+
+
+@pytest.mark.parametrize("taps", [(1, 2, 1), (1, 2, 4, 1)])
+def test_another_filter_is_the_files(golden, taps, tmp_path):
+    """Layer by layer what its definition says: zeros between pixels, the filter, the kernel."""
+    path = write_safetensors(tmp_path / "x.safetensors", {**state(golden), **filters(taps)})
+    g, d = stylegan2.generator(path), stylegan2.discriminator(path, group=2)
+    np.testing.assert_allclose(g.module.taps, np.array(taps) / sum(taps), rtol=1e-6)
+    assert g.module.taps == d.module.taps
+    n, x = len(taps), jax.random.normal(jax.random.key(0), (1, 6, 6, 2))
+    kernel = jax.random.normal(jax.random.key(1), (3, 3, 2, 2))
+
+    @jax.jit
+    def both(x):
+        options = {"demodulate": False, "up": True, "taps": taps}
+        found = modulated_conv(x, kernel, jnp.ones((1, 2)), **options)
+        pad = (n + 1) // 2 + 1, n // 2  # the kernel's one beside the filter's own
+        spread = upfirdn.upfirdn(x, upfirdn.normalised(taps, 2.0), up=2, pad=pad)
+        return found, conv(spread, kernel)
+
+    np.testing.assert_allclose(*both(x), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"G.synthesis.b8.resample_filter": np.outer([1, 2, 1], [1, 2, 1]) / 16},
+        {"G.synthesis.b8.resample_filter": np.outer([1, 3, 3, 1], [3, 1, 1, 3]) / 64},
+        {name: x * 2 for name, x in filters([1, 3, 3, 1]).items()},
+        {name: np.outer([1, 2], [2, 1]) / 9 for name in filters([1])},
+    ],
+)
+def test_filters_that_differ_are_refused(golden, change, tmp_path):
+    held = {**state(golden), **filters([1, 3, 3, 1]), **change}
+    path = write_safetensors(
+        tmp_path / "x.safetensors", {k: np.float32(x) for k, x in held.items()}
+    )
+    with pytest.raises(UserError, match="not the same along both axes"):
+        stylegan2.generator(path)
 
 
 def test_the_plain_discriminator_is_told_by_its_tensors(golden, tmp_path):

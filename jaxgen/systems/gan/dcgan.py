@@ -8,7 +8,8 @@ G by its non-saturating form, as all codes of the paper do.
 
 Deviations.  The paper's Theano code steps G first, then D, on alternating minibatches, and adds
 an L2 penalty of 1e-5 that the paper does not mention; here as in dcgan.torch D steps first and G
-learns from the same fakes, without the penalty.
+learns from the same fakes, without the penalty. As there, a round moves the running statistics of
+G once and those of D three times: by real images, by fakes, and by the fakes again in G's turn.
 """
 
 from collections.abc import Callable
@@ -39,7 +40,7 @@ def dcgan(
     prior: N(0, I) for the 4x4 networks of dcgan.torch, U(-1, 1) for the paper's 5x5 ones.
     interpolate: along the arc for N(0, I), `lerp` for the uniform prior.
     """
-    scores = plain.scores(prior)
+    scores = plain.scores(prior, again=True)
 
     def discriminator_loss(nets, batch, key):
         on_real, on_fake = scores(nets, batch, key)

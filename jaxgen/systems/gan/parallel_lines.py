@@ -67,6 +67,9 @@ def parallel_lines(
         },
         turns=(Turn(("critic",), loss),),
         show=show,
+        legends={
+            "critics": "f(x, 1/2), x from -1.5 to 1.5, a row a critic; white is the most real"
+        },
     )
 
 

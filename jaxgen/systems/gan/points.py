@@ -67,6 +67,7 @@ def points(
             Turn(("generator",), generator_loss),
         ),
         show=show,
+        legends={"samples": "4,096 samples in [-2, 2] x [-2, 2]; the more, the darker"},
     )
 
 

@@ -9,6 +9,7 @@ and the generator g descends the estimate.  f is kept Lipschitz by clipping its 
 Deviations.  As Alg. 1 says, and unlike the authors' code, the clipping follows each step rather
 than precedes it: the code's generator sees a critic one step outside of the box, and our critic's
 very first step starts outside.  The code's signs are both the other way round: the same game.
+As in the code every step draws its own z, and moves g's running statistics, the critic's too.
 """
 
 from collections.abc import Callable

@@ -33,6 +33,10 @@ from jaxgen.train.abilities import Autoencoder, Density, Sampler
 from jaxgen.train.game import Player, System, Turn
 
 CHUNK = 20  # importance samples that are decoded at a time
+LEGENDS = {
+    "reconstructions": "Each pair: image, reconstruction",
+    "manifold": "The plane of two latents, in equal steps of probability",
+}
 
 
 def manifold(side: int = 20) -> jax.Array:
@@ -134,6 +138,7 @@ def vae(
         },
         turns=(Turn(("encoder", "decoder"), loss),),
         show=show,
+        legends=LEGENDS,
         abilities=(
             Sampler(prior, generate, lerp),
             Autoencoder(encode, decode, posterior),

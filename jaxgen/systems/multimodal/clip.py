@@ -30,6 +30,10 @@ from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.optim import clip_weights
 
 MAX_SCALE = 100.0
+LEGENDS = {
+    "nearest": "Each row: a caption's own image, then the images nearest to the caption",
+    "cosines": "Cosine of each image (row) with each caption (column): black is -1, white is 1",
+}
 
 
 def adamw(lr: Callable | float, weight_decay: float, b2: float) -> optax.GradientTransformation:
@@ -84,6 +88,7 @@ def clip(
         },
         turns=(Turn(("image", "text", "temperature"), loss, name="towers"),),
         show=show,
+        legends=LEGENDS,
         abilities=(
             Embedder(
                 features=lambda nets, batch: see(nets, batch, features=True),

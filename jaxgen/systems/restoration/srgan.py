@@ -52,7 +52,11 @@ def show(nets, batch, key):
     return {"samples": jnp.concatenate([bicubic, upscale(nets, inputs, key), true], axis=2)}
 
 
-UPSCALE = Translator(upscale, pair, scale=SCALE)
+LEGENDS = {"samples": "Each strip: enlarged bicubically, enlarged by G, the true image"}
+
+
+def _upscaling(generator: nn.Module) -> Translator:
+    return Translator(upscale, pair, scale=SCALE, reach=getattr(generator, "reach", None))
 
 
 def _enlarging(module: nn.Module, shape, optimizer) -> Player:
@@ -72,7 +76,7 @@ def srresnet(
         return square.mean(), {"psnr": -10 * jnp.log10(square / 4 + 1e-9).mean()}
 
     players = {"generator": _enlarging(generator, shape, optimizer)}
-    return System(players, (Turn(("generator",), loss),), show, (UPSCALE,))
+    return System(players, (Turn(("generator",), loss),), show, (_upscaling(generator),), LEGENDS)
 
 
 def srgan(
@@ -94,7 +98,8 @@ def srgan(
     def scores(nets, batch, key):
         """Logits of true images and of enlarged ones."""
         true = batch["image"]
-        return nets.discriminator(true), nets.discriminator(nets.generator(low(true)))
+        fake = nets.generator.still(low(true))  # its running statistics are moved by its own turn
+        return nets.discriminator(true), nets.discriminator(fake)
 
     def discriminator_loss(nets, batch, key):
         on_true, on_fake = scores(nets, batch, key)
@@ -118,4 +123,5 @@ def srgan(
         Turn(("discriminator",), discriminator_loss),
         Turn(("generator",), generator_loss, reuse="batch+noise"),
     )
-    return System(players, turns, show, (UPSCALE, DiscriminatorScores(scores)))
+    abilities = (_upscaling(generator), DiscriminatorScores(scores))
+    return System(players, turns, show, abilities, LEGENDS)

@@ -79,6 +79,7 @@ def cyclegan(
             lambda batch: ({"image": batch[source]}, batch[target]),
             name=name,
             multiple=4,
+            reach=getattr(generator, "reach", None),
         )
 
     def scores(nets, batch, key):
@@ -108,6 +109,7 @@ def cyclegan(
             Turn(("d_a", "d_b"), discriminators_loss, reuse="batch+noise"),
         ),
         show=show,
+        legends={"samples": "Each strip: a, G(a), F(G(a)), b, F(b), G(F(b))"},
         abilities=(
             translator("a-to-b", "g"),
             translator("b-to-a", "f"),

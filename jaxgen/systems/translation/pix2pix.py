@@ -57,7 +57,7 @@ def pix2pix(
     def scores(nets, batch, key):
         """Maps of logits of real pairs and of translated ones."""
         a, b = pair(batch)
-        fake = nets.generator.still(a)  # its running statistics are kept by its own turn
+        fake = nets.generator.still(a)  # its running statistics are moved by its own turn
         on_fake = nets.discriminator(seen(a, fake))
         return nets.discriminator(seen(a, b)), on_fake
 
@@ -88,12 +88,14 @@ def pix2pix(
     *size, channels = shape
     # Where the innermost level is one pixel, its kernels' rims see padding alone in training.
     smallest = 2**generator.depth
+    noisy = noise and generator.dropout and generator.noisy  # drawn for the whole image at once
     translator = Translator(
         translate,
         lambda batch: ({"image": pair(batch)[0]}, pair(batch)[1]),
         name=direction,
         multiple=smallest,
         any_size=min(size) > smallest,
+        reach=None if noisy else generator.reach,
     )
 
     adam = optax.adam(lr, b1=0.5, b2=0.999)
@@ -104,4 +106,5 @@ def pix2pix(
         players["discriminator"] = Player(discriminator, [sees], adam)
         turns = (Turn(("discriminator",), discriminator_loss), *turns)
     watched = (DiscriminatorScores(scores),) if adversarial else ()
-    return System(players, turns, show, (translator, *watched))
+    legends = {"translations": "Each strip: input, output, target"}
+    return System(players, turns, show, (translator, *watched), legends)

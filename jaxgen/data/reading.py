@@ -1,0 +1,40 @@
+"""Many files read in threads, with a progress line, and one line about those that are broken."""
+
+import functools
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, TypeVar
+
+from jaxgen.errors import UserError
+from jaxgen.progress import progress, say
+
+Result = TypeVar("Result")
+PATIENCE = 1.5  # seconds before a progress line appears
+
+
+def each(what: str, read: Callable[[Any], Result], items: Sequence[Any]) -> list[Result]:
+    """`read` of every item, in order; `what` is being done, for the progress line.
+
+    UserError names the first item that raises one, and counts the others.
+    """
+
+    def attempt(item):
+        try:
+            return read(item), None
+        except UserError as error:
+            return None, error
+
+    with ThreadPoolExecutor() as threads:
+        found = threads.map(attempt, items)
+        bar = progress(found, what, total=len(items), delay=PATIENCE)
+        results, errors = zip(*bar, strict=True) if items else ((), ())
+    if broken := [error for error in errors if error]:
+        more = f" (and {len(broken) - 1} more such files)" if len(broken) > 1 else ""
+        raise UserError(f"{broken[0]}{more}")
+    return list(results)
+
+
+@functools.cache
+def tell(line: str) -> None:
+    """A line to the user, once a process."""
+    say(line)
