@@ -36,7 +36,7 @@ def finish(folder):
     process = start(folder)
     said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors
-    return said
+    return said.splitlines(), errors.splitlines()
 
 
 def metrics(folder):
@@ -52,7 +52,7 @@ def test_it_is_short():
 
 def test_it_trains_goes_on_after_a_kill_samples_scores_and_exports(tmp_path, monkeypatch):
     whole, broken = tmp_path / "whole", tmp_path / "broken"
-    said = finish(whole).splitlines()
+    said, _ = finish(whole)
     assert said[-1].startswith("(16, 16, 16, 1) {'swd': ")
 
     process = start(broken)
@@ -63,8 +63,8 @@ def test_it_trains_goes_on_after_a_kill_samples_scores_and_exports(tmp_path, mon
     assert process.returncode == -9
     assert max(saved_rounds(broken / RUN / "checkpoints")) < 1000
 
-    again = finish(broken).splitlines()
-    assert any(line.startswith("going on from round") for line in again)
+    again, told = finish(broken)
+    assert any(line.startswith("going on from round") for line in told)
     assert again[-1] == said[-1]
     assert metrics(broken) == metrics(whole)
     for exported in (load_file(folder / "generator.safetensors") for folder in (whole, broken)):

@@ -58,6 +58,7 @@ def test_copies_use_nothing_of_the_original(like):
     assert "- System: `unheard_of`." in made[Path("CHANGELOG.md")]
 
 
+@pytest.mark.variants
 def test_a_copy_passes_its_contract_row_as_it_is(clone, jaxgen):
     code, said, problem = jaxgen("new", "unheard_of", "--like", "vae")
     assert (code, problem) == (0, "")
