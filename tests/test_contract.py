@@ -64,6 +64,12 @@ ROWS = {
             **{"optimizer": "adagrad", "start": "paper", "weight_decay": 0.1},
         },
     ),
+    "gaussian": (
+        "gaussian",
+        {**BATCH, "components": 3, "mixture": 2, "gaussian_rounds": 1, "mixture_rounds": 1}
+        | {"rounds": 8, "ridge": 1e-2},
+    ),
+    "gaussian-sgd": ("gaussian", {**BATCH, "fit": "sgd", "mixture": 0}),
     "pix2pix": ("pix2pix", {**SMALL, **PAIRS, "layers": 1, "variant": "torch"}),
     "pix2pix-l1": ("pix2pix", {**SMALL, **PAIRS, "layers": 1, "objective": "l1"}),
     "pix2pix-pixel": (
