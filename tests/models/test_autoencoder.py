@@ -77,6 +77,6 @@ def test_parameters():
     for latent, expected in ((30, 2_837_314), (2, 2_823_286)):
         encoder, code = Encoder((1000, 500, 250, latent)), jnp.zeros((1, latent))
         assert count(encoder, image) + count(Decoder(), code) == expected
-    codes, variables = ConvEncoder(5).init_with_output(jax.random.key(0), image)
+    codes, _ = ConvEncoder(5).init_with_output(jax.random.key(0), image)
     assert codes.shape == (1, 5)
     assert ConvDecoder().init_with_output(jax.random.key(0), codes)[0].shape == image.shape
