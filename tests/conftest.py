@@ -15,6 +15,11 @@ checked = ["jaxgen.models", "jaxgen.losses", "jaxgen.metrics", "jaxgen.sample", 
 install_import_hook(checked, "beartype.beartype")
 
 
+def pytest_collection_modifyitems(items):
+    """The longest tests first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: "test_contract" not in item.nodeid)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _programs():
     """Programs that several tests compile are compiled once, also by the commands they start."""
