@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 
 import jax
@@ -38,6 +39,13 @@ def _memory_is_given_back():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxgen.commands.start.keep_memory", lambda: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard():
+    """Also where the tests run in the background or by nohup, which ignore some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module", autouse=True)
