@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 import tempfile
 
 import jax
@@ -13,6 +14,11 @@ from tests.memory import forget_programs
 jax.config.update("jax_num_cpu_devices", 4)
 checked = ["jaxgen.models", "jaxgen.losses", "jaxgen.metrics", "jaxgen.sample", "jaxgen.latents"]
 install_import_hook(checked, "beartype.beartype")
+
+
+def pytest_collection_modifyitems(items):
+    """The longest tests first, so that no worker is left alone with them at the end."""
+    items.sort(key=lambda item: "test_contract" not in item.nodeid)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -33,6 +39,13 @@ def _memory_is_given_back():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("jaxgen.commands.start.keep_memory", lambda: None)
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _signals_are_heard():
+    """Also where the tests run in the background or by nohup, which ignore some."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import jax
 import numpy as np
 from jax import export as jax_export
+from jax.sharding import PartitionSpec as P
 
 import jaxgen
 from jaxgen.errors import UserError
@@ -212,7 +213,9 @@ def _lowered(run, inputs, ability, platforms, batch, seed):
     sampling = isinstance(ability, Sampler)
     alone = jax.vmap(single, axis_name=AXIS if sampling else None)
 
-    jaxpr = str(jax.make_jaxpr(run, axis_env=[(AXIS, 2)])(*_shapes(inputs, 1)))
+    two = jax.sharding.AbstractMesh((2,), (AXIS,))
+    spread = jax.shard_map(run, mesh=two, in_specs=P(AXIS), out_specs=P(AXIS))
+    jaxpr = str(jax.make_jaxpr(spread)(*_shapes(inputs, 2)))
     whole = re.search(r"\b(psum\w*|all_gather\w*)\[", jaxpr)
     notes = [f"its noise is that of seed {seed} at every call"] if "random_bits[" in jaxpr else []
     if whole and sampling:

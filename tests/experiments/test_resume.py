@@ -80,9 +80,12 @@ def test_a_terminal_that_is_closed(tmp_path):
         text=True,
         env={**os.environ, "JAX_ENABLE_X64": "1", "JAX_NUM_CPU_DEVICES": "1"},
     )
-    lines = [next(line for line in process.stderr if line.startswith("compiled 1 round of "))]
-    process.send_signal(signal.SIGHUP)
-    lines += process.communicate(timeout=300)[1].splitlines()
+    try:
+        lines = [next(line for line in process.stderr if line.startswith("compiled 1 round of "))]
+        process.send_signal(signal.SIGHUP)
+        lines += process.communicate(timeout=120)[1].splitlines()
+    finally:
+        process.kill()
     assert process.returncode == 129, lines
     assert not any("\r" in line for line in lines)
     assert lines[-1].startswith("wgan: saved at round ")

@@ -192,7 +192,7 @@ def test_health_is_logged_and_told_and_touches_nothing(tmp_path, monkeypatch, ca
     monkeypatch.setattr(health, "REST", 32)  # so a look every 4 rounds
     monkeypatch.setattr(health, "AT_FIRST", 2)
     with_looks = train(tmp_path / "a", system(spread=0.01))
-    told = capfd.readouterr().out
+    told = capfd.readouterr().err
     assert "round 8: samples are collapsing: they differ from each other by 1% of what" in told
     looked = [r["round"] for r in records(tmp_path / "a") if "health/diversity" in r]
     assert looked == [4, 8]
