@@ -18,7 +18,7 @@ from jaxgen.nn.dropout import Dropout
 from jaxgen.nn.init import Initializer
 from jaxgen.nn.spectral import SpectralDense, power_iteration
 
-Maps = Float[Array, "b h w c"]
+Maps = Float[Array, "_b _h _w _c"]
 Label = Int[Array, "b"] | None
 
 

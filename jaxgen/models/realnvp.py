@@ -17,7 +17,7 @@ from jaxgen.nn import init
 from jaxgen.nn.conv import conv
 from jaxgen.nn.norm import BatchNorm
 
-Maps = Float[Array, "b h w c"]
+Maps = Float[Array, "_b _h _w _c"]
 EPSILON = 1e-4
 
 

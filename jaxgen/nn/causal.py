@@ -21,7 +21,7 @@ from jaxgen.nn.conv import conv, conv_transpose
 from jaxgen.nn.init import Initializer, normal
 
 Stream = Literal["down", "right"]
-Maps = Float[Array, "b h w c"]
+Maps = Float[Array, "_b _h _w _c"]
 
 
 class Memory:

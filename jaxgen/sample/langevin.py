@@ -22,7 +22,7 @@ def langevin(
     largest: float | None = None,
     kept: Bool[Array, "*#d"] | None = None,
     path: bool = False,
-) -> Images:
+) -> Float[Array, "..."]:
     """x [b, ...] in [0, 1] after `steps` of  x <- clip(x + n - size dE/dx, 0, 1),  n ~ N(0,
     noise^2), with the slope at x + n, cut to +-`largest` (Du & Mordatch, 2019, Alg. 1).
 

@@ -60,7 +60,7 @@ def test_energy_is_the_references(golden):
 
 
 @pytest.mark.parametrize(
-    ("size", "largest", "out"), [(10, 0.01, "clipped_step10"), (1, None, "unclipped_step1")]
+    ("size", "largest", "out"), [(10.0, 0.01, "clipped_step10"), (1.0, None, "unclipped_step1")]
 )
 def test_langevin_step_is_the_references(golden, monkeypatch, size, largest, out):
     network, variables = reference(golden)
