@@ -213,8 +213,8 @@ class PixelCNNpp(nn.Module):
         left."""
         inside = (memory.column if memory else jnp.arange(x.shape[2])[:, None]) > 0
         at = lambda level: memory and memory.at(level)
-        told = iter(told)
-        link = lambda level: memory.at(level).here(next(told)) if memory else next(told)
+        rows = iter(told)
+        link = lambda level: memory.at(level).here(next(rows)) if memory else next(rows)
         ul = [link(0) + jnp.where(inside, self.left(_with_ones(x, inside), memory), 0)]
         for level, layers in enumerate(self.right_shrink):
             if level:

@@ -42,4 +42,4 @@ def langevin(
         return new, new if path else None
 
     last, passed = jax.lax.scan(step, x, jax.random.split(key, steps))
-    return passed if path else last
+    return jnp.asarray(passed) if path else last

@@ -48,7 +48,7 @@ def contrastive_divergence(params, v, noise, linear: bool) -> tuple[jax.Array, j
         "visible": (v - again).mean(0),
         "hidden": (up - down).mean(0),
     }
-    loss = -sum((statistics[k] * params[k]).sum() for k in statistics)
+    loss = -jnp.asarray(optax.tree.vdot(statistics, params))
     return loss, ((v - again) ** 2).sum(1)
 
 

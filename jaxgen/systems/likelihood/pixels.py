@@ -36,8 +36,8 @@ class Pixels:
     of: str
     preprocess: Callable[[jax.Array, jax.Array], jax.Array]
     log_likelihood: Callable[[jax.Array, Any], jax.Array]
-    mean: Callable[[Any], jax.Array] | None = None
-    invert: Callable[[jax.Array, Any], jax.Array] | None = None
+    mean: Any = None
+    invert: Any = None
 
 
 def binarise(levels, key):
