@@ -29,6 +29,7 @@ def progress(items: Iterable | None = None, what: str | None = None, **options) 
     if not _is_terminal():
         options |= {"file": _Log(), "mininterval": EVERY, "maxinterval": 2 * EVERY}
         options |= {"delay": EVERY, "smoothing": 0.5, "bar_format": _LINE}
+        what = what or f"{options.get('unit', 'step')}s"
     return tqdm(items, what, **options)
 
 
@@ -49,7 +50,7 @@ def leave_out(bar: tqdm, seconds: float) -> None:
 
 
 def reader_left() -> bool:
-    """Whether stderr is a pipe whose reader was found to have left."""
+    """True where stderr is a pipe whose reader was found to have left."""
     return sys.stderr in _left
 
 
@@ -73,7 +74,7 @@ class _Log:
 
 
 def _is_terminal() -> bool:
-    """Whether stderr draws over a line; a notebook does, too."""
+    """True where stderr draws over a line; a notebook's does, too."""
     stream = sys.stderr
     if type(stream).__module__.startswith("ipykernel"):
         return True

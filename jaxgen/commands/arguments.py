@@ -209,9 +209,19 @@ def _maker(kind: type) -> Callable:
     """A function of the fields that makes a `kind`."""
     hints = get_type_hints(kind, include_extras=True)
     flag = partial(inspect.Parameter, kind=inspect.Parameter.KEYWORD_ONLY)
-    fields = dataclasses.fields(kind)
-    parameters = [flag(x.name, default=x.default, annotation=hints[x.name]) for x in fields]
+    parameters = [
+        flag(x.name, default=_default(x), annotation=hints[x.name])
+        for x in dataclasses.fields(kind)
+        if x.init
+    ]
     return signed(lambda **given: kind(**given), parameters, kind)
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    missing = field.default is dataclasses.MISSING
+    return inspect.Parameter.empty if missing else field.default
 
 
 def _flag(field: str) -> str:

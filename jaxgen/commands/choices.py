@@ -249,7 +249,7 @@ def by(choices: Mapping[str, Any]) -> str:
     words = [f"_{name}_{text(x)}" for name, x in choices.items() if not hasattr(x, "shape")]
     whole = "".join(words)
     name = re.sub(r"[^\w.-]+", "-", whole)
-    if len(name.encode()) <= 100:
-        return name
+    if len(name.encode()) <= 100 and name == whole.replace(" ", "-"):
+        return name  # nothing is lost by which two choices differ
     start = name.encode()[:91].decode(errors="ignore")
     return f"{start}_{hashlib.sha256(whole.encode()).hexdigest()[:8]}"

@@ -46,7 +46,7 @@ def match(
 
 
 def _captions(args):
-    """Those of the training data, each once."""
+    """The captions of the training data, each once."""
     from jaxgen.commands.arguments import CAPTIONS
 
     try:

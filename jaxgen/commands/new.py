@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands.terminal import listed
+from jaxgen.commands.terminal import listed, writing
 from jaxgen.errors import UserError
 
 CITATION = "TODO: title (authors, year), https://arxiv.org/abs/0000.00000."
@@ -55,9 +55,10 @@ def new(
             "start it in a clone's folder, or write one file of your own, as docs/own_gan.md shows"
         )
     texts = files(root, name, like)
-    for path, text in texts.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text, encoding="utf-8")
+    with writing(root, "make the clone one that you can write to", folder=True):
+        for path, text in texts.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_text(text, encoding="utf-8")
     test = f"python -m pytest tests -k {name}"
     next_step = f"next: `{test}` passes as it is; docs/add_a_paper.md says how to go on"
     return "\n".join([*map(str, texts), next_step])
@@ -160,12 +161,19 @@ def _lists(root: Path, name: str, like: str, row: tuple[int, int]) -> dict[Path,
     copy = [line.replace(f'"{like}"', f'"{name}"') for line in lines[first - 1 : last]]
     contract = "\n".join([*lines[:last], *copy, *lines[last:]])
     readme = (root / "README.md").read_text(encoding="utf-8")
-    readme = re.sub(
+    readme, rows = re.subn(
         rf"(^\| `{like}` \|.*\| (.*) \| .*\n)",
         rf"\1| `{name}` | TODO: title, authors year | \2 | not yet |\n",
         readme,
         flags=re.MULTILINE,
     )
-    changes = (root / "CHANGELOG.md").read_text(encoding="utf-8")
-    changes = changes.replace("## Unreleased\n\n", f"## Unreleased\n\n- System: `{name}`.\n", 1)
+    changes, lines = re.subn(
+        r"^## Unreleased\n\n",
+        rf"\g<0>- System: `{name}`.\n",
+        (root / "CHANGELOG.md").read_text(encoding="utf-8"),
+        flags=re.MULTILINE,
+    )
+    if not rows or not lines:
+        lacks = "CHANGELOG.md lacks ## Unreleased" if rows else f"README.md has no row of {like}"
+        raise UserError(f"{lacks}; add it, and give the same command again")
     return {CONTRACT: contract, Path("README.md"): readme, Path("CHANGELOG.md"): changes}

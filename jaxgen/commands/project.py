@@ -64,7 +64,7 @@ def project(
     folder = out or run / "use" / f"projected_round_{trained.round:08d}{by(choices)}"
     written = []
     with (
-        writing(folder),
+        writing(folder, folder=True),
         progress(total=len(targets) * steps, unit="step") as bar,
     ):
         searched = search(trained, every=-(-steps // FRAMES), **options, **choices)

@@ -166,6 +166,8 @@ def _scores(folder: Path) -> str:
             name = scores.label(record)
             if direction := record.get("direction"):
                 name += f" ({direction})"
+            if place != folder:
+                name += f" of {place.name}"
             rows[name] = {
                 "score": name,
                 "value": scores.said(record),

@@ -40,7 +40,7 @@ def sample(
     name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices)}"
     path = out or run / "use" / (name if single else f"{name}.png")
     chunks = samples(trained, n, seed=seed, batch=batch, **choices)
-    with writing(path):
+    with writing(path, folder=single):
         if not single:
             path.parent.mkdir(parents=True, exist_ok=True)
             save_png(path, grid(np.concatenate(list(chunks))))

@@ -1,6 +1,7 @@
 """What a user sees on a terminal: the help, and one line for what is theirs to fix."""
 
 import contextlib
+import errno
 import inspect
 import io
 import os
@@ -51,6 +52,10 @@ def _one_line(name, flags):
         sys.exit(_say(name, "interrupted; nothing that was saved is lost", 130))
     except BrokenPipeError:
         sys.exit(141)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit(_say(name, "the output cannot be written: no space is left", 2))
     except Exception as error:
         # The training loop's own two ends; imported late, like all that needs JAX.
         fit = sys.modules.get("jaxgen.train.fit")
@@ -103,7 +108,7 @@ def _interrupts_are_heard():
 
 @contextlib.contextmanager
 def _no_complaints():
-    """What nobody reads any more is not complained of when Python flushes it at its end."""
+    """Output that nobody reads any more causes no complaint when Python flushes it at its end."""
     try:
         yield
     finally:
@@ -162,23 +167,32 @@ def signed(
     parameters = [told(x) for x in parameters]
     function.__annotations__ = {x.name: x.annotation for x in parameters}
     function.__dict__["__signature__"] = inspect.Signature(parameters)
-    text = inspect.cleandoc(like.__doc__ or "").partition("\nArgs:")[0]
+    doc = like.__doc__ or ""
+    if doc.startswith(f"{like.__name__}("):  # the one that a dataclass makes
+        doc = ""
+    text = inspect.cleandoc(doc).partition("\nArgs:")[0]
     paragraphs = [" ".join(part.split()) for part in text.split("\n\n")]
     function.__name__, function.__doc__ = like.__name__, "\n\n".join(paragraphs)
     return function
 
 
 @contextlib.contextmanager
-def writing(path: Path, mend: str = "name another place by --out") -> Iterator[None]:
-    """For what makes the file, or the folder of files, `path`: turns what the disk refuses into one
-    line, before anything is made where that is known already."""
+def writing(
+    path: Path, mend: str = "name another place by --out", folder: bool = False
+) -> Iterator[None]:
+    """What the disk refuses as one line, around code that makes the file `path` (a `folder`: that
+    with files in it); what is known before the code begins is told before."""
     try:
         place = next(place for place in (path, *path.parents) if place.exists())
+        if place == path and path.is_dir() and not folder:
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         if place == path and not path.is_dir():
             open(path, "ab").close()
             place = path.parent
         tempfile.TemporaryFile(dir=place).close()
         yield
+    except BrokenPipeError:
+        raise
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{path} cannot be written ({reason}); {mend}") from error

@@ -1,7 +1,7 @@
 """`python -m jaxgen translate RUN IMAGE ...`: a user's images, translated by a trained run."""
 
 import itertools
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
@@ -69,7 +69,7 @@ def translate(
     options = {"direction": direction, "size": size, "tile": tile, "seed": seed}
     folder = out or run / "use" / f"{way}_round_{trained.round:08d}{by(choices)}"
     written = []
-    with writing(folder):
+    with writing(folder, folder=True):
         folder.mkdir(parents=True, exist_ok=True)
         for file, name in progress(files.items(), unit="image"):
             written.append(folder / f"{name}.png")
@@ -84,6 +84,7 @@ def image_files(paths: Iterable[Path]) -> dict[Path, str]:
     if not paths:
         raise UserError("name an image file, or a folder of them, after the run")
     files: dict[Path, str] = {}
+    taken: set[str] = set()
     for path in paths:
         found = images_in(path) if path.is_dir() else [path]
         if not found:
@@ -93,13 +94,14 @@ def image_files(paths: Iterable[Path]) -> dict[Path, str]:
                 raise UserError(f"there is no {file}; name image files, or a folder of them")
             inner = file.relative_to(path).with_suffix("") if path.is_dir() else Path(file.stem)
             if file not in files:
-                files[file] = _free("_".join(inner.parts), files.values())
+                files[file] = _free("_".join(inner.parts), taken)
     return files
 
 
-def _free(name: str, taken: Collection[str]) -> str:
-    """The name, or the first of name_2, name_3, ... that no other has, also on disks that do not
-    tell a from A."""
-    taken = {x.lower() for x in taken}
+def _free(name: str, taken: set[str]) -> str:
+    """The name, or the first of name_2, name_3, ... that no other has taken, also on disks that do
+    not tell a from A."""
     others = (f"{name}_{n}" for n in itertools.count(2))
-    return next(x for x in itertools.chain([name], others) if x.lower() not in taken)
+    free = next(x for x in itertools.chain([name], others) if x.lower() not in taken)
+    taken.add(free.lower())
+    return free

@@ -367,7 +367,7 @@ def _seen(person: Mapping[str, str], style: str) -> dict[str, str]:
 
 
 def attributes(ks: Sequence[int], style: str = STYLE) -> list[dict[str, str]]:
-    """What these people look like: for each the value of each of the style's attributes."""
+    """The look of these people: for each the value of each of the style's attributes."""
     return [_seen(person, style) for person in _persons(ks, style)]
 
 
@@ -557,7 +557,7 @@ def _held_out(ks: Sequence[int], style: str, share: float) -> list[bool]:
 
 
 def people(split: str, number: int = PEOPLE, style: str = STYLE) -> list[int]:
-    """Those of the first `number` people who are in the split: k of each example of `faces`."""
+    """The people in the split, of the first `number`: k of each example of `faces`."""
     held = _held_out(range(number), style, HELD_OUT)
     return [k for k in range(number) if held[k] == (split == "test")]
 

@@ -47,7 +47,7 @@ def _decode(file: Path, side: int) -> np.ndarray:
 
 
 def starts(film: np.ndarray, frames: int) -> list[int]:
-    """Where clips of that many frames begin: every half clip, none of them across a cut."""
+    """The first frames of clips of that many frames: every half clip, none across a cut."""
     change = [np.abs(a.astype(np.int16) - b).mean() > CUT for a, b in pairwise(film)]
     shots = [0, *(i + 1 for i in np.flatnonzero(change)), len(film)]
     step = max(frames // 2, 1)

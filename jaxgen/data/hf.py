@@ -189,7 +189,7 @@ class _Rows:
         return str(getattr(feature, "dtype", "")) if not isinstance(feature, dict) else ""
 
     def _names(self, label: str) -> tuple[str, ...]:
-        """Of the classes, the same in every split."""
+        """Names of the classes, the same in every split."""
         columns = [self._splits[split].data.column(label) for split in self._splits]
         if self._dtype(label).endswith("string"):
             found = {name for split in self._splits.values() for name in split.unique(label)}
@@ -250,7 +250,7 @@ class _Rows:
         return found if isinstance(found, list) else [found]
 
     def caption_counts(self) -> np.ndarray | None:
-        """How many captions each row has; None without a column of them."""
+        """The number of captions of each row; None without a column of them."""
         if not self._caption:
             return None
         if self._dtype(self._caption).endswith("string"):

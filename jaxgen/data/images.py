@@ -92,7 +92,7 @@ def decode_classes(file: Path | str | bytes, name: str = "") -> np.ndarray:
 
 
 def header(file: Path | str | bytes, name: str = "") -> Header:
-    """What the file's header alone tells of the image."""
+    """Facts of an image that its file's header tells."""
     with _opened(file, name) as (image, data):
         # Pillow decodes a whole PNG in search of its orientation, and gives a TIFF's upright sides.
         marks = (b"eXIf", b"Raw profile type exif", b"XML:com.adobe.xmp")

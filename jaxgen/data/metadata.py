@@ -1,4 +1,4 @@
-"""What a user says of images in a table beside them: `metadata.jsonl` or `metadata.csv`."""
+"""A user's table of captions, labels and attributes: `metadata.jsonl` or `metadata.csv`."""
 
 import csv
 import dataclasses
@@ -46,7 +46,7 @@ def name_in(file: Path, base: Path) -> str:
 
 
 def read(base: Path, files: Sequence[Path]) -> Metadata:
-    """What the table in `base` says of its image files; empty without one.
+    """Contents of the table in `base`, by its image files; empty without one.
 
     A file may stand in several rows, or have a list of captions.  UserError for a row or an image
     that does not fit.

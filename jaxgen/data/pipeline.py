@@ -75,7 +75,7 @@ class Data:
         )
 
     def _fields(self) -> dict[str, Field]:
-        """What the sources have, with the channels and the depth that the examples get."""
+        """The sources' fields, with the channels and the depth that the examples get."""
 
         def known(field):
             if field.kind in ("image", "video"):
@@ -144,7 +144,7 @@ class Data:
 
     @functools.cached_property
     def several(self) -> tuple[np.ndarray | None, ...]:
-        """How many captions each example has, by source; None where training draws none."""
+        """The numbers of captions of the examples, by source; None where training draws none."""
 
         def count(source):
             if not self.tokenize or not source.captions:
@@ -160,13 +160,13 @@ class Data:
         return tuple(n if n is None else np.cumsum(n, dtype=np.int32) - n for n in self.several)
 
     def rows(self, n: int, index: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
-        """Where examples of source n lie in its arrays: "index", and the rows of `text`, where they
+        """Places of examples of source n in its arrays: "index", and the rows of `text` where they
         are others; drawn: which captions."""
         first = self._first_texts[n]
         return {"index": index} | ({} if first is None else {"text": first[index] + drawn})
 
     def at(self, n: int, index: np.ndarray, drawn: np.ndarray) -> dict[str, np.ndarray]:
-        """Those examples; see `rows`."""
+        """The examples of these rows; see `rows`."""
         assert self.arrays is not None
         rows = self.rows(n, index, drawn)
         return {name: x[rows.get(name, rows["index"])] for name, x in self.arrays[n].items()}

@@ -62,11 +62,11 @@ class _Room:
         return np.abs(self._at - (low + high) / 2) <= half
 
     def fill(self, x, y, z) -> None:
-        """Where all three hold, each an array that broadcasts to [z, y, x]."""
+        """The voxels for which all three hold, each an array that broadcasts to [z, y, x]."""
         self.filled[:, ::-1][z & y & x] = 1
 
     def box(self, x, y, z) -> None:
-        """From low to high in each direction."""
+        """The box from low to high in each direction."""
         x, y, z = self._within(*x), self._within(*y), self._within(*z)
         self.fill(x[None, None], y[None, :, None], z[:, None, None])
 
@@ -120,7 +120,7 @@ class _Room:
 
 
 def _legs(room, draw, pick, x, z, top) -> None:
-    """What carries a seat or a top from the floor to `top`; x, z: from low to high."""
+    """Legs or a foot that carry a seat or a top from the floor to `top`; x, z: from low to high."""
     thick = draw(0.05, 0.09)
     inner = min(x[1] - x[0], z[1] - z[0]) / 2
     match pick("posts", "posts", "pedestal", "panels", "sled"):

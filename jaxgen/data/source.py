@@ -156,7 +156,7 @@ class Source:
         return self.captions(i) if self.captions else (self[i]["caption"],)
 
     def counts(self) -> Any:
-        """How many captions each example has, int [length]."""
+        """The number of captions of each example, int [length]."""
         import numpy as np
 
         if self.caption_counts is not None:

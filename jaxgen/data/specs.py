@@ -199,7 +199,7 @@ def open_source(
 
 
 def holds_out(spec: str) -> bool:
-    """Whether there is a test split without a share that is held out, as far as that is seen
+    """True where there is a test split without a share that is held out, as far as that is seen
     without opening the set: folders of images and of pairs have one in test/ or val/ only."""
     kinds = (part.partition(":") for part in PLUS.split(spec))
     own = [Path(path).expanduser() for kind, _, path in kinds if kind in ("folder", "pairs")]

@@ -131,12 +131,12 @@ class _Samples:
         return _Sample(self._paths[n], index[k - self._ends[n] + len(index)], self._open)
 
     def column(self, name: str, part: int | None = None) -> np.ndarray:
-        """That entry of all rows; see `_layout`."""
+        """An entry of all rows; see `_layout`."""
         columns = [index[name] for index in self._indices]
         return np.concatenate(columns if part is None else [x[:, part] for x in columns])
 
     def attribute_names(self) -> tuple[str, ...]:
-        """Those of the first sample."""
+        """The parts of the first sample."""
         return tuple(self[0].record().get("attributes") or ())
 
     def label_names(self) -> tuple[str, ...]:
@@ -193,7 +193,7 @@ class _Sample(NamedTuple):
         return decode_classes(self.part(MAP), self.name)
 
     def record(self) -> dict[str, Any]:
-        """Its .json; empty without one."""
+        """The sample's .json; empty without one."""
         return _record(self.part(JSON), self.name) if self.has(JSON) else {}
 
     def captions(self) -> list[str]:
@@ -304,7 +304,7 @@ def _members(path: Path, file, read) -> Iterator[tuple[str, str, int, int]]:
 
 
 def _row(name: str, key: str, parts: list, read) -> tuple:
-    """What `_layout` says of one sample."""
+    """The layout of one sample; see `_layout`."""
     offset, size, label, captions = [-1] * 4, [0] * 4, -1, 0
     for suffix, start, count in parts:
         which = _part(suffix)

@@ -56,9 +56,9 @@ def categorical_log_likelihood(x: Images, logits: Float[Array, "b *d k"]) -> Exa
 def logistic_mixture(
     numbers: Float[Array, "*b k"], channels: int
 ) -> tuple[Float[Array, "*b m"], ...]:
-    """Of 1 or 3 channels: the log weights [..., m], means, log scales (at least -7) and the
-    coefficients by which means follow the channels before, [..., channels, m] each ([..., channels
-    (channels - 1) / 2, m] the last), of a network's numbers (PixelCNN++,
+    """The mixture that a network's numbers stand for, of 1 or 3 channels: log weights [..., m];
+    means, log scales (at least -7), [..., channels, m] each; and the coefficients by which means
+    follow the channels before, [..., channels (channels - 1) / 2, m] (PixelCNN++,
     https://arxiv.org/abs/1701.05517)."""
     pairs = channels * (channels - 1) // 2
     m = numbers.shape[-1] // (1 + 2 * channels + pairs)
@@ -82,7 +82,9 @@ def conditional_means(means, coefficients, x: Float[Array, "*b c"]) -> Float[Arr
     return jnp.stack(shifted, axis=-2)
 
 
-def logistic_mixture_log_likelihood(x: Images, numbers: Float[Array, "b *d k"]) -> Examples:
+def logistic_mixture_log_likelihood(
+    x: Float[Array, "b *d c"], numbers: Float[Array, "b *d k"]
+) -> Examples:
     """log p of 256 grey levels, x in [-1, 1], by a mixture of logistics that is integrated over
     each level (PixelCNN++, Eq. 2); the lowest and the highest level have the tails."""
     weights, means, scales, coefficients = logistic_mixture(numbers, x.shape[-1])

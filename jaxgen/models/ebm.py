@@ -6,45 +6,18 @@ with classes these are tables.
 """
 
 from collections.abc import Sequence
+from functools import partial
 
 import flax.linen as nn
-import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array, Float, Int
 
 from jaxgen.nn import init
-from jaxgen.nn.conv import conv
 from jaxgen.nn.dropout import Dropout
-from jaxgen.nn.init import Initializer
-from jaxgen.nn.spectral import SpectralDense, power_iteration
+from jaxgen.nn.spectral import SpectralConv, SpectralDense
 
 Maps = Float[Array, "_b _h _w _c"]
 Label = Int[Array, "b"] | None
-
-
-class EnergyConv(nn.Module):
-    """A spectrally normalised convolution without a bias.  `clamped`: only a norm above 1 is
-    brought down to 1.  A call with `train` keeps the power iteration's step in `spectral`."""
-
-    features: int
-    kernel: int = 3
-    stride: int = 1
-    clamped: bool = False
-    kernel_init: Initializer = nn.initializers.lecun_normal()
-
-    @nn.compact
-    def __call__(self, x: Maps, *, train: bool) -> Maps:
-        shape = (self.kernel, self.kernel, x.shape[-1], self.features)
-        kernel = self.param("kernel", self.kernel_init, shape)
-        start = lambda: init.normal(1.0)(self.make_rng("params"), (self.features,))
-        u = self.variable("spectral", "u", start)
-        w = kernel.reshape(-1, self.features).T
-        stepped, _, sigma = power_iteration(w, lax.stop_gradient(u.value))
-        if train and self.is_mutable_collection("spectral") and not self.is_initializing():
-            u.value = stepped
-        if self.clamped:
-            sigma = jnp.maximum(sigma + 1e-6, 1.0)
-        return conv(x, kernel / sigma, self.stride, "SAME")
+conv = partial(SpectralConv, use_bias=False)
 
 
 class Table(nn.Module):
@@ -76,14 +49,14 @@ class Block(nn.Module):
         n, act = self.features, lambda x: nn.leaky_relu(x, self.slope)
         table = lambda channels, start, name: Table(channels, self.classes, start, name=name)(label)
         y = x + table(x.shape[-1], 0.0, "bias_first")
-        y = act(EnergyConv(n, name="first")(y, train=train))
+        y = act(conv(n, name="first")(y, train=train))
         y = Dropout(self.dropout)(y, train=train) if self.dropout else y
         y = y + table(n, 0.0, "bias_second")
         tiny = init.normal(1e-10)
-        y = EnergyConv(n, clamped=True, kernel_init=tiny, name="second")(y, train=train)
+        y = conv(n, clamped=True, kernel_init=tiny, name="second")(y, train=train)
         y = y * table(n, 1.0, "gain")
         if x.shape[-1] != n:
-            x = EnergyConv(n, name="adaptive")(x, train=train)
+            x = conv(n, name="adaptive")(x, train=train)
         y = x + y
         return act(nn.avg_pool(y, (2, 2), (2, 2)) if self.down else y)
 
@@ -100,7 +73,7 @@ class ResNet(nn.Module):
 
     @nn.compact
     def __call__(self, x: Maps, label: Label = None, *, train: bool = True) -> Float[Array, "b"]:
-        x = nn.leaky_relu(EnergyConv(self.width, name="first")(x, train=train), 0.2)
+        x = nn.leaky_relu(conv(self.width, name="first")(x, train=train), 0.2)
         for width, down in zip(self.widths, self.downs, strict=True):
             x = Block(width, down, self.classes, self.dropout)(x, label, train=train)
         return nn.Dense(1, name="last")(nn.relu(x).sum((1, 2)))[:, 0]
@@ -115,8 +88,8 @@ class DigitNet(nn.Module):
     @nn.compact
     def __call__(self, x: Maps, *, train: bool = True) -> Float[Array, "b"]:
         act = lambda x: nn.leaky_relu(x, 0.2)
-        x = act(EnergyConv(self.width)(x, train=train))
+        x = act(conv(self.width)(x, train=train))
         for times in (1, 2, 4):
-            x = act(EnergyConv(times * self.width, 4, 2)(x, train=train))
+            x = act(conv(times * self.width, 4, 2)(x, train=train))
         x = act(SpectralDense(2 * self.width)(x.reshape(len(x), -1), train=train))
         return nn.Dense(1)(x)[:, 0]

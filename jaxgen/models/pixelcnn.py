@@ -85,7 +85,7 @@ class GatedPixelCNN(nn.Module):
     def down(
         self, x: Maps, label: Label = None, memory: Memory | None = None, *, train=True
     ) -> list[Maps]:
-        """What a row is told by those above it.  x: the image moved down, or its row above."""
+        """Features of the rows above, for a row.  x: the image moved down, or its row above."""
         v, links = x, []
         for layer in (self.first, *self.others):
             v, link = layer.down(v, label, memory)
@@ -177,7 +177,7 @@ class PixelCNNpp(nn.Module):
         self.head = WeightNormDense(self.mixtures * numbers)
 
     def down(self, x: Maps, label: Label = None, memory: Memory | None = None, *, train=True):
-        """What a row is told by those above it.  x: the image moved down, or its row above."""
+        """Features of the rows above, for a row.  x: the image moved down, or its row above."""
         inside = (memory.row if memory else jnp.arange(x.shape[1])[:, None, None]) > 0
         at = lambda level: memory and memory.at(level)
         x = _with_ones(x, inside)

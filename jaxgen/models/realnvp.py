@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from jaxgen import parallel
 from jaxgen.nn import init
 from jaxgen.nn.conv import conv
 from jaxgen.nn.norm import BatchNorm
@@ -77,20 +76,12 @@ class ResNet(nn.Module):
         return WeightNormConv(self.outputs, 1, magnitude=True, name="last")(y)
 
 
-class FlowNorm(nn.Module):
+class FlowNorm(BatchNorm):
     """The mean and the variance [c] by which a flow's changed half is normalised (Sec. 3.7)."""
 
     @nn.compact
     def __call__(self, x: Maps, *, train: bool) -> tuple[Float[Array, "c"], Float[Array, "c"]]:
-        average = self.variable("batch_stats", "mean", jnp.zeros, x.shape[-1:])
-        spread = self.variable("batch_stats", "var", jnp.ones, x.shape[-1:])
-        mean, var = average.value, spread.value
-        if train:
-            mean = parallel.mean(x.mean((0, 1, 2)))
-            var = parallel.mean(((x - mean) ** 2).mean((0, 1, 2)))
-            if self.is_mutable_collection("batch_stats") and not self.is_initializing():
-                average.value = 0.9 * average.value + 0.1 * mean
-                spread.value = 0.9 * spread.value + 0.1 * var
+        mean, var = self.statistics(x, train)
         return mean, var + EPSILON
 
 

@@ -25,7 +25,7 @@ Maps = Float[Array, "_b _h _w _c"]
 
 
 class Memory:
-    """What a step is given of the steps before, and leaves for those after it.
+    """Rows that a step takes from the steps before it, and leaves for those after it.
 
     arrays: by layer; a layer that is missing begins with zeros.
     row, column: the place in the image; a layer at `level` l has 2^l times fewer of both.
@@ -101,8 +101,8 @@ class CausalConv(nn.Module):
 
 
 class CausalConvTranspose(nn.Module):
-    """From an image with half the sides: rows and columns doubled, kernel (2, 3) in the stream
-    `down` and (2, 2) in `right`.  With a weight norm; see `CausalConv`."""
+    """A transposed convolution in a stream, which doubles rows and columns: kernel (2, 3) in `down`,
+    (2, 2) in `right`.  With a weight norm; see `CausalConv`."""
 
     features: int
     stream: Stream

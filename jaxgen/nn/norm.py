@@ -34,20 +34,7 @@ class BatchNorm(nn.Module):
         self, x: Float[Array, "b *rest c"], *, train: bool = True
     ) -> Float[Array, "b *rest c"]:
         channels = x.shape[-1:]
-        if self.running:
-            average = self.variable("batch_stats", "mean", jnp.zeros, channels)
-            spread = self.variable("batch_stats", "var", jnp.ones, channels)
-        if self.running and not train:
-            mean, var = average.value, spread.value
-        else:
-            mean, var = self.moments(x)
-            if (
-                self.running
-                and self.is_mutable_collection("batch_stats")
-                and not self.is_initializing()
-            ):
-                average.value = self.momentum * average.value + (1 - self.momentum) * mean
-                spread.value = self.momentum * spread.value + (1 - self.momentum) * var
+        mean, var = self.statistics(x, train)
         gain = lax.rsqrt(var + self.epsilon)
         if self.affine:
             gain *= self.param("scale", self.scale_init, channels)
@@ -55,6 +42,20 @@ class BatchNorm(nn.Module):
         if self.affine:
             y += self.param("bias", self.bias_init, channels)
         return y.astype(x.dtype)
+
+    def statistics(self, x, train: bool):
+        """The mean and the variance [c] that x is normalised by; the running ones move."""
+        if not self.running:
+            return self.moments(x)
+        average = self.variable("batch_stats", "mean", jnp.zeros, x.shape[-1:])
+        spread = self.variable("batch_stats", "var", jnp.ones, x.shape[-1:])
+        if not train:
+            return average.value, spread.value
+        mean, var = self.moments(x)
+        if self.is_mutable_collection("batch_stats") and not self.is_initializing():
+            average.value = self.momentum * average.value + (1 - self.momentum) * mean
+            spread.value = self.momentum * spread.value + (1 - self.momentum) * var
+        return mean, var
 
     def moments(self, x):
         """The batch's mean and biased variance [c]; `runs.tiling` intercepts it."""

@@ -34,7 +34,10 @@ class SpectralNorm(nn.Module):
     critic called on data and on samples steps twice, as in the papers' code. Without `train` it
     takes the step but stores nothing (BigGAN's code; torch's takes none: the same once u has
     converged).
+    clamped: only a sigma above 1 is brought down to 1 (Du & Mordatch, 2019).
     """
+
+    clamped: bool = False
 
     @nn.compact
     def __call__(self, kernel: Float[Array, "*in out"], *, train: bool = True) -> jax.Array:
@@ -45,11 +48,15 @@ class SpectralNorm(nn.Module):
         stepped, _, sigma = power_iteration(w, lax.stop_gradient(u.value))
         if train and self.is_mutable_collection("spectral") and not self.is_initializing():
             u.value = stepped
+        if self.clamped:
+            sigma = jnp.maximum(sigma + 1e-6, 1.0)
         return (kernel / sigma).astype(kernel.dtype)
 
 
 class SpectralConv(Conv):
     """`Conv` with its kernel spectrally normalised; the bias is not."""
+
+    clamped: bool = False
 
     @nn.compact
     def __call__(
@@ -57,7 +64,8 @@ class SpectralConv(Conv):
     ) -> Float[Array, "b *out o"]:
         shape = (self.kernel,) * (x.ndim - 2) + (x.shape[-1], self.features)
         kernel = self.param("kernel", self.kernel_init, shape)
-        kernel = SpectralNorm(name="spectral")(kernel, train=train).astype(x.dtype)
+        norm = SpectralNorm(self.clamped, name="spectral")
+        kernel = norm(kernel, train=train).astype(x.dtype)
         y = conv(x, kernel, self.stride, self.padding)
         if self.use_bias:
             y += self.param("bias", self.bias_init, (self.features,)).astype(x.dtype)

@@ -17,7 +17,7 @@ from jaxgen.errors import UserError
 from jaxgen.pictures import as_uint8
 from jaxgen.progress import progress
 from jaxgen.runs.choices import check_names, conditions, values
-from jaxgen.train.abilities import Sampler, StyleMixer, Translator
+from jaxgen.train.abilities import Autoencoder, Sampler, StyleMixer, Translator
 from jaxgen.train.nets import bind
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ def checked_sampler(
     trained: "TrainedRun", choices: Mapping[str, Any], conditions: bool = True, options: bool = True
 ) -> Sampler:
     """The run's sampler.  UserError where there is none, or for choices that it does not take."""
-    hint = "; translate makes some of images" if trained.system.ability(Translator) else ""
+    translates = any(trained.system.ability(kind) for kind in (Translator, Autoencoder))
+    hint = "; translate makes some of images" if translates else ""
     sampler = trained.ability(Sampler, f"makes no images from noise{hint}")
     known = (*sampler.condition * conditions, *(sampler.options if options else ()))
     check_names(trained.name, choices, known)

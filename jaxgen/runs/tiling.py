@@ -70,7 +70,7 @@ def side(
         if (whole := needed()) <= MEMORY:
             return None
         tile = max(least, int((MEMORY / whole * sides[0] * sides[1]) ** 0.5))
-    elif max(sides) <= tile:
+    elif max(sides) <= -(-tile // way.multiple) * way.multiple:  # sides are whole multiples
         return None
     elif tile < least:
         raise UserError(f"tile is at least {least} for {run}, whose tiles overlap, not {tile}")

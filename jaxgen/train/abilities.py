@@ -80,7 +80,7 @@ class Translator:
 
 @dataclasses.dataclass(frozen=True)
 class Autoencoder:
-    """From images to codes and back (`translate` reconstructs by it).
+    """Codes of images, and images of codes (`translate` reconstructs by it).
 
     encode: (nets, images) -> codes [n, ...].
     decode: (nets, codes) -> images.

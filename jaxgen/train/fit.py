@@ -287,7 +287,7 @@ def _signals(stop):
 
 
 class _Stop:
-    """Whether the run is asked to stop, and by which signal first; 0 is none."""
+    """The request to stop: the number of the first signal that asked, or 0."""
 
     number = 0
 

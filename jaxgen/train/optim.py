@@ -84,3 +84,20 @@ def half_life(images: float, batch_size: int, ramp_up: float = 0.0) -> Callable[
         return 0.5 ** (batch_size / life)
 
     return decay
+
+
+def rbm(rate: float, cost: float = 2e-4, late: int = 0) -> optax.GradientTransformation:
+    """Gradient steps of Hinton & Salakhutdinov's code for Boltzmann machines (2006): momentum 0.5,
+    from step `late` on 0.9, and a cost of the weights alone."""
+    is_weight = lambda params: {name: name == "weights" for name in params}
+
+    def update(grads, state, params):
+        step, moving = state
+        momentum = jnp.where(step < late, 0.5, 0.9)
+        moving = jax.tree.map(lambda m, g: momentum * m - rate * g, moving, grads)
+        return moving, (step + 1, moving)
+
+    start = lambda params: (jnp.zeros((), jnp.int32), optax.tree.zeros_like(params))
+    return optax.chain(
+        optax.add_decayed_weights(cost, is_weight), optax.GradientTransformation(start, update)
+    )

@@ -388,7 +388,7 @@ def _said(name: str, args: dict[str, Any]) -> str:
 
 
 def _one_place(one: Any, other: Any) -> bool:
-    """Whether both are texts that name one file: w.npz, ./w.npz, /home/me/w.npz."""
+    """True for two texts that name one file: w.npz, ./w.npz, /home/me/w.npz."""
     texts = isinstance(one, str) and isinstance(other, str)
     return texts and os.path.abspath(one) == os.path.abspath(other)
 

@@ -58,7 +58,7 @@ KINDS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
 
 def read_arrays(path: Path) -> Any:
-    """What a pickle (.gz: compressed) of dicts, lists, numbers, strings and NumPy arrays holds;
+    """Contents of a pickle (.gz: compressed) of dicts, lists, numbers, strings and NumPy arrays;
     nothing else is accepted. Raises UserError."""
 
     class Kind:

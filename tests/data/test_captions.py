@@ -1,4 +1,4 @@
-"""Of several captions one is drawn by seed, epoch and example, however the data is read."""
+"""One of several captions is drawn by seed, epoch and example, however the data is read."""
 
 import json
 

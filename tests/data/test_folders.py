@@ -339,7 +339,7 @@ def test_label_maps_lie_in_masks(tmp_path):
 
 
 def test_label_maps_of_black_and_white_are_masks(tmp_path):
-    """Of all splits together, so that a split does not decide on its own."""
+    """Maps of all splits together, so that a split does not decide on its own."""
     for part in ("train", "test"):
         for k in range(2):
             paint(tmp_path / part / f"{k}.png", size=(2, 1))

@@ -118,3 +118,24 @@ def test_factorised_logits_by_hand():
     x = jnp.array([[0.0, 1.0, 0.5], [0.0, 1.0, 0.0]])
     p = jax.nn.sigmoid(likelihood.factorised_logits(x))
     np.testing.assert_allclose(p, [[1 / 4, 3 / 4, 1.5 / 4]], rtol=1e-6)
+
+
+def test_logistic_mixture_is_the_references():
+    golden = np.load(GOLDEN / "c/pixelcnnpp_dmol.npz")
+    x, numbers = (jnp.float32(golden[name]) for name in ("in_x", "in_params_nhwc"))
+    loss = lambda numbers: -likelihood.logistic_mixture_log_likelihood(x, numbers).sum()
+    value, slope = jax.value_and_grad(loss)(numbers)
+    np.testing.assert_allclose(value, golden["out_nll_sum"], rtol=2e-5)
+    largest = abs(golden["out_grad_params"]).max()
+    np.testing.assert_allclose(slope, golden["out_grad_params"], atol=1e-4 * largest)
+
+
+def test_probabilities_of_all_levels_sum_to_one():
+    levels = jnp.arange(256) / 255
+    for log_p in (
+        likelihood.logistic_mixture_log_likelihood(
+            (2 * levels - 1)[:, None], jnp.tile(numbers(6), (256, 1))
+        ),
+        likelihood.categorical_log_likelihood(levels, jnp.tile(numbers(256), (256, 1))),
+    ):
+        np.testing.assert_allclose(jnp.exp(log_p).sum(), 1, rtol=1e-4)

@@ -8,8 +8,9 @@ import numpy as np
 import optax
 import pytest
 
+from jaxgen.losses.boltzmann import contrastive_divergence
 from jaxgen.models.autoencoder import ConvDecoder, ConvEncoder, Decoder, Encoder, unrolled
-from jaxgen.systems.likelihood.autoencoder import contrastive_divergence, rbm_optimizer
+from jaxgen.train import optim
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 NAMES = {"weights": "W", "visible": "b_visible", "hidden": "b_hidden"}
@@ -30,7 +31,7 @@ def step(golden, params, tx, state, noise, linear):
 
 def test_contrastive_divergence_with_momentum_and_cost(golden):
     params = {k: jnp.asarray(golden[f"param_{name}"]) for k, name in NAMES.items()}
-    tx = rbm_optimizer(0.1, late=1)
+    tx = optim.rbm(0.1, late=1)
     state = tx.init(params)
     for n in (1, 2):
         noise = golden["in_uniform"][n - 1]
@@ -42,7 +43,7 @@ def test_contrastive_divergence_with_momentum_and_cost(golden):
 
 def test_machine_with_linear_hidden_units(golden):
     params = {k: jnp.asarray(golden[f"param_lin_{name}"]) for k, name in NAMES.items()}
-    tx = rbm_optimizer(0.001)
+    tx = optim.rbm(0.001)
     after, *_ = step(golden, params, tx, tx.init(params), golden["in_normal"], True)
     for k, name in NAMES.items():
         np.testing.assert_allclose(after[k], golden[f"out_lin_{name}"], atol=1e-7)

@@ -33,7 +33,8 @@ def reference(golden):
         "first": {"kernel": of("conv0.weight")},
         "last": {"kernel": of("fc.weight"), "bias": of("fc.bias")},
     }
-    spectral = {"first": {"u": of("conv0.u")[0]}}
+    u = lambda name: {"spectral": {"u": of(f"{name}.u")[0]}}
+    spectral = {"first": u("conv0")}
     for n in range(2):
         block = f"block{n}"
         params[f"Block_{n}"] = {
@@ -45,7 +46,7 @@ def reference(golden):
         convs = {"first": "c1", "second": "c2"} | ({} if n else {"adaptive": "adaptive"})
         for ours, theirs in convs.items():
             params[f"Block_{n}"][ours] = {"kernel": of(f"{block}.{theirs}.weight")}
-            spectral[f"Block_{n}"][ours] = {"u": of(f"{block}.{theirs}.u")[0]}
+            spectral[f"Block_{n}"][ours] = u(f"{block}.{theirs}")
     return ResNet(4, (6, 6), (True, False), dropout=0.0), {"params": params, "spectral": spectral}
 
 
@@ -55,7 +56,7 @@ def test_energy_is_the_references(golden):
     energy, after = network.apply(variables, x, train=True, mutable=["spectral"])
     np.testing.assert_allclose(energy, golden["out_energy"], rtol=1e-5)
     for n in range(2):
-        u = after["spectral"][f"Block_{n}"]["second"]["u"]
+        u = after["spectral"][f"Block_{n}"]["second"]["spectral"]["u"]
         np.testing.assert_allclose(u, golden[f"out_block{n}.c2.u_after"][0], atol=1e-6)
 
 

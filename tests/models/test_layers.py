@@ -99,7 +99,7 @@ def test_batch_norm_of_numbers_far_from_zero(start):
 
 
 def test_batch_norm_has_the_slopes_of_its_formula():
-    """Of both orders, which gradient penalties ask for."""
+    """Slopes of both orders, which gradient penalties ask for."""
     x = 3 + jax.random.normal(jax.random.key(0), (6, 2, 3))
     weights = jax.random.normal(jax.random.key(1), x.shape)
     norm = BatchNorm(running=False, affine=False)

@@ -1,4 +1,4 @@
-"""Whose running statistics a turn moves: those of every pass that the reference makes, once."""
+"""Running statistics that a turn moves: once for every pass that the reference makes."""
 
 import importlib
 

@@ -32,9 +32,14 @@ from jaxgen.latents import lerp, normal
 from jaxgen.losses.likelihood import gaussian_log_likelihood
 from jaxgen.models.gaussian import Mixture, lower
 from jaxgen.models.vae import LEVEL
-from jaxgen.systems.likelihood.pixels import SPREAD, dequantise
+from jaxgen.systems.likelihood.pixels import SPREAD, dequantise, sheet
 from jaxgen.train.abilities import Autoencoder, Density, Sampler
 from jaxgen.train.game import Player, System, Turn
+
+LEGENDS = {
+    "directions": "Each strip: along a principal direction, from two deviations below to two above",
+    "components": "The means of the mixture's components",
+}
 
 
 def e_step(net, x: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -170,12 +175,11 @@ def gaussian(
         means of the mixture's components."""
         frame = axes(nets.gaussian.params, min(16, components))
         steps = jnp.eye(len(frame[2]))[:, None] * jnp.linspace(-2, 2, 5)[:, None]
-        faces = as_images(image(frame, steps.reshape(-1, len(frame[2]))))
+        moved = as_images(image(frame, steps.reshape(-1, len(frame[2]))))
+        strips = sheet(moved, columns=5).reshape(-1, shape[0], 5 * shape[1], shape[2])
         pictures = {
             "samples": generate(nets, prior(key, len(batch["image"])), {}, key),
-            "directions": faces.reshape(-1, 5, *shape)
-            .transpose(0, 2, 1, 3, 4)
-            .reshape(-1, shape[0], 5 * shape[1], shape[2]),
+            "directions": strips,
         }
         if mixture:
             pictures["components"] = decode(nets, nets.mixture.params["means"])
@@ -191,6 +195,7 @@ def gaussian(
         players=players,
         turns=(turn,),
         show=show,
+        legends=LEGENDS,
         abilities=(
             Sampler(prior, generate, lerp),
             Autoencoder(encode, decode),

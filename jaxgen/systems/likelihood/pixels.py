@@ -40,6 +40,13 @@ class Pixels:
     invert: Any = None
 
 
+def sheet(images: jax.Array, columns: int) -> jax.Array:
+    """Images [rows * columns, h, w, c] side by side as one, [1, rows * h, columns * w, c]."""
+    n, h, w, c = images.shape
+    rows = images.reshape(n // columns, columns, h, w, c).swapaxes(1, 2)
+    return rows.reshape(1, n // columns * h, columns * w, c)
+
+
 def binarise(levels, key):
     """1 with the grey level's probability, else 0."""
     n, *shape = levels.shape

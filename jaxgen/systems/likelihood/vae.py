@@ -28,7 +28,7 @@ from jaxgen.losses.likelihood import (
     gaussian_log_likelihood,
     importance_weighted_bound,
 )
-from jaxgen.systems.likelihood.pixels import Pixels, binary
+from jaxgen.systems.likelihood.pixels import Pixels, binary, sheet
 from jaxgen.train.abilities import Autoencoder, Density, Sampler
 from jaxgen.train.game import Player, System, Turn
 
@@ -127,8 +127,7 @@ def vae(
             "reconstructions": jnp.concatenate([2 * x - 1, again], axis=2),
         }
         if latent == 2:
-            rows = decode(nets, manifold()).reshape(20, 20, *shape).swapaxes(1, 2)
-            pictures["manifold"] = rows.reshape(1, 20 * shape[0], 20 * shape[1], shape[2])
+            pictures["manifold"] = sheet(decode(nets, manifold()), columns=20)
         return pictures
 
     return System(
