@@ -114,9 +114,9 @@ def evaluate(
             except MissingData as error:
                 if reference:
                     raise
+                kind = trained.args.data.partition(":")[0]
                 raise UserError(
-                    f"{error}, or say where the run's data lies now: --reference SPEC, such as "
-                    "folder:DIR"
+                    f"{error}, or say where the run's data lies now: --reference {kind}:PATH"
                 ) from None
 
         out = out or run / "scores.jsonl"

@@ -55,7 +55,7 @@ def categorical_log_likelihood(x: Images, logits: Float[Array, "b *d k"]) -> Exa
 
 def logistic_mixture(
     numbers: Float[Array, "*b k"], channels: int
-) -> tuple[Float[Array, "*b m"], ...]:
+) -> tuple[Array, Array, Array, Array]:
     """The mixture that a network's numbers stand for, of 1 or 3 channels: log weights [..., m];
     means, log scales (at least -7), [..., channels, m] each; and the coefficients by which means
     follow the channels before, [..., channels (channels - 1) / 2, m] (PixelCNN++,

@@ -101,8 +101,8 @@ class CausalConv(nn.Module):
 
 
 class CausalConvTranspose(nn.Module):
-    """A transposed convolution in a stream, which doubles rows and columns: kernel (2, 3) in `down`,
-    (2, 2) in `right`.  With a weight norm; see `CausalConv`."""
+    """A transposed convolution in a stream, which doubles rows and columns: kernel (2, 3) in
+    `down`, (2, 2) in `right`.  With a weight norm; see `CausalConv`."""
 
     features: int
     stream: Stream

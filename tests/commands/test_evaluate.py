@@ -243,7 +243,7 @@ def test_data_that_lies_elsewhere_is_asked_for(trained, jaxgen, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     line = problem(jaxgen("evaluate", run, "--metrics", "swd", "--samples", 10))
     assert f"pairs:photos: no such folder in {tmp_path}; check the path, or say where" in line
-    assert "--reference pairs:DIR" in line
+    assert "--reference pairs:PATH" in line
 
 
 def test_folders_that_cannot_be_judged(sets, jaxgen, network, tmp_path):
@@ -466,7 +466,11 @@ def test_densities_codes_and_reconstructions():
     assert found["elbo"]["value"] < found["iwae"]["value"] < 0
     bits = -found["elbo"]["value"] / np.log(2) / 64
     assert found["elbo"]["bits_per_dimension"] == pytest.approx(bits)
-    assert found["elbo"]["settings"] == {"unit": "nats", "exact": False}
+    assert found["elbo"]["settings"] == {
+        "unit": "nats",
+        "exact": False,
+        "of": "binary pixels",
+    }
     assert 0 <= found["mig"]["value"] <= 1
     assert found["mig"]["settings"] == {"factors": "label"}
     held = data.of_split("test").take(range(len(data.of_split("test"))))["image"]
