@@ -1,13 +1,20 @@
-"""`python -m jaxgen interpolate RUN`: a closed walk through latents, as a film and a sheet."""
+"""`python -m jaxgen interpolate RUN`: a closed walk through latents, or between a user's images, as
+a film and a sheet."""
 
 from pathlib import Path
 from typing import Annotated
 
+from tyro.conf import arg
+
 from jaxgen.commands.choices import Batch, OfSampler, Out, Round, RunFolder, System, by, open_run
 from jaxgen.commands.flags import Count, Range, Rate, Seed
 from jaxgen.commands.terminal import writing
+from jaxgen.commands.translate import image_files
 from jaxgen.errors import UserError
 
+Between = Annotated[
+    tuple[Path, ...], arg(metavar="IMAGE IMAGE ...", help_behavior_hint="(default: none)")
+]
 FILMS = (".gif", ".mp4")
 COLUMNS = 16  # of the sheet, at most
 
@@ -17,6 +24,7 @@ def interpolate(
     *,
     n: Annotated[int, Range(2)] = 8,
     frames: Count = 16,
+    between: Between = (),
     seed: Seed = 0,
     out: Out = None,
     fps: Rate = 24,
@@ -31,6 +39,7 @@ def interpolate(
         n: Number of latents that the walk passes.
         frames: Frames from one latent to the next, which are a row of the sheet (16 of them at
             most, evenly chosen).
+        between: Images of your own that an autoencoder, such as a vae, walks between; two or more.
         seed: Seed of the latents; they are those of `sample` with the same seed.
         out: A .gif or .mp4 file, with the sheet in a .png of that name; or a .png for the sheet
             alone.
@@ -38,17 +47,28 @@ def interpolate(
     """
     if out and out.suffix.lower() not in (*FILMS, ".png"):
         raise UserError(f"--out {out} is no .gif, .mp4 or .png file; give it one of these endings")
+    files = list(image_files(between)) if between else []
     trained = open_run(run, system, round)
     import numpy as np
 
+    from jaxgen.data.images import decode
     from jaxgen.pictures import grid, save_film, save_png
-    from jaxgen.runs.sampling import walk
+    from jaxgen.runs.choices import check_names
+    from jaxgen.runs.sampling import passage, walk
 
-    name = f"walk_round_{trained.round:08d}_seed_{seed}{by(choices)}.gif"
-    path = out or run / "use" / name
+    if files:
+        check_names(trained.name, choices, ())
+        n, about = len(files), by({"between": tuple(file.stem for file in files)})
+    else:
+        about = f"_seed_{seed}{by(choices)}"
+    path = out or run / "use" / f"walk_round_{trained.round:08d}{about}.gif"
     sheet = path if path.suffix.lower() == ".png" else path.with_suffix(".png")
     with writing(path):
-        images = np.concatenate(list(walk(trained, n, frames, seed=seed, batch=batch, **choices)))
+        if files:
+            parts = passage(trained, [decode(file) for file in files], frames, batch=batch)
+        else:
+            parts = walk(trained, n, frames, seed=seed, batch=batch, **choices)
+        images = np.concatenate(list(parts))
         columns = min(frames, COLUMNS)
         shown = [i * frames + k * frames // columns for i in range(n) for k in range(columns)]
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -80,6 +80,15 @@ class TrainedRun:
 
         return np.concatenate(list(walk(self, n, frames, seed=seed, batch=batch, **choices)))
 
+    def between(
+        self, images: Sequence[np.ndarray], frames: int = 16, *, batch: int = 64
+    ) -> np.ndarray:
+        """The frames [n * frames, H, W, C] of a closed walk through the codes of n images uint8
+        [H, W, C]; see `jaxgen.runs.sampling.passage`."""
+        from jaxgen.runs.sampling import passage
+
+        return np.concatenate(list(passage(self, images, frames, batch=batch)))
+
     def mix(self, rows: int = 4, columns: int = 6, layer: int | None = None, **options):
         """The cells of a grid of mixed styles; see `jaxgen.runs.sampling.mixes`."""
         from jaxgen.runs.sampling import mixes
