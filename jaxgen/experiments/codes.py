@@ -20,16 +20,16 @@ class Args(Basic):
     are in the run folder.
     """
 
-    rounds: Count = 6000
+    rounds: Count = 3000
     batch_size: Count = 100
     rounds_per_call: Count = 20
     log_every: Count = 500
-    save_every: Count = 6000
-    sample_every: Count = 6000
+    save_every: Count = 3000
+    sample_every: Count = 3000
     latents: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     """Sizes of the code."""
     units: Count = 500
-    """Units of the hidden layer, of encoder and decoder."""
+    """Units (ReLU) of each of the two hidden layers, of encoder and decoder."""
     lr: Rate = 1e-3
     """Learning rate of both, by Adam."""
     classifier_rounds: Count = 1500
@@ -79,9 +79,7 @@ def study(args: Args, run) -> None:
         stage = run.stage(f"{i}-{name}-{latent}")
         states = fit(system, data, args.rounds, run=stage, **args.schedule)
         encode, decode = coder(system, local(states))
-        codes = encode(train["image"])
-        covariance = np.cov(codes.T).reshape(latent, latent)
-        drawn = decode(rng.multivariate_normal(codes.mean(axis=0), covariance, DRAWN))
+        drawn = decode(gaussian(encode(train["image"]), DRAWN, rng))
         again = decode(encode(held["image"]))
         error = ((np.float32(again) - held["image"]) ** 2).sum(axis=(1, 2, 3)).mean() / 255**2
         entry = {"latent": latent, "net": name, "random": confidence(drawn)}
@@ -111,13 +109,21 @@ def systems(args: Args):
     from jaxgen.systems.likelihood.pixels import grey
     from jaxgen.systems.likelihood.vae import vae
 
-    shape, adam = (28, 28, 1), optax.adam(args.lr)
-    layers = (args.units,), nn.sigmoid, nn.initializers.lecun_normal()  # those of `plain`
+    shape, adam, hidden = (28, 28, 1), optax.adam(args.lr), (args.units,) * 2
+    layers = hidden, nn.relu, nn.initializers.lecun_normal()  # as those of `plain` start
     for latent in args.latents:
-        nets = plain.Encoder((args.units, latent)), plain.Decoder(shape, (args.units,))
+        nets = plain.Encoder((*hidden, latent), nn.relu), plain.Decoder(shape, hidden, nn.relu)
         yield latent, "autoencoder", autoencoder(*nets, shape, latent, adam)
         nets = random.Encoder(latent, *layers), random.BernoulliDecoder(shape, *layers)
         yield latent, "vae", vae(*nets, shape, latent, adam, grey)
+
+
+def gaussian(codes, n: int, rng):
+    """`n` codes, drawn from the Gaussian that has the moments of `codes` [m, k]."""
+    import numpy as np
+
+    covariance = np.atleast_2d(np.cov(codes.T))
+    return rng.multivariate_normal(codes.mean(axis=0), covariance, n)
 
 
 def coder(system, states):

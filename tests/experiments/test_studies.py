@@ -1,4 +1,4 @@
-"""The two studies: their estimators on what is known, and two rounds of each."""
+"""The studies: their estimators on what is known, and two rounds of each."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from jaxgen.commands import study
 from jaxgen.commands.arguments import parse
 from jaxgen.data import toy
 from jaxgen.errors import UserError
-from jaxgen.experiments import equilibrium, parallel_lines
+from jaxgen.experiments import codes, equilibrium, parallel_lines
 from jaxgen.losses import adversarial
 from jaxgen.losses.divergences import minimax_value
 from jaxgen.metrics.modes import coverage, jensen_shannon_of
@@ -78,6 +78,37 @@ def test_value_of_lost_modes(k, n):
     )
 
 
+def test_random_codes_have_the_moments_of_codes():
+    """Of two correlated numbers, one of which hardly varies."""
+    rng = np.random.default_rng(0)
+    own = rng.normal(size=(2000, 2)) @ np.array([[2.0, 1], [0, 0.01]]) + np.array([5, -3])
+    drawn = codes.gaussian(own, 20_000, np.random.default_rng(1))
+    np.testing.assert_allclose(drawn.mean(axis=0), own.mean(axis=0), atol=0.05)
+    np.testing.assert_allclose(np.cov(drawn.T), np.cov(own.T), rtol=0.05)
+    one = codes.gaussian(own[:, :1], 20_000, np.random.default_rng(1))
+    assert one.shape == (20_000, 1)
+    assert one.std() == pytest.approx(own[:, 0].std(), rel=0.05)
+
+
+def test_codes(tmp_path):
+    """Two rounds: what the numbers are, and that nothing is trained again."""
+    name = codes.__name__
+    flags = ["--rounds", "2", "--classifier-rounds", "2", "--units", "4", "--latents", "2"]
+    args = parse(codes.Args, name, [*flags, "--workdir", str(tmp_path)])
+    study.make(name, codes.study, args)
+    numbers = json.loads((tmp_path / "numbers.json").read_text())
+    plain, random = numbers["codes"]
+    assert (plain["net"], random["net"]) == ("autoencoder", "vae")
+    assert "prior" not in plain
+    shares = [numbers["classifier_accuracy"], numbers["digits"], random["prior"]]
+    shares += [entry[k] for entry in (plain, random) for k in ("random", "reconstructed")]
+    assert all(0.1 <= share <= 1 for share in shares[1:])
+    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
+    assert [p.name for p in sorted(tmp_path.glob("*-*"))] == [
+        *("0-classifier", "1-autoencoder-2", "2-vae-2")
+    ]
+
+
 @pytest.mark.parametrize(
     ("module", "flags", "runs"),
     [
@@ -119,6 +150,7 @@ def test_figure_without_modes(tmp_path):
         (parallel_lines, ["--thetas", "4"], "--thetas is an odd number, not 4"),
         (parallel_lines, ["--penalty", "0"], "--penalty is more than 0, not 0"),
         (equilibrium, ["--data", "cube"], "--data is 'ring', 'grid' or 'swiss-roll', not 'cube'"),
+        (codes, ["--latents", "2", "0"], "--latents are sizes of 1 or more, such as 2 8 32"),
         (equilibrium, ["--rounds", "0"], "--rounds is at least 1, not 0"),
         (equilibrium, ["--seed", "-1"], "--seed is from 0 to 2147483647, not -1"),
     ],
@@ -128,7 +160,7 @@ def test_wrong_flags(module, words, line):
         parse(module.Args, module.__name__, words)
 
 
-@pytest.mark.parametrize("module", [parallel_lines, equilibrium])
+@pytest.mark.parametrize("module", [parallel_lines, equilibrium, codes])
 def test_command_line(module):
     command = [sys.executable, "-m", module.__name__]
     start = time.monotonic()
