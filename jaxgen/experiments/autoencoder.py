@@ -21,7 +21,7 @@ class Args(Arguments):
 
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 6000
+    rounds: Count = 4000
     """Length of the whole training, shared out among the machines and the fine-tuning."""
     batch_size: Count = 100
     rounds_per_call: Count = 20
@@ -40,7 +40,7 @@ class Args(Arguments):
     machine_rounds: Count = 450
     """Share of each machine, in proportion to the fine-tuning's; 10 epochs of digits are the
     authors' code's."""
-    tune_rounds: Count = 4200
+    tune_rounds: Count = 2200
     """Share of the fine-tuning."""
     lr: Rate = 1e-3
     """Learning rate of the fine-tuning, by Adam."""

@@ -32,8 +32,6 @@ class Args(Basic):
     """Units (ReLU) of each of the two hidden layers, of encoder and decoder."""
     lr: Rate = 1e-3
     """Learning rate of both, by Adam."""
-    classifier_rounds: Count = 1500
-    """Length of the classifier's training."""
 
     @property
     def rounds_matter(self) -> bool:
@@ -64,10 +62,8 @@ def study(args: Args, run) -> None:
     data = load("mnist5k", size=28, channels=1)
     train, held = data.take(range(len(data))), data.held_out(500)
     assert held is not None
-    network, rounds = SmallClassifier(10), args.classifier_rounds
-    predict = classifier(
-        train, network, rounds=rounds, seed=args.seed, run=run.stage("0-classifier")
-    )
+    judge = run.stage("0-classifier")
+    predict = classifier(train, SmallClassifier(10), seed=args.seed, run=judge)
 
     def confidence(images):
         """The mean probability of the likeliest class."""

@@ -1,4 +1,4 @@
-"""The studies: their estimators on what is known, and two rounds of each."""
+"""The studies of points: their estimators on what is known, and two rounds of each."""
 
 import json
 import math
@@ -76,37 +76,6 @@ def test_value_of_lost_modes(k, n):
     assert float(minimax_value(jax.numpy.asarray(jensen_shannon_of(k, n)))) == pytest.approx(
         value, abs=1e-6
     )
-
-
-def test_random_codes_have_the_moments_of_codes():
-    """Of two correlated numbers, one of which hardly varies."""
-    rng = np.random.default_rng(0)
-    own = rng.normal(size=(2000, 2)) @ np.array([[2.0, 1], [0, 0.01]]) + np.array([5, -3])
-    drawn = codes.gaussian(own, 20_000, np.random.default_rng(1))
-    np.testing.assert_allclose(drawn.mean(axis=0), own.mean(axis=0), atol=0.05)
-    np.testing.assert_allclose(np.cov(drawn.T), np.cov(own.T), rtol=0.05)
-    one = codes.gaussian(own[:, :1], 20_000, np.random.default_rng(1))
-    assert one.shape == (20_000, 1)
-    assert one.std() == pytest.approx(own[:, 0].std(), rel=0.05)
-
-
-def test_codes(tmp_path):
-    """Two rounds: what the numbers are, and that nothing is trained again."""
-    name = codes.__name__
-    flags = ["--rounds", "2", "--classifier-rounds", "2", "--units", "4", "--latents", "2"]
-    args = parse(codes.Args, name, [*flags, "--workdir", str(tmp_path)])
-    study.make(name, codes.study, args)
-    numbers = json.loads((tmp_path / "numbers.json").read_text())
-    plain, random = numbers["codes"]
-    assert (plain["net"], random["net"]) == ("autoencoder", "vae")
-    assert "prior" not in plain
-    shares = [numbers["classifier_accuracy"], numbers["digits"], random["prior"]]
-    shares += [entry[k] for entry in (plain, random) for k in ("random", "reconstructed")]
-    assert all(0.1 <= share <= 1 for share in shares[1:])
-    assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
-    assert [p.name for p in sorted(tmp_path.glob("*-*"))] == [
-        *("0-classifier", "1-autoencoder-2", "2-vae-2")
-    ]
 
 
 @pytest.mark.parametrize(

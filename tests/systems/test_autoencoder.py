@@ -135,7 +135,7 @@ def test_pictures(stack):
 def test_rounds_are_shared_out_among_machines_and_fine_tuning():
     stages = build(experiment)
     assert [stage.name for stage in stages] == ["rbm0", "rbm1", "rbm2", "rbm3", "autoencoder"]
-    assert [stage.rounds for stage in stages] == [450, 450, 450, 450, 4200]
+    assert [stage.rounds for stage in stages] == [450, 450, 450, 450, 2200]
     for flags in ({"pretraining": False}, {"net": "conv"}):
         assert set(build(experiment, **flags).players) == {"encoder", "decoder"}
 
