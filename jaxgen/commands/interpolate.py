@@ -55,7 +55,10 @@ def interpolate(
     from jaxgen.pictures import grid, save_film, save_png
     from jaxgen.runs.choices import check_names
     from jaxgen.runs.sampling import passage, walk
+    from jaxgen.train.abilities import Autoencoder, Sampler
 
+    if not files and trained.system.ability(Autoencoder) and not trained.system.ability(Sampler):
+        raise UserError(f"{trained.name} walks between images; give it two, --between ONE TWO")
     if files:
         check_names(trained.name, choices, ())
         n, about = len(files), by({"between": tuple(file.stem for file in files)})

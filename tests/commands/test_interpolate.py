@@ -83,6 +83,7 @@ def test_a_walk_between_images_of_ones_own(coder, trained, jaxgen, tmp_path):
     for run, flags, problem in (
         (coder, ("--between", files[0]), "a walk is between 2 images or more, not 1"),
         (coder, ("--between", files[0], tmp_path / "c.png"), f"there is no {tmp_path}/c.png"),
+        (coder, (), "walks between images; give it two, --between ONE TWO"),
         ((trained,), words, "wgan has no encoder; a vae has one"),
     ):
         code, _, line = jaxgen("interpolate", *run, *flags)
