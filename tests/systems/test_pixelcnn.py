@@ -56,8 +56,8 @@ def test_all_binary_images_have_probability_one(binary):
 def test_draws_follow_the_density(binary):
     """The shares of 20,000 draws, within what chance explains."""
     sampler, n = binary.system.ability(Sampler), 20_000
-    u = sampler.prior(jax.random.key(4), n)
-    images = jax.jit(lambda u: sampler.generate(binary.nets, u, {}, None))(u)
+    z = sampler.prior(jax.random.key(4), n)
+    images = jax.jit(lambda z: sampler.generate(binary.nets, z, {}, None))(z)
     assert set(np.unique(images)) == {-1, 1}
     code = np.int32(np.asarray(images).reshape(n, 9) > 0) @ 2 ** np.arange(9)[::-1]
     found = np.bincount(code, minlength=512)
@@ -79,6 +79,7 @@ def test_completions_keep_the_upper_rows(binary):
         done = np.asarray(complete(keep))
         kept = (done == np.asarray(image)).all((0, 2, 3))
         np.testing.assert_array_equal(kept, np.arange(3) < rows)
+    assert way.options["keep"].high == 1
     below = np.asarray(complete(0.6))[:, 2:]
     assert abs(below[:200].mean() - below[200:].mean()) > 0.05
 
@@ -92,8 +93,8 @@ def test_labels_are_seen():
     assert (abs(zero - one) > 1e-3).all()
     sampler = it.system.ability(Sampler)
     assert sampler.condition == ("label",)
-    u = sampler.prior(jax.random.key(7), 4)
-    generate = jax.jit(lambda label: sampler.generate(it.nets, u, {"label": label}, None))
+    z = sampler.prior(jax.random.key(7), 4)
+    generate = jax.jit(lambda label: sampler.generate(it.nets, z, {"label": label}, None))
     zero, one = (np.asarray(generate(jnp.full(4, label))) for label in (0, 1))
     assert (zero != one).any()
     for drawn in (zero, one):  # of 256 levels

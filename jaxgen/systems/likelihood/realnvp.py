@@ -89,7 +89,7 @@ def realnvp(
             Sampler(
                 normal(size),
                 generate,
-                options={"temperature": Option(1.0, "Factor of the latents' deviation")},
+                options={"temperature": Option(1.0, "Factor of the latents' deviation", low=0)},
             ),
             Autoencoder(encode, decode),
             Density(log_prob, of=SPREAD),
