@@ -19,7 +19,7 @@ class Args(Arguments):
 
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 2000
+    rounds: Count = 1000
     batch_size: Count = 32
     net: Literal["gated", "plus"] = "gated"
     """Network: Gated PixelCNN, or PixelCNN++ (plus), whose pixels are grey levels."""
@@ -29,7 +29,7 @@ class Args(Arguments):
     labels: bool = False
     """Tell the network the images' labels."""
     width: Count = 32
-    """Channels of a layer; 160 in PixelCNN++."""
+    """Channels of a layer."""
     layers: Count = 10
     """Layers of Gated PixelCNN; residual layers of each part of PixelCNN++, 5 in the paper."""
     mixtures: Count = 10
@@ -40,7 +40,7 @@ class Args(Arguments):
     """Learning rate for Adam."""
     decay: Share = 0.999
     """Factor of the learning rate from one hundred rounds to the next; PixelCNN++ has 0.9995."""
-    ema: ShareBelowOne = 0.999
+    ema: ShareBelowOne = 0.0
     """Decay of the averaged weights, 0.9995 in PixelCNN++; 0 averages none."""
 
     def check(self) -> None:

@@ -9,8 +9,8 @@ and one call of a network, whose layers never see ahead, gives all of them.  h i
 (Eq. 4), if it has one.  A pixel's distribution is Bernoulli's (pixels are binarised anew whenever
 they are seen), 256 probabilities, or PixelCNN++'s mixture of logistics.
 
-An image is drawn pixel by pixel, each by the inverse distribution function of uniform noise: that
-noise is the latent.
+An image is drawn pixel by pixel, each by the inverse distribution function of uniform noise.  The
+latent is normal; its distribution function is that noise.
 """
 
 import jax
@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen.latents import lerp, uniform
+from jaxgen.latents import normal
 from jaxgen.sample.raster import draw_pixels
 from jaxgen.systems.likelihood.pixels import Pixels
 from jaxgen.train.abilities import Density, Option, Sampler, Translator
@@ -52,15 +52,16 @@ def pixelcnn(
     def log_prob(nets, batch, key):
         return likelihood(nets, batch, key, train=False)
 
-    def draw(nets, u, known, kept, label):
+    def draw(nets, z, known, kept, label):
         """Images in [-1, 1]: those `known`, also in [-1, 1], where `kept` [h, w]."""
         net = lambda *args, method: nets.network.still(*args, train=False, method=method)
         invert = lambda u, output: 2 * pixels.invert(u, output) - 1
-        return draw_pixels(net, invert, u.reshape(len(u), height, width, -1), known, kept, label)
+        u = jax.scipy.special.ndtr(z).reshape(len(z), height, width, -1)
+        return draw_pixels(net, invert, u, known, kept, label)
 
-    def generate(nets, u, condition, key):
-        known, kept = jnp.zeros((len(u), *shape)), jnp.zeros((height, width), bool)
-        return draw(nets, u, known, kept, condition.get("label"))
+    def generate(nets, z, condition, key):
+        known, kept = jnp.zeros((len(z), *shape)), jnp.zeros((height, width), bool)
+        return draw(nets, z, known, kept, condition.get("label"))
 
     def complete(nets, inputs, key, keep=0.5):
         image = inputs["image"]
@@ -83,7 +84,7 @@ def pixelcnn(
             "completions": jnp.concatenate([batch["image"], completed], axis=2),
         }
 
-    prior = uniform(height * width * (1 + channels), 0.0, 1.0)
+    prior = normal(height * width * (1 + channels))
 
     def first(examples):
         """What the network is made with: PixelCNN++'s scales start from the data."""
@@ -91,11 +92,11 @@ def pixelcnn(
         return [batch["image"], *([batch["label"]] if labels else [])]
 
     abilities = [
-        Sampler(prior, generate, lerp, condition=("label",) if labels else ()),
+        Sampler(prior, generate, condition=("label",) if labels else ()),
         Density(log_prob, exact=True, of=pixels.of),
     ]
     if not labels:
-        keep = Option(0.5, "Share of the rows that is kept, from the top")
+        keep = Option(0.5, "Share of the rows that is kept, from the top", low=0, high=1)
         abilities.append(Translator(complete, pair, any_size=False, options={"keep": keep}))
     return System(
         players={"network": Player(network, first, optimizer, ema=ema)},

@@ -63,7 +63,7 @@ def realnvp(
 
     def loss(nets, batch, key):
         log_p = likelihood(nets, batch, key, train=True).mean()
-        return weight_decay * _squares(nets.flow.params) - log_p, {
+        return weight_decay * squares(nets.flow.params) - log_p, {
             "log_likelihood": log_p,
             "bits_per_dimension": -log_p / size / math.log(2),
         }
@@ -89,7 +89,7 @@ def realnvp(
             Sampler(
                 normal(size),
                 generate,
-                options={"temperature": Option(1.0, "Factor of the latents' deviation")},
+                options={"temperature": Option(1.0, "Factor of the latents' deviation", low=0)},
             ),
             Autoencoder(encode, decode),
             Density(log_prob, of=SPREAD),
@@ -97,8 +97,8 @@ def realnvp(
     )
 
 
-def _squares(params):
-    """Of the weights that the authors' code decays."""
+def squares(params):
+    """The summed squares of the weights that the authors' code decays."""
     leaves = jax.tree_util.tree_leaves_with_path(params)
     names = [(jax.tree_util.keystr(path, simple=True, separator="/"), x) for path, x in leaves]
     return sum(
