@@ -3,34 +3,55 @@
 from pathlib import Path
 from typing import Annotated
 
-from jaxgen.commands.choices import Batch, OfSampler, Out, Round, RunFolder, System, by, open_run
+from tyro.conf import arg
+
+from jaxgen.commands.choices import (
+    Batch,
+    Copy,
+    OfSampler,
+    Out,
+    Round,
+    RunFolder,
+    System,
+    by,
+    open_run,
+)
 from jaxgen.commands.flags import Count, Range, Rate, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
 
 FILMS = (".gif", ".mp4")
 COLUMNS = 16  # of the sheet, at most
+WALK = 8  # latents
+Number = Annotated[
+    Annotated[int, Range(2)] | None,
+    arg(metavar="N", help_behavior_hint=f"(default: {WALK}; with --traverse all, 16 at most)"),
+]
 
 
 def interpolate(
     run: RunFolder,
     *,
-    n: Annotated[int, Range(2)] = 8,
+    n: Number = None,
     frames: Count = 16,
+    traverse: bool = False,
     seed: Seed = 0,
     out: Out = None,
     fps: Rate = 24,
     batch: Batch = 64,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfSampler,
 ) -> list[Path]:
     """A walk from latent to latent and back to the first: a film, and a sheet of its frames.
 
     Args:
-        n: Number of latents that the walk passes.
+        n: Number of latents that the walk passes; with --traverse of a latent's numbers.
         frames: Frames from one latent to the next, which are a row of the sheet (16 of them at
             most, evenly chosen).
+        traverse: Stay at the first latent, and change its numbers one after the other: each goes
+            from -2 to 2 (a row of the sheet), and in the film back again.
         seed: Seed of the latents; they are those of `sample` with the same seed.
         out: A .gif or .mp4 file, with the sheet in a .png of that name; or a .png for the sheet
             alone.
@@ -38,22 +59,31 @@ def interpolate(
     """
     if out and out.suffix.lower() not in (*FILMS, ".png"):
         raise UserError(f"--out {out} is no .gif, .mp4 or .png file; give it one of these endings")
-    trained = open_run(run, system, round)
+    trained = open_run(run, system, round, copy)
     import numpy as np
 
     from jaxgen.pictures import grid, save_film, save_png
-    from jaxgen.runs.sampling import walk
+    from jaxgen.runs.sampling import traversal, walk
 
-    name = f"walk_round_{trained.round:08d}_seed_{seed}{by(choices)}.gif"
+    kind = "traversal" if traverse else "walk"
+    name = f"{kind}_round_{trained.round:08d}_seed_{seed}{by(choices, copy)}.gif"
     path = out or run / "use" / name
     sheet = path if path.suffix.lower() == ".png" else path.with_suffix(".png")
     with writing(path):
-        images = np.concatenate(list(walk(trained, n, frames, seed=seed, batch=batch, **choices)))
+        options = {"seed": seed, "batch": batch, **choices}
+        if traverse:
+            chunks = traversal(trained, n, frames, **options)
+        else:
+            chunks = walk(trained, n or WALK, frames, **options)
+        images = np.concatenate(list(chunks))
         columns = min(frames, COLUMNS)
-        shown = [i * frames + k * frames // columns for i in range(n) for k in range(columns)]
+        rows = np.arange(len(images)).reshape(-1, frames)
+        shown = rows[:, [k * frames // columns for k in range(columns)]].ravel()
         path.parent.mkdir(parents=True, exist_ok=True)
         save_png(sheet, grid(images[shown], columns=columns))
         if path == sheet:
             return [sheet]
+        if traverse:  # there and back
+            images = images[np.concatenate([rows, rows[:, ::-1]], axis=1).ravel()]
         save_film(path, [grid(frame[None]) for frame in images], fps)
     return [path, sheet]

@@ -75,7 +75,11 @@ def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     codes = (found[name] for name in ("sample", "mean", "log_sigma"))
     gap = mutual_information_gap(*codes, factors[:, varies], jax.random.key(scoring.seed))
     one = _record(scoring, "mig", np.array([gap.mig]), data, count)
-    return [{k: x for k, x in one.items() if k != "deviation"} | {"settings": {"factors": factor}}]
+    del one["deviation"]
+    known = data.info.attribute_names if factor == "attributes" else [factor]
+    names = [str(name) for name, more in zip(known, varies, strict=True) if more]
+    by_factor = dict(zip(names, gap.by_factor.tolist(), strict=True))
+    return [one | {"settings": {"factors": factor}, "by_factor": by_factor}]
 
 
 def _factor(data) -> str | None:

@@ -30,10 +30,9 @@ def decomposition(
 
     log_weights: of the batch's members as seen from each z: see `weighted` and `stratified`.
     """
-    each = log_normal(z[:, None], mean, log_sigma) + log_weights[..., None]
-    joint = (each - log_weights[..., None]).sum(-1) + log_weights
-    log_q = jax.nn.logsumexp(joint, axis=1)
-    log_product = jax.nn.logsumexp(each, axis=1).sum(-1)
+    each = log_normal(z[:, None], mean, log_sigma)  # [b, B, k]
+    log_q = jax.nn.logsumexp(each.sum(-1) + log_weights, axis=1)
+    log_product = jax.nn.logsumexp(each + log_weights[..., None], axis=1).sum(-1)
     log_p = log_normal(z, 0.0, 0.0).sum(-1)
     return own - log_q, log_q - log_product, log_product - log_p
 
