@@ -72,7 +72,7 @@ def system(args: Args, info):
 
     if args.estimator == "mss" and info.examples < args.batch_size:
         raise UserError(
-            f"--estimator mss takes a --batch-size of at most the {info.examples:,} images there are"
+            f"--estimator mss takes a --batch-size of at most {info.examples:,}, all images"
         )
     if args.net == "conv":
         encoder, decoder = conv.ConvEncoder(args.latent), conv.ConvDecoder(info.shape)

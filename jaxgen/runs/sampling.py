@@ -106,9 +106,8 @@ def traversal(
     _counted(n=n, frames=frames, batch=batch)
     if n > size:
         raise UserError(f"n is at most {size}, the numbers of a latent, not {n}")
-    numbers, values = np.arange(n)[:, None], np.linspace(-reach, reach, frames)
-    latents = jnp.broadcast_to(latent, (n, frames, size)).at[numbers, range(frames), numbers]
-    latents = latents.set(values).reshape(-1, size)
+    values = np.linspace(-reach, reach, frames, dtype=np.float32)[:, None]
+    latents = jnp.where(np.eye(n, size, dtype=bool)[:, None], values, latent).reshape(-1, size)
     one = conditions(trained.info, sampler.condition, choices, 1)
     rows = latents, jax.tree.map(lambda x: jnp.repeat(x, n * frames, axis=0), one)
     return _chunks(_generator(trained, sampler, choices), rows, n * frames, batch, keys)

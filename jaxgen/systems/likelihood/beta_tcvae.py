@@ -111,9 +111,8 @@ def beta_tcvae(
         """The VAE's pictures; and a row for each latent, in which it alone changes in the code of
         the first image."""
         code = coder.encode(nets, batch["image"][:1])
-        values = jnp.linspace(-REACH, REACH, STEPS)
-        rows = jnp.broadcast_to(code, (latent, STEPS, latent))
-        rows = rows.at[jnp.arange(latent), :, jnp.arange(latent)].set(values)
+        values = jnp.linspace(-REACH, REACH, STEPS)[:, None]
+        rows = jnp.where(jnp.eye(latent, dtype=bool)[:, None], values, code)
         images = coder.decode(nets, rows.reshape(-1, latent))
         framed = jnp.pad(images, ((0, 0), (0, 2), (0, 2), (0, 0)), constant_values=1)
         return show_vae(nets, batch, key) | {"traversals": sheet(framed, STEPS)}
