@@ -64,6 +64,16 @@ ROWS = {
             **{"optimizer": "adagrad", "start": "paper", "weight_decay": 0.1},
         },
     ),
+    "beta_tcvae": (
+        "beta_tcvae",
+        {**BATCH, "data": "sprites:200", "units": 4, "latent": 2, "seeds": 2}
+        | {"importance_samples": 2},
+    ),
+    "beta_tcvae-conv": (
+        "beta_tcvae",
+        {**BATCH, "data": "sprites:200", "size": 16, "net": "conv", "latent": 2, "seeds": 1}
+        | {"estimator": "mss", "importance_samples": 2},
+    ),
     "gaussian": (
         "gaussian",
         {**BATCH, "components": 3, "mixture": 2, "gaussian_rounds": 1, "mixture_rounds": 1}
