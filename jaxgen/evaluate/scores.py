@@ -58,9 +58,9 @@ def mean(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     whole = dict(records[0]) | {"value": fmean(values), "deviation": pstdev(values)}
     if "bits_per_dimension" in whole:
         whole["bits_per_dimension"] = fmean(record["bits_per_dimension"] for record in records)
-    if "by_factor" in whole:
-        each = [record["by_factor"] for record in records]
-        whole["by_factor"] = {name: fmean(one[name] for one in each) for name in each[0]}
+    for part in ("by_factor", "baselines"):
+        each = [record[part] for record in records if part in record]
+        whole |= {part: {k: fmean(one[k] for one in each) for k in each[0]}} if each else {}
     return whole | {"copies": values}
 
 

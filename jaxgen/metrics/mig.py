@@ -77,6 +77,22 @@ def mutual_information_gap(
     return Gap(float(gaps.mean()), gaps, information, marginal, np.stack(conditional))
 
 
+def turned(
+    samples: Codes, mean: Codes, log_sigma: Codes, pair: tuple[int, int], angle: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The codes with the latents of `pair` turned into each other by `angle` (radians): samples,
+    and mean and log deviation of each latent's posterior.
+
+    All latents together know of the factors what they knew, and a decoder could turn them back;
+    but not one latent by itself, for which the gap asks.
+    """
+    turn = np.eye(np.shape(mean)[1])
+    turn[np.ix_(pair, pair)] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    variance = np.exp(2 * np.asarray(log_sigma, np.float64)) @ (turn**2).T
+    moved = samples @ turn.T, mean @ turn.T, np.log(variance) / 2
+    return tuple(np.float32(x) for x in moved)
+
+
 @jax.jit
 def _entropies(samples, mean, log_sigma):
     """H(z_j) [k]: minus the mean log density of the samples under the mixture of posteriors."""
