@@ -67,12 +67,12 @@ ROWS = {
     "beta_tcvae": (
         "beta_tcvae",
         {**BATCH, "data": "sprites:200", "units": 4, "latent": 2, "seeds": 2}
-        | {"importance_samples": 2},
+        | {"estimator": "mss", "importance_samples": 2},
     ),
     "beta_tcvae-conv": (
         "beta_tcvae",
         {**BATCH, "data": "sprites:200", "size": 16, "net": "conv", "latent": 2, "seeds": 1}
-        | {"estimator": "mss", "importance_samples": 2},
+        | {"importance_samples": 2},
     ),
     "gaussian": (
         "gaussian",

@@ -36,7 +36,8 @@ Round = Annotated[
     arg(metavar="R", help="Round of the checkpoint.", help_behavior_hint="(default: the newest)"),
 ]
 Copy = Annotated[
-    Annotated[int, Range(0)] | None,
+    int | None,
+    Range(0),
     arg(
         metavar="N",
         help="Which of a run's seeds is used, from 0.",

@@ -24,7 +24,8 @@ FILMS = (".gif", ".mp4")
 COLUMNS = 16  # of the sheet, at most
 WALK = 8  # latents
 Number = Annotated[
-    Annotated[int, Range(2)] | None,
+    int | None,
+    Range(2),
     arg(metavar="N", help_behavior_hint=f"(default: {WALK}; with --traverse all, 16 at most)"),
 ]
 

@@ -89,8 +89,8 @@ def turned(
     turn = np.eye(np.shape(mean)[1])
     turn[np.ix_(pair, pair)] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
     variance = np.exp(2 * np.asarray(log_sigma, np.float64)) @ (turn**2).T
-    moved = samples @ turn.T, mean @ turn.T, np.log(variance) / 2
-    return tuple(np.float32(x) for x in moved)
+    single = lambda x: np.asarray(x, np.float32)
+    return single(samples @ turn.T), single(mean @ turn.T), single(np.log(variance) / 2)
 
 
 @jax.jit

@@ -18,7 +18,7 @@ from jaxgen.systems.likelihood.beta_tcvae import STEPS
 from jaxgen.train import nets
 from jaxgen.train.abilities import Autoencoder
 from tests.quick import quick_to_compile  # noqa: F401
-from tests.systems.small import FIELDS, SHAPE, examples, play
+from tests.systems.small import FIELDS, SHAPE, examples
 
 SMALL = {"size": 8, "batch_size": 8, "units": 6, "latent": 3, "importance_samples": 2}
 
@@ -63,12 +63,6 @@ def test_the_objectives_weigh_the_parts(states):
     for name, penalty in expected.items():
         assert found[name][0] == pytest.approx(penalty - m["log_likelihood"], rel=1e-5)
     assert information + correlation + alone == pytest.approx(m["kl"], abs=1.5)  # of one sample
-
-
-def test_devices_share_one_distribution_of_codes():
-    system = build(estimator="mss")
-    one, four = (play(system, devices=n)[1][0] for n in (1, 4))
-    assert one == pytest.approx(four, rel=1e-5, abs=1e-6)
 
 
 def count(module, *shape):
