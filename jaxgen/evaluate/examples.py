@@ -12,7 +12,7 @@ from jaxgen.data.source import to_program
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
-from jaxgen.metrics.mig import mutual_information_gap, turned
+from jaxgen.metrics.mig import gaps, mutual_information_gap, turned
 from jaxgen.train.abilities import Autoencoder, Density
 from jaxgen.train.game import System
 from jaxgen.train.nets import bind
@@ -79,13 +79,13 @@ def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     )
     gap, baselines = measure(codes), {}
     if codes[0].shape[1] > 1:
-        first, second = np.argsort(gap.information.sum(axis=0))[-2:].tolist()
-        other = measure(turned(*codes, (first, second), np.pi / 4))
-        baselines = {"two latents turned by 45 degrees": other.mig}
+        pair, known = np.argsort(gap.information.sum(axis=0))[-2:], gap.information.copy()
+        known[:, pair] = measure(turned(*(x[:, pair] for x in codes), np.pi / 4)).information
+        baselines["two latents turned by 45 degrees"] = float(gaps(known, gap.entropies).mean())
     one = _record(scoring, "mig", np.array([gap.mig]), data, count)
     del one["deviation"]
-    known = data.info.attribute_names if factor == "attributes" else [factor]
-    names = [str(name) for name, more in zip(known, varies, strict=True) if more]
+    called = data.info.attribute_names if factor == "attributes" else [factor]
+    names = [str(name) for name, more in zip(called, varies, strict=True) if more]
     by_factor = dict(zip(names, gap.by_factor.tolist(), strict=True))
     about = {"settings": {"factors": factor}, "by_factor": by_factor}
     return [one | about | ({"baselines": baselines} if baselines else {})]

@@ -37,7 +37,7 @@ def test_turned_latents_know_as_much_but_have_no_gap():
     """By symmetry: either latent knows as much of either factor, and both together log 8 nats."""
     factors, mean, log_sigma = grid()
     straight = mean, mean, log_sigma
-    for codes, gap in ((straight, 1.0), (turned(*straight, (0, 1), np.pi / 4), 0.0)):
+    for codes, gap in ((straight, 1.0), (turned(*straight, np.pi / 4), 0.0)):
         assert mutual_information_gap(*codes, factors).mig == pytest.approx(gap, abs=2e-3)
         for factor in factors.T:
             each = [joint_entropy(*(x[factor == v] for x in codes[1:])) for v in range(8)]
@@ -53,13 +53,13 @@ def joint_entropy(mean, log_sigma):
 
 def test_turned_posteriors_are_those_of_turned_samples():
     """Deviations that differ: of samples drawn before the turn."""
-    mean = np.tile([1.0, -2.0, 0.5], (40_000, 1))
-    log_sigma = np.tile(np.log([0.1, 0.8, 0.3]), (40_000, 1))
+    mean = np.tile([1.0, -2.0], (40_000, 1))
+    log_sigma = np.tile(np.log([0.1, 0.8]), (40_000, 1))
     z = mean + np.exp(log_sigma) * np.random.default_rng(0).normal(size=mean.shape)
-    moved, centre, spread = turned(z, mean, log_sigma, (0, 2), 0.6)
+    moved, centre, spread = turned(z, mean, log_sigma, 0.6)
     np.testing.assert_allclose(moved.mean(0), centre[0], atol=0.02)
     np.testing.assert_allclose(moved.std(0), np.exp(spread)[0], rtol=0.02)
-    np.testing.assert_allclose(moved[:, 1], z[:, 1], atol=1e-6)
+    np.testing.assert_allclose(np.hypot(*moved.T), np.hypot(*z.T), rtol=1e-5)
 
 
 def test_mig_on_a_choice_of_samples():
