@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands.choices import Batch, OfSampler, Round, System, open_run
+from jaxgen.commands.choices import Batch, Copy, OfSampler, Round, System, open_run
 from jaxgen.commands.flags import Range, Seed, Size
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import MissingData, UserError
@@ -57,6 +57,7 @@ def evaluate(
     out: Scores = None,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfSampler,
 ) -> str:
     """Scores of a trained run, or of the images in a folder, against real images.
@@ -101,7 +102,7 @@ def evaluate(
     else:
         if size is not None:
             raise UserError("--size goes with --images; a run's images have their own size")
-        trained = open_run(run, system, round)
+        trained = open_run(run, system, round, copy)
         data = _data(trained, reference) if reference else None
         from jaxgen.evaluate.run import evaluate as run_scores
 
@@ -165,6 +166,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         if "bits_per_dimension" in record:
             bound = "" if record["settings"]["exact"] else ", a bound"
             others.append(f"{record['bits_per_dimension']:.4g} bits a dimension{bound}")
+        others += [f"{name} {value:.2g}" for name, value in record.get("by_factor", {}).items()]
         others = f"  ({', '.join(others)})" if others else ""
         lines.append(f"{label(record):{wide}}  {said(record)}{others}")
     lines += ["", *(before or [])]
@@ -190,6 +192,8 @@ def _about(record: Mapping[str, Any]) -> list[str]:
         parts += [record["direction"]]
     if "round" in record and "seed" in record:
         parts += [f"seed {record['seed']}"]
+    if "copies" in record:
+        parts += [f"mean of {len(record['copies'])} seeds"]
     parts += [f"{name} {value}" for name, value in record.get("choices", {}).items()]
     parts += ["averaged weights"] * record.get("ema", False)
     size = record.get("size")

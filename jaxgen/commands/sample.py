@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from jaxgen.commands.choices import Batch, OfSampler, Out, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import (
+    Batch,
+    Copy,
+    OfSampler,
+    Out,
+    Round,
+    RunFolder,
+    System,
+    by,
+    open_run,
+)
 from jaxgen.commands.flags import Count, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
@@ -18,6 +28,7 @@ def sample(
     batch: Batch = 64,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfSampler,
 ) -> Path:
     """Samples of a trained run: one grid, or a PNG file each.
@@ -30,14 +41,14 @@ def sample(
     """
     if out and not single and out.suffix.lower() != ".png":
         raise UserError(f"--out {out} is no .png file; name one, or ask for a folder with --single")
-    trained = open_run(run, system, round)
+    trained = open_run(run, system, round, copy)
     import numpy as np
 
     from jaxgen.data.images import to_pil
     from jaxgen.pictures import grid, save_png
     from jaxgen.runs.sampling import samples
 
-    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices)}"
+    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices, copy)}"
     path = out or run / "use" / (name if single else f"{name}.png")
     chunks = samples(trained, n, seed=seed, batch=batch, **choices)
     with writing(path, folder=single):

@@ -12,7 +12,7 @@ from jaxgen.data.source import to_program
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
-from jaxgen.metrics.mig import mutual_information_gap
+from jaxgen.metrics.mig import gaps, mutual_information_gap, turned
 from jaxgen.metrics.probe import nearest_neighbours
 from jaxgen.train.abilities import Autoencoder, Density
 from jaxgen.train.game import System
@@ -95,7 +95,8 @@ def knn(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The mutual information gap of the codes, for the data's attributes or else its labels."""
+    """The mutual information gap of the codes, for the data's attributes or else its labels; beside
+    it that of the same codes with the two latents that know most turned by 45 degrees."""
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
     data, count = scoring.held_out()
     posterior, factor = coder.posterior, _factor(data)
@@ -109,10 +110,22 @@ def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     found = _of_examples(scoring, data, count, values)
     factors = found["factor"].reshape(count, -1)
     varies = [len(np.unique(column)) > 1 for column in factors.T]
-    codes = (found[name] for name in ("sample", "mean", "log_sigma"))
-    gap = mutual_information_gap(*codes, factors[:, varies], jax.random.key(scoring.seed))
+    codes = tuple(found[name] for name in ("sample", "mean", "log_sigma"))
+    measure = lambda codes: mutual_information_gap(
+        *codes, factors[:, varies], jax.random.key(scoring.seed)
+    )
+    gap, baselines = measure(codes), {}
+    if codes[0].shape[1] > 1:
+        pair, known = np.argsort(gap.information.sum(axis=0))[-2:], gap.information.copy()
+        known[:, pair] = measure(turned(*(x[:, pair] for x in codes), np.pi / 4)).information
+        baselines["two latents turned by 45 degrees"] = float(gaps(known, gap.entropies).mean())
     one = _record(scoring, "mig", np.array([gap.mig]), data, count)
-    return [{k: x for k, x in one.items() if k != "deviation"} | {"settings": {"factors": factor}}]
+    del one["deviation"]
+    called = data.info.attribute_names if factor == "attributes" else [factor]
+    names = [str(name) for name, more in zip(called, varies, strict=True) if more]
+    by_factor = dict(zip(names, gap.by_factor.tolist(), strict=True))
+    about = {"settings": {"factors": factor}, "by_factor": by_factor}
+    return [one | about | ({"baselines": baselines} if baselines else {})]
 
 
 def _factor(data) -> str | None:

@@ -109,6 +109,39 @@ def _way(path, latents, condition, n: int, frames: int):
     return way(latents, condition)
 
 
+def traversal(
+    trained: "TrainedRun",
+    n: int | None = None,
+    frames: int = 16,
+    reach: float = 2.0,
+    *,
+    seed: int = 0,
+    batch: int = 64,
+    **choices,
+) -> Iterator[np.ndarray]:
+    """The latent of the first sample, of which one number after the other goes from -reach to
+    reach in `frames` steps while the others stay.
+
+    Yields uint8 [b, H, W, C], b <= batch at a time, n * frames in all; `n` numbers, by default the
+    first 16.
+    """
+    sampler = checked_sampler(trained, choices)
+    key_latent, *keys = _keys(seed)
+    latent = jax.jit(sampler.prior, static_argnums=1)(key_latent, 1)
+    if not hasattr(latent, "ndim") or latent.ndim != 2:
+        raise UserError(f"{trained.name} has latents that are no vectors, so none is traversed")
+    size = latent.shape[1]
+    n = min(size, 16) if n is None else n
+    _counted(n=n, frames=frames, batch=batch)
+    if n > size:
+        raise UserError(f"n is at most {size}, the numbers of a latent, not {n}")
+    values = np.linspace(-reach, reach, frames, dtype=np.float32)[:, None]
+    latents = jnp.where(np.eye(n, size, dtype=bool)[:, None], values, latent).reshape(-1, size)
+    one = conditions(trained.info, sampler.condition, choices, 1)
+    rows = latents, jax.tree.map(lambda x: jnp.repeat(x, n * frames, axis=0), one)
+    return _chunks(_generator(trained, sampler, choices), rows, n * frames, batch, keys)
+
+
 def mixes(
     trained: "TrainedRun",
     rows: int,
