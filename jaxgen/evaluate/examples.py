@@ -1,4 +1,5 @@
-"""Scores of single held-out examples: densities, reconstructions, and what codes know (MIG)."""
+"""Scores of single held-out examples: densities, what they or energies tell apart (AUROC),
+reconstructions, and what codes know (MIG)."""
 
 import math
 from collections.abc import Sequence
@@ -12,8 +13,10 @@ from jaxgen.data.source import to_program
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
+from jaxgen.metrics.auroc import auroc
 from jaxgen.metrics.mig import mutual_information_gap
-from jaxgen.train.abilities import Autoencoder, Density
+from jaxgen.runs.scoring import scorers
+from jaxgen.train.abilities import Autoencoder, Density, Energy, Sampler
 from jaxgen.train.game import System
 from jaxgen.train.nets import bind
 
@@ -42,6 +45,27 @@ def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         }
         for name in names
     ]
+
+
+def told_apart(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The AUROC of the first of the system's log-likelihoods, or of its energy, with held-out
+    examples inside and those of another set outside."""
+    name, one = next(iter(scorers(scoring.trained).items()))
+    data, count = scoring.held_out()
+    other = min(count, len(scoring.other))
+
+    def values(nets, batch, key):
+        return {"score": one(nets, batch, key)}
+
+    sign = -1 if name == "energy" else 1
+    inside = _of_examples(scoring, data, count, values)["score"]
+    outside = _of_examples(scoring, scoring.other, other, values)["score"]
+    value = auroc(sign * inside, sign * outside)
+    about = scores.measured_on(scoring.other)
+    settings = {"score": name, "other": about["data"], "other_split": about["split"]}
+    settings |= {"other_fingerprint": about["data_fingerprint"], "other_samples": other}
+    record = _record(scoring, "auroc", np.array([value]), data, count)
+    return [{k: x for k, x in record.items() if k != "deviation"} | {"settings": settings}]
 
 
 def reconstruction(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -85,7 +109,16 @@ def _factor(data) -> str | None:
 
 
 def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for a mig that this encoder, or the data, cannot have."""
+    """UserError for an auroc or a mig that this system, or the data, cannot have."""
+    if "auroc" in names:
+        if scoring.other is None:
+            raise UserError("other is needed by auroc: a set that is to be told from the data")
+        sampler = scoring.trained.system.ability(Sampler)
+        if sampler and sampler.condition:
+            what = " and ".join(sampler.condition)
+            raise UserError(
+                f"auroc is of images alone, and {scoring.trained.name} scores their {what}"
+            )
     if "mig" not in names:
         return
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
@@ -127,5 +160,6 @@ METRICS = {
     for m in (
         Metric("reconstruction-l1", Autoencoder, reconstruction, False),
         Metric("mig", Autoencoder, mig, True),
+        Metric("auroc", Energy, told_apart, True),
     )
 }

@@ -80,6 +80,12 @@ class TrainedRun:
 
         return np.concatenate(list(walk(self, n, frames, seed=seed, batch=batch, **choices)))
 
+    def film(self, n: int = 16, frames: int = 48, *, seed: int = 0, **choices) -> np.ndarray:
+        """How `n` samples come about, [frames, n, H, W, C]; see `jaxgen.runs.sampling.film`."""
+        from jaxgen.runs.sampling import film
+
+        return film(self, n, frames, seed=seed, **choices)
+
     def mix(self, rows: int = 4, columns: int = 6, layer: int | None = None, **options):
         """The cells of a grid of mixed styles; see `jaxgen.runs.sampling.mixes`."""
         from jaxgen.runs.sampling import mixes
@@ -106,6 +112,13 @@ class TrainedRun:
         from jaxgen.runs.matching import likelihoods
 
         return likelihoods(self, images, texts)
+
+    def score(self, images: Sequence[np.ndarray | Path], **choices) -> dict[str, np.ndarray]:
+        """The log-likelihoods in nats, or energies, [n] by name, of images of any size or their
+        files; see `jaxgen.runs.scoring.score`."""
+        from jaxgen.runs.scoring import score
+
+        return score(self, images, **choices)
 
     def encode(self, images: np.ndarray, *, batch: int = 64) -> np.ndarray:
         """Codes [n, ...] of images uint8 [n, H, W, C] of the training's size."""

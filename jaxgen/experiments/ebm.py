@@ -1,0 +1,82 @@
+"""An energy-based model of digits: `python -m jaxgen.experiments.ebm`."""
+
+import dataclasses
+from typing import Literal
+
+from jaxgen.commands.arguments import Arguments
+from jaxgen.commands.flags import Count, CountOrZero, Rate, ShareBelowOne, Size, Weight
+from jaxgen.commands.launch import launch
+from jaxgen.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Args(Arguments):
+    """Implicit generation and modeling with energy-based models (Du & Mordatch, 2019),
+    https://arxiv.org/abs/1903.08689.
+
+    The defaults suit two CPU cores; the numbers of the authors' CIFAR-10 model are in
+    experiments/ebm/paper.toml.
+    """
+
+    size: Size = (28, 28)
+    channels: Literal[1, 3, 4] = 1
+    rounds: Count = 3000
+    batch_size: Count = 64
+    net: Literal["digits", "resnet"] = "digits"
+    """Network: four convolutions, or residual blocks, which know labels."""
+    width: Count = 32
+    """Channels of the first convolution; 64 for the authors' digits, 128 for CIFAR-10."""
+    labels: bool = False
+    """Tell the network the images' labels."""
+    steps: Count = 30
+    """Steps of Langevin dynamics; 60 for CIFAR-10."""
+    step_size: Rate = 10.0
+    """Factor of the energy's slope in a step."""
+    largest: Weight = 0.01
+    """Bound of the slope of a pixel; 0 bounds none."""
+    alpha: Weight = 1.0
+    """Weight of the squared energies."""
+    buffer: CountOrZero = 10_000
+    """Images that chains may start from; 0 starts all of them from noise."""
+    lr: Rate = 3e-4
+    """Learning rate for Adam."""
+    ema: ShareBelowOne = 0.0
+    """Decay of the averaged weights; 0 averages none."""
+
+    def check(self) -> None:
+        super().check()
+        if self.labels and self.net == "digits":
+            raise UserError("--net digits knows no labels; use --net resnet")
+
+
+def system(args: Args, info):
+    import optax
+
+    from jaxgen.models.ebm import DigitNet, ResNet
+    from jaxgen.systems.likelihood.ebm import ebm
+
+    if args.labels and not info.label_names:
+        raise UserError(f"{args.data} has no labels; leave --labels out, or name other data")
+    if args.net == "digits":
+        network = DigitNet(args.width)
+    else:
+        w = args.width
+        widths = (w,) * 3 + (2 * w,) * 3 + (4 * w,) * 3
+        network = ResNet(w, widths, classes=len(info.label_names) if args.labels else 0)
+    return ebm(
+        network,
+        info.shape,
+        optax.adam(args.lr, b1=0.0, b2=0.999),
+        args.batch_size,
+        steps=args.steps,
+        size=args.step_size,
+        largest=args.largest or None,
+        alpha=args.alpha,
+        buffer=args.buffer,
+        labels=args.labels,
+        ema=args.ema or None,
+    )
+
+
+if __name__ == "__main__":
+    launch(system)
