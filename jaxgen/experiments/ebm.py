@@ -20,24 +20,26 @@ class Args(Arguments):
 
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 3000
-    batch_size: Count = 64
+    rounds: Count = 3500
+    batch_size: Count = 32
+    sample_every: Count = 500
+    save_every: Count = 500
     net: Literal["digits", "resnet"] = "digits"
     """Network: four convolutions, or residual blocks, which know labels."""
-    width: Count = 32
-    """Channels of the first convolution; 64 for the authors' digits, 128 for CIFAR-10."""
+    width: Count = 16
+    """Channels of the first convolution; the authors have 64 for digits and 128 for CIFAR-10."""
     labels: bool = False
     """Tell the network the images' labels."""
-    steps: Count = 30
-    """Steps of Langevin dynamics; 60 for CIFAR-10."""
+    steps: Count = 20
+    """Steps of Langevin dynamics in a round; samples and pictures take ten times as many."""
     step_size: Rate = 10.0
-    """Factor of the energy's slope in a step."""
+    """Factor of the energy's slope in a step of Langevin dynamics."""
     largest: Weight = 0.01
-    """Bound of the slope of a pixel; 0 bounds none."""
+    """Largest slope of the energy at a pixel that counts; 0 bounds none."""
     alpha: Weight = 1.0
     """Weight of the squared energies."""
     buffer: CountOrZero = 10_000
-    """Images that chains may start from; 0 starts all of them from noise."""
+    """Ends of earlier chains, from which 95 % of the chains start; 0 starts all from noise."""
     lr: Rate = 3e-4
     """Learning rate for Adam."""
     ema: ShareBelowOne = 0.0
