@@ -20,7 +20,7 @@ class Args(Arguments):
 
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 3500
+    rounds: Count = 5000
     batch_size: Count = 32
     sample_every: Count = 500
     save_every: Count = 500
