@@ -26,8 +26,8 @@ def test_starts_are_kept_ends_but_for_a_share_from_noise():
     n, slots = 200, 3
     chains, fresh = Chains(n * slots, 0.05), images(np.full(n, -1.0))
     variables = chains.init(jax.random.key(0), fresh)
-    assert variables["memory"]["lanes"].shape == (n, slots, 2, 1, 1)
-    assert variables["memory"]["lanes"].dtype == np.uint8
+    lanes = np.asarray(variables["memory"]["lanes"])
+    assert (lanes.shape, lanes.dtype) == ((n, slots, 2, 1, 1), np.uint8)
     y, variables = ask(chains, variables, fresh, jax.random.key(1))
     np.testing.assert_array_equal(y, fresh)  # nothing is kept yet
     level = lambda r: (np.arange(n) + 10 * r) % 256

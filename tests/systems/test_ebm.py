@@ -77,6 +77,8 @@ def test_chains_go_downhill_and_are_filmed(run):
     assert abs(film[-1].astype(int) - run.sample(8, batch=8, label="b")).max() <= 1
     assert abs(film[0] / 255 - 0.5).max() > 0.4
     assert abs(film[0].mean() / 255 - 0.5) < 0.1
+    with pytest.raises(UserError, match="^steps is at least 1, not 0"):
+        run.film(8, 5, steps=0)
     energies = [run.score(frame, label="b", batch=8)["energy"].mean() for frame in film]
     assert (np.diff(energies) < 0).all()
 

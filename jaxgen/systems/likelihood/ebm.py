@@ -20,6 +20,7 @@ import optax
 from flax import linen as nn
 
 from jaxgen import draw
+from jaxgen.errors import UserError
 from jaxgen.latents import Prior, lerp
 from jaxgen.nn.chains import Chains
 from jaxgen.sample.langevin import langevin
@@ -52,7 +53,6 @@ def ebm(
     buffer: images that chains may start from; 0 starts all of them from noise.
     labels: whether energies are those of an image and its label.
     """
-    walk = {"size": size, "noise": noise, "largest": largest}
     use = 10 * steps  # of chains from noise: those of the training are long-lived
 
     def told(fields):
@@ -63,11 +63,17 @@ def ebm(
         weights = jax.lax.stop_gradient(nets.energy.params)
         return lambda x: nets.energy.still(x, *told(fields), params=weights, train=False)
 
+    def chain(nets, fields, start, key, steps, **options):
+        if steps < 1:
+            raise UserError(f"steps is at least 1, not {steps}")
+        options |= {"steps": steps, "size": size, "noise": noise, "largest": largest}
+        return langevin(energy(nets, fields), start, key, **options)
+
     def loss(nets, batch, key):
         key_x, key_start, key_walk = jax.random.split(key, 3)
         real = dequantise((batch["image"] + 1) / 2, key_x)
         start = nets.chains(draw.uniform(key_start, len(real), shape))
-        fake = langevin(energy(nets, batch), start, key_walk, steps=steps, **walk)
+        fake = chain(nets, batch, start, key_walk, steps)
         nets.chains(fake, keep=True)
         low, high = nets.energy(real, *told(batch)), nets.energy(fake, *told(batch))
         gap = low.mean() - high.mean()
@@ -82,11 +88,10 @@ def ebm(
         return draw.uniform(key, n, shape)
 
     def generate(nets, start, condition, key, steps=use):
-        return 2 * langevin(energy(nets, condition), start, key, steps=steps, **walk) - 1
+        return 2 * chain(nets, condition, start, key, steps) - 1
 
     def film(nets, start, condition, key, frames, steps=use):
-        options = {"steps": steps, "path": True, **walk}
-        path = langevin(energy(nets, condition), start, key, **options)
+        path = chain(nets, condition, start, key, steps, path=True)
         shown = np.linspace(0, steps, frames).round().astype(int)
         return 2 * jnp.concatenate([start[None], path])[shown] - 1
 
@@ -95,8 +100,7 @@ def ebm(
         image, hole = inputs["image"], inputs["mask"] > 0
         key_start, key_walk = jax.random.split(key)
         start = jnp.where(hole, prior(key_start, len(image)), (image + 1) / 2)
-        options = {"steps": steps, "kept": ~hole, **walk}
-        return 2 * langevin(energy(nets, inputs), start, key_walk, **options) - 1
+        return 2 * chain(nets, inputs, start, key_walk, steps, kept=~hole) - 1
 
     def pair(batch):
         hole = jnp.zeros_like(batch["image"]).at[:, shape[0] // 2 :].set(1.0)
