@@ -71,6 +71,14 @@ ROWS = {
         | {"rounds": 8, "ridge": 1e-2},
     ),
     "gaussian-sgd": ("gaussian", {**BATCH, "fit": "sgd", "mixture": 0}),
+    "pixelcnn": ("pixelcnn", {**SMALL, "layers": 2}),
+    "pixelcnn-levels": ("pixelcnn", {**SMALL, "layers": 2, "pixels": "levels", "labels": True}),
+    "pixelcnn-plus": (
+        "pixelcnn",
+        {**SMALL, "layers": 1, "net": "plus", "pixels": "levels", "mixtures": 2},
+    ),
+    "realnvp": ("realnvp", {**SMALL, "blocks": 1, "scales": 1}),
+    "realnvp-two-scales": ("realnvp", SMALL),
     "ebm": ("ebm", {**SMALL, "steps": 2, "buffer": 16}),
     "ebm-labels": ("ebm", {**SMALL, "steps": 2, "net": "resnet", "labels": True, "ema": 0.9}),
     "pix2pix": ("pix2pix", {**SMALL, **PAIRS, "layers": 1, "variant": "torch"}),
@@ -292,9 +300,10 @@ def _is_used(trained):
     assert system.abilities
     for ability in system.abilities:
         if isinstance(ability, Sampler):
-            z = ability.prior(key, 5)
-            images = used(lambda z: ability.generate(players, z, {}, key), z)
-            assert images.shape == (5, *shape)
+            z = ability.prior(key, n)
+            condition = {name: batch[name] for name in ability.condition}
+            images = used(lambda z: ability.generate(players, z, condition, key), z)
+            assert images.shape == (n, *shape)
             assert np.isfinite(images).all()
             assert trained.sample(3, batch=3).shape == (3, *shape)
         if isinstance(ability, Translator):

@@ -107,8 +107,9 @@ OfOptions = Annotated[Any, of_options]
 def _option(option):
     kind = float | None if option.default is None else type(option.default)
     hint = {"help_behavior_hint": "(default: none)"} if option.default is None else {}
-    finite = (Range(),) if kind in (float, float | None) else ()
-    return Flag(Annotated[(kind, *finite, arg(help=f"{option.help}.", **hint))], option.default)
+    numbers = (float, float | None, int, int | None)
+    bounds = (Range(option.low, option.high),) if kind in numbers else ()
+    return Flag(Annotated[(kind, *bounds, arg(help=f"{option.help}.", **hint))], option.default)
 
 
 def _condition(info, name):

@@ -13,14 +13,25 @@ Records = Mapping[str, Mapping[str, Any]]
 
 
 def newest(run: Path) -> dict[str, dict[str, Any]]:
-    """The last score of each metric and feature network, by label."""
+    """The last score of each metric and feature network, by label.
+
+    Likelihoods of the same kind of x have one label, whatever their system calls them; of several
+    bounds the tightest counts.
+    """
     path = run / "scores.jsonl" if run.is_dir() else run
     found = {scores.label(record): record for record in scores.read(path)}
     if not found:
         if not run.exists():
             raise UserError(f"there is no {run}; name run folders, such as runs/wgan")
         raise UserError(f"{run} has no scores yet; make some with python -m jaxgen evaluate {run}")
-    return found
+    by_label: dict[str, dict[str, Any]] = {}
+    for name, record in found.items():
+        if of := record.get("settings", {}).get("of"):
+            name = f"log p, {of}"
+            if name in by_label and by_label[name]["value"] > record["value"]:
+                continue
+        by_label[name] = record
+    return by_label
 
 
 def differences(columns: Mapping[str, Records]) -> dict[str, list[str]]:
@@ -31,7 +42,7 @@ def differences(columns: Mapping[str, Records]) -> dict[str, list[str]]:
         parts = [
             f"{condition}: {' / '.join(values)}"
             for condition in scores.CONDITIONS
-            if len(set(values := [_short(record.get(condition)) for record in records])) > 1
+            if len(set(values := _short([record.get(condition) for record in records]))) > 1
         ]
         if parts:
             found[name] = parts
@@ -55,7 +66,7 @@ def table(columns: Mapping[str, Records], refused: Mapping[str, Sequence[str]]) 
         for name in names:
             if name in column:
                 star = "*" if column[name]["value"] == best.get(name) else " "
-                row.append(f"{scores.said(column[name])} {star}")
+                row.append(f"{_said(column[name])} {star}")
             else:
                 row.append("-  ")
         rows.append(row)
@@ -68,6 +79,18 @@ def _labels(columns: Mapping[str, Records]) -> list[str]:
     return list(dict.fromkeys(name for column in columns.values() for name in column))
 
 
-def _short(value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text if len(text) <= 24 else f"{text[:21]}..."
+def _said(record: Mapping[str, Any]) -> str:
+    settings = record.get("settings", {})
+    if "of" not in settings:
+        return scores.said(record)
+    kind, bits = "exact" if settings["exact"] else "bound", record["bits_per_dimension"]
+    return f"{scores.said(record)} {settings['unit']}, {bits:.4g} bits/dim, {kind}"
+
+
+def _short(values: Sequence[Any]) -> list[str]:
+    """The values as short texts, of settings only what is not the same in all."""
+    if all(isinstance(value, dict) for value in values):
+        alike = [k for k in values[0] if all(k in v and v[k] == values[0][k] for v in values)]
+        values = [{k: x for k, x in value.items() if k not in alike} for value in values]
+    texts = [x if isinstance(x, str) else json.dumps(x) for x in values]
+    return [text if len(text) <= 24 else f"{text[:21]}..." for text in texts]

@@ -1,6 +1,7 @@
 """What a user may choose when a trained run is used: conditions, further inputs and options."""
 
 import difflib
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -22,8 +23,14 @@ def check_names(run: str, given: Mapping[str, Any], known: Sequence[str]) -> Non
 
 
 def values(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """(name, value) of every option, to be hashed."""
-    return tuple((name, given.get(name, option.default)) for name, option in options.items())
+    """(name, value) of every option, to be hashed.  UserError for one out of its range."""
+    chosen = {name: given.get(name, option.default) for name, option in options.items()}
+    for name, value in chosen.items():
+        low, high = options[name].low, options[name].high
+        if isinstance(value, int | float) and not low <= value <= high:
+            end = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
+            raise UserError(f"{name} is {end}, not {value:g}")
+    return tuple(chosen.items())
 
 
 def conditions(

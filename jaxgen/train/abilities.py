@@ -6,6 +6,7 @@ of them `nets` are the players as `jaxgen.train.nets.bind` gives them, images ar
 """
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -21,10 +22,13 @@ class Option:
 
     default: the value that is used otherwise; its type is the option's, None stands for a number
       that is not set.
+    low, high: the ends of its range.
     """
 
     default: Any
     help: str
+    low: float = -math.inf
+    high: float = math.inf
 
 
 def _generator(nets, z, condition, key):

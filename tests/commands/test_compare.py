@@ -115,3 +115,38 @@ def test_files_of_scores_and_half_a_line(run, jaxgen):
     code, said, _ = jaxgen("compare", a / "scores.jsonl", b / "scores.jsonl")
     assert code == 0
     assert "10.25 *" in said
+
+
+def test_likelihoods_of_one_kind_are_one_column(run, jaxgen):
+    """Whatever they are called; bounds are not ranked beside exact values, nor binary pixels beside
+    dequantised ones."""
+
+    def density(name, values, exact, of):
+        settings = {"unit": "nats", "exact": exact, "of": of}
+        for metric, value in values.items():
+            bits = -value / 784 / 0.6931
+            folder = run(name, {metric: value}, settings=settings, bits_per_dimension=bits)
+        return folder
+
+    vae = density("vae", {"elbo": -100.0, "iwae": -95.0}, False, "binary pixels")
+    other = density("other", {"elbo": -97.5}, False, "binary pixels")
+    pixelcnn = density("pixelcnn", {"log_prob": -90.0}, True, "binary pixels")
+    realnvp = density("realnvp", {"log_prob": -900.0}, True, "grey levels, dequantised")
+    gaussian = density("gaussian", {"log_prob": -3000.0}, True, "grey levels, dequantised")
+
+    code, table, problem = jaxgen("compare", vae, other, realnvp, gaussian)
+    assert (code, problem) == (0, "")
+    head, *rows = table.splitlines()
+    assert "log p, binary pixels" in head
+    assert "log p, grey levels, dequantised" in head
+    assert "-95 nats, 0.1748 bits/dim, bound *" in rows[0]
+    assert "-97.5 nats" in rows[1]
+    assert "*" not in rows[1]
+    assert "-900 nats, 1.656 bits/dim, exact *" in rows[2]
+    assert "*" not in rows[3]
+
+    code, table, problem = jaxgen("compare", vae, pixelcnn)
+    assert code == 2
+    assert "*" not in table
+    said = 'log p, binary pixels (settings: {"exact": false} / {"exact": true})'
+    assert said in problem

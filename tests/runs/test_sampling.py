@@ -8,8 +8,9 @@ import pytest
 
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
-from jaxgen.runs.choices import condition, conditions
+from jaxgen.runs.choices import condition, conditions, values
 from jaxgen.runs.sampling import samples, walk
+from jaxgen.train.abilities import Option
 from tests.experiments.styles import LAYERS, MEAN
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.runs.toys import IMAGE, conditional, paired, styled
@@ -236,3 +237,15 @@ def test_layers(styles):
             styles.mix(1, 2, layer)
     with pytest.raises(UserError, match="styles takes no label; its choices are truncation"):
         styles.mix(1, 2, label=1)
+
+
+def test_options_have_ranges():
+    options = {"keep": Option(0.5, "Share", low=0, high=1), "steps": Option(10, "Steps", low=1)}
+    assert dict(values(options, {"keep": 1.0})) == {"keep": 1.0, "steps": 10}
+    for given, said in (
+        ({"keep": 1.5}, "keep is from 0 to 1, not 1.5"),
+        ({"keep": float("nan")}, "keep is from 0 to 1, not nan"),
+        ({"steps": 0}, "steps is at least 1, not 0"),
+    ):
+        with pytest.raises(UserError, match=f"^{said}$"):
+            values(options, given)

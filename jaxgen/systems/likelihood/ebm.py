@@ -20,7 +20,6 @@ import optax
 from flax import linen as nn
 
 from jaxgen import draw
-from jaxgen.errors import UserError
 from jaxgen.latents import Prior, lerp
 from jaxgen.nn.chains import Chains
 from jaxgen.sample.langevin import langevin
@@ -64,8 +63,6 @@ def ebm(
         return lambda x: nets.energy.still(x, *told(fields), params=weights, train=False)
 
     def chain(nets, fields, start, key, steps, **options):
-        if steps < 1:
-            raise UserError(f"steps is at least 1, not {steps}")
         options |= {"steps": steps, "size": size, "noise": noise, "largest": largest}
         return langevin(energy(nets, fields), start, key, **options)
 
@@ -115,7 +112,7 @@ def ebm(
         strips = strips.reshape(-1, shape[0], len(frames) * shape[1], shape[2])
         return {"samples": frames[-1], "chains": strips}
 
-    options = {"steps": Option(use, "Steps of Langevin dynamics")}
+    options = {"steps": Option(use, "Steps of Langevin dynamics", low=1)}
     condition = ("label",) if labels else ()
     example = [(2, *shape), *[jnp.zeros(2, jnp.int32)] * labels]
     noisy = Prior(prior, "uniform in [0, 1)", "np.random.default_rng(0).uniform(0, 1, {})")
