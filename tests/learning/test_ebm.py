@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 
 from jaxgen.commands.launch import train
@@ -17,7 +18,7 @@ def test_chains_come_to_digits_and_energies_tell_animals(tmp_path):
     found = score_run(tmp_path)
     assert found.classes >= 8, found
     lines = [json.loads(x) for x in (tmp_path / "metrics.jsonl").read_text().splitlines()]
-    assert abs(lines[-1]["energy/gap"]) <= 0.1
+    assert abs(np.mean([line["energy/gap"] for line in lines[-5:]])) <= 0.1
     animals = load("animals", size=28, channels=1, resident="no")
     told = trained.evaluate("auroc", other=animals)["auroc"]
     print(f"{found}; AUROC of digits against animals {told:.3f}")
