@@ -27,6 +27,7 @@ from jaxgen.train.abilities import (
     Autoencoder,
     Density,
     Embedder,
+    Energy,
     LatentSpace,
     Sampler,
     StyleMixer,
@@ -93,6 +94,8 @@ ROWS = {
     ),
     "realnvp": ("realnvp", {**SMALL, "blocks": 1, "scales": 1}),
     "realnvp-two-scales": ("realnvp", SMALL),
+    "ebm": ("ebm", {**SMALL, "steps": 2, "buffer": 16}),
+    "ebm-labels": ("ebm", {**SMALL, "steps": 2, "net": "resnet", "labels": True, "ema": 0.9}),
     "pix2pix": ("pix2pix", {**SMALL, **PAIRS, "layers": 1, "variant": "torch"}),
     "pix2pix-l1": ("pix2pix", {**SMALL, **PAIRS, "layers": 1, "objective": "l1"}),
     "pix2pix-pixel": (
@@ -332,6 +335,10 @@ def _is_used(trained):
                 assert made.shape == (1, 2 * truth.shape[1], *truth.shape[2:])
         if isinstance(ability, Density):
             values = used(lambda x: ability.log_prob(players, x, key), batch)
+            assert values.shape == (n,)
+            assert np.isfinite(values).all()
+        if isinstance(ability, Energy):
+            values = used(lambda x: ability.values(players, x, key), batch)
             assert values.shape == (n,)
             assert np.isfinite(values).all()
         if isinstance(ability, Autoencoder):

@@ -1,4 +1,5 @@
-"""Scores of single held-out examples: densities, reconstructions, what codes know (kNN, MIG)."""
+"""Scores of single held-out examples: densities, what they or energies tell apart (AUROC),
+reconstructions, and what codes know (kNN, MIG)."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from jaxgen.data.source import to_program
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
+from jaxgen.metrics.auroc import auroc
 from jaxgen.metrics.mig import gaps, mutual_information_gap, turned
 from jaxgen.metrics.probe import nearest_neighbours
-from jaxgen.train.abilities import Autoencoder, Density
+from jaxgen.runs.scoring import scorers
+from jaxgen.train.abilities import Autoencoder, Density, Energy, Sampler
 from jaxgen.train.game import System
 from jaxgen.train.nets import bind
 
@@ -43,6 +46,27 @@ def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         }
         for name in names
     ]
+
+
+def told_apart(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The AUROC of the first of the system's log-likelihoods, or of its energy, with held-out
+    examples inside and those of another set outside."""
+    name, one = next(iter(scorers(scoring.trained).items()))
+    data, count = scoring.held_out()
+    other = min(count, len(scoring.other))
+
+    def values(nets, batch, key):
+        return {"score": one(nets, batch, key)}
+
+    sign = -1 if name == "energy" else 1
+    inside = _of_examples(scoring, data, count, values)["score"]
+    outside = _of_examples(scoring, scoring.other, other, values)["score"]
+    value = auroc(sign * inside, sign * outside)
+    about = scores.measured_on(scoring.other)
+    settings = {"score": name, "other": about["data"], "other_split": about["split"]}
+    settings |= {"other_fingerprint": about["data_fingerprint"], "other_samples": other}
+    record = _record(scoring, "auroc", np.array([value]), data, count)
+    return [{k: x for k, x in record.items() if k != "deviation"} | {"settings": settings}]
 
 
 # Of images [b, h, w, c] in [-1, 1]: the mean over the pixels; their sum, of pixels in [0, 1].
@@ -135,7 +159,16 @@ def _factor(data) -> str | None:
 
 
 def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for what this encoder, or the data, cannot have."""
+    """UserError for what this system, or the data, cannot have."""
+    if "auroc" in names:
+        if scoring.other is None:
+            raise UserError("other is needed by auroc: a set that is to be told from the data")
+        sampler = scoring.trained.system.ability(Sampler)
+        if sampler and sampler.condition:
+            what = " and ".join(sampler.condition)
+            raise UserError(
+                f"auroc is of images alone, and {scoring.trained.name} scores their {what}"
+            )
     if "knn" in names:
         data = scoring.held_out()[0]
         if "label" not in data.info.fields:
@@ -190,5 +223,6 @@ METRICS = {
         Metric("reconstruction-squared", Autoencoder, reconstruction, False, usual=True),
         Metric("knn", Autoencoder, knn, True),
         Metric("mig", Autoencoder, mig, True),
+        Metric("auroc", Energy, told_apart, True),
     )
 }

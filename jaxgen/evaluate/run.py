@@ -10,7 +10,7 @@ from jaxgen.errors import UserError
 from jaxgen.evaluate import embeddings, examples, pairs, scores, sets
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.runs.choices import check_names
-from jaxgen.train.abilities import Embedder, Sampler, Translator
+from jaxgen.train.abilities import Density, Embedder, Sampler, Translator
 from jaxgen.train.game import System
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def evaluate(
     *,
     data=None,
     train=None,
+    other=None,
     samples: int | None = None,
     references: int | None = None,
     features: str = "squeezenet",
@@ -46,6 +47,7 @@ def evaluate(
 
     data: real examples (`jaxgen.load_data`, `jaxgen.arrays`), by default the run's own.
     train: those that a probe, a classifier or a baseline learns from, by default the train split.
+    other: examples of another kind, which auroc tells from the real ones.
     samples: images that are judged, by default 5,000, or all held-out examples.
     references: real images that they are compared with, all by default.
     features: the network of FID and the like: squeezenet, inception or vgg16; distance: that of
@@ -78,6 +80,7 @@ def evaluate(
         *(samples, references, features, distance, weights, split, direction, seed, batch),
         choices,
         train,
+        other,
     )
     names = chosen(scoring, metrics)
     table = suits(trained.system)
@@ -122,6 +125,8 @@ def suits(system: System) -> dict[str, Metric]:
     sampler = system.ability(Sampler)
     if sampler and "label" not in sampler.condition:
         del found["classification-accuracy"]
+    if system.ability(Density):
+        found["auroc"] = METRICS["auroc"]
     return found | examples.densities(system)
 
 

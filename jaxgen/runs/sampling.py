@@ -47,6 +47,21 @@ def samples(
     return _chunks(_generator(trained, sampler, choices), rows, n, batch, keys)
 
 
+def film(trained: "TrainedRun", n: int, frames: int, *, seed: int = 0, **choices) -> np.ndarray:
+    """How the `n` images of `samples` come about, from noise, uint8 [frames, n, H, W, C]; the last
+    frame is theirs, as one batch.  UserError for a system that makes images at once."""
+    sampler = checked_sampler(trained, choices)
+    _counted(n=n, frames=frames)
+    if sampler.film is None:
+        raise UserError(f"{trained.name} makes an image at once, not step by step; ask for samples")
+    key_latent, *keys = _keys(seed)
+    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, n)
+    rows = latents, conditions(trained.info, sampler.condition, choices, n)
+    options = values(sampler.options, choices)
+    keys = (jax.random.fold_in(key, 0) for key in keys)
+    return as_uint8(_film(sampler.film, frames, options, trained.states, rows, *keys))
+
+
 def walk(
     trained: "TrainedRun", n: int, frames: int, *, seed: int = 0, batch: int = 64, **choices
 ) -> Iterator[np.ndarray]:
@@ -220,6 +235,11 @@ def _generate(generate, options, states, rows, key, key_noise):
 @functools.partial(jax.jit, static_argnums=0)
 def _decode(decode, states, rows, key, _):
     return decode(bind(states, key), rows[0])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _film(film, frames, options, states, rows, key, key_noise):
+    return film(bind(states, key), *rows, key_noise, frames, **dict(options))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))
