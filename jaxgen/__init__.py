@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from jaxgen.train.abilities import Density as Density
     from jaxgen.train.abilities import DiscriminatorScores as DiscriminatorScores
     from jaxgen.train.abilities import Embedder as Embedder
+    from jaxgen.train.abilities import Energy as Energy
     from jaxgen.train.abilities import LatentSpace as LatentSpace
     from jaxgen.train.abilities import Option as Option
     from jaxgen.train.abilities import Sampler as Sampler
@@ -49,8 +50,8 @@ _WHERE = {
     "runs.load": ["load"],
     "runs.trained": ["TrainedRun"],
     "train.abilities": [
-        *("Autoencoder", "Density", "DiscriminatorScores", "Embedder", "LatentSpace", "Option"),
-        *("Sampler", "StyleMixer", "Translator"),
+        *("Autoencoder", "Density", "DiscriminatorScores", "Embedder", "Energy", "LatentSpace"),
+        *("Option", "Sampler", "StyleMixer", "Translator"),
     ],
     "train.game": ["Player", "System", "Turn"],
     "train.stages": ["Stage"],

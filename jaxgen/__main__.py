@@ -19,6 +19,7 @@ from jaxgen.commands.new import new
 from jaxgen.commands.project import project
 from jaxgen.commands.report import report
 from jaxgen.commands.sample import sample
+from jaxgen.commands.score import score
 from jaxgen.commands.terminal import listed, one_line, parse
 from jaxgen.commands.translate import translate
 from jaxgen.errors import UserError
@@ -32,6 +33,7 @@ COMMANDS = {
     "project": project,
     "translate": translate,
     "match": match,
+    "score": score,
     "export": export,
     "report": report,
     "evaluate": evaluate,

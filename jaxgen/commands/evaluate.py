@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands.choices import Batch, OfSampler, Round, System, open_run
+from jaxgen.commands.choices import Batch, Copy, OfSampler, Round, System, open_run
 from jaxgen.commands.flags import Range, Seed, Size
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import MissingData, UserError
@@ -32,6 +32,7 @@ Split = Annotated[
 ]
 Images = Annotated[Path | None, _flag("DIR", "none")]
 Reference = Annotated[str | None, _flag("DIR-or-SPEC", "the run's data")]
+Other = Annotated[str | None, _flag("DIR-or-SPEC", "none")]
 Sides = Annotated[Size | None, _flag("N or HxW", "that of the first image")]
 Direction = Annotated[str | None, _flag("NAME", "the system's first")]
 Scores = Annotated[Path | None, _flag("FILE", "scores.jsonl of the run")]
@@ -49,6 +50,7 @@ def evaluate(
     split: Split = None,
     images: Images = None,
     reference: Reference = None,
+    other: Other = None,
     size: Sides = None,
     direction: Direction = None,
     seed: Seed = 0,
@@ -57,6 +59,7 @@ def evaluate(
     out: Scores = None,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfSampler,
 ) -> str:
     """Scores of a trained run, or of the images in a folder, against real images.
@@ -68,7 +71,8 @@ def evaluate(
             lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou. Of
             autoencoders: reconstruction-l1, reconstruction-squared, knn, mig. Of systems that
             compare images and texts: image-to-text, text-to-image, with -5 too, zero-shot,
-            linear-probe. Densities have names of their own, such as elbo.
+            linear-probe. Densities have names of their own, such as elbo. Of densities and
+            energies: auroc, with --other.
         samples: Images that are judged.
         references: Real images that they are compared with.
         features: Network that looks at them. With squeezenet the scores are no published ones;
@@ -78,6 +82,8 @@ def evaluate(
         split: Split of the real images.
         images: Folder of generated images, instead of a run; with --reference.
         reference: Real images: a folder, or what --data takes.
+        other: Images of another kind, such as animals, which auroc tells from the real ones: a
+            folder, or what --data takes.
         size: Sides to which the images of both folders are brought.
         direction: Direction of a translation, such as b-to-a.
         seed: Seed of the latents and of random subsets.
@@ -99,13 +105,16 @@ def evaluate(
         options |= {"size": size, "split": split or "train"}
         score = functools.partial(evaluate_folder, images, reference, metrics, **options)
     else:
+        if other and "auroc" not in metrics:
+            raise UserError("--other is for auroc; add --metrics auroc")
         if size is not None:
             raise UserError("--size goes with --images; a run's images have their own size")
-        trained = open_run(run, system, round)
+        trained = open_run(run, system, round, copy)
         data = _data(trained, reference) if reference else None
         from jaxgen.evaluate.run import evaluate as run_scores
 
         options |= {"distance": distance, "split": split, "direction": direction}
+        options |= {"other": _data(trained, other) if other else None}
         options |= {"data": data, "ema": not no_ema, **choices}
 
         def score():
@@ -165,6 +174,11 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         if "bits_per_dimension" in record:
             bound = "" if record["settings"]["exact"] else ", a bound"
             others.append(f"{record['bits_per_dimension']:.4g} bits a dimension{bound}")
+        others += [f"{name} {value:.2g}" for name, value in record.get("by_factor", {}).items()]
+        if "other" in record.get("settings", {}):
+            others.append(
+                f"by {record['settings']['score']}, {record['settings']['other']} outside"
+            )
         others = f"  ({', '.join(others)})" if others else ""
         lines.append(f"{label(record):{wide}}  {said(record)}{others}")
     lines += ["", *(before or [])]
@@ -190,6 +204,8 @@ def _about(record: Mapping[str, Any]) -> list[str]:
         parts += [record["direction"]]
     if "round" in record and "seed" in record:
         parts += [f"seed {record['seed']}"]
+    if "copies" in record:
+        parts += [f"mean of {len(record['copies'])} seeds"]
     parts += [f"{name} {value}" for name, value in record.get("choices", {}).items()]
     parts += ["averaged weights"] * record.get("ema", False)
     size = record.get("size")

@@ -1,4 +1,5 @@
-"""Scores of single held-out examples: densities, reconstructions, what codes know (kNN, MIG)."""
+"""Scores of single held-out examples: densities, what they or energies tell apart (AUROC),
+reconstructions, and what codes know (kNN, MIG)."""
 
 import math
 from collections.abc import Sequence
@@ -12,9 +13,11 @@ from jaxgen.data.source import to_program
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
-from jaxgen.metrics.mig import mutual_information_gap
+from jaxgen.metrics.auroc import auroc
+from jaxgen.metrics.mig import gaps, mutual_information_gap, turned
 from jaxgen.metrics.probe import nearest_neighbours
-from jaxgen.train.abilities import Autoencoder, Density
+from jaxgen.runs.scoring import scorers
+from jaxgen.train.abilities import Autoencoder, Density, Energy, Sampler
 from jaxgen.train.game import System
 from jaxgen.train.nets import bind
 
@@ -43,6 +46,27 @@ def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         }
         for name in names
     ]
+
+
+def told_apart(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The AUROC of the first of the system's log-likelihoods, or of its energy, with held-out
+    examples inside and those of another set outside."""
+    name, one = next(iter(scorers(scoring.trained).items()))
+    data, count = scoring.held_out()
+    other = min(count, len(scoring.other))
+
+    def values(nets, batch, key):
+        return {"score": one(nets, batch, key)}
+
+    sign = -1 if name == "energy" else 1
+    inside = _of_examples(scoring, data, count, values)["score"]
+    outside = _of_examples(scoring, scoring.other, other, values)["score"]
+    value = auroc(sign * inside, sign * outside)
+    about = scores.measured_on(scoring.other)
+    settings = {"score": name, "other": about["data"], "other_split": about["split"]}
+    settings |= {"other_fingerprint": about["data_fingerprint"], "other_samples": other}
+    record = _record(scoring, "auroc", np.array([value]), data, count)
+    return [{k: x for k, x in record.items() if k != "deviation"} | {"settings": settings}]
 
 
 # Of images [b, h, w, c] in [-1, 1]: the mean over the pixels; their sum, of pixels in [0, 1].
@@ -95,7 +119,8 @@ def knn(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The mutual information gap of the codes, for the data's attributes or else its labels."""
+    """The mutual information gap of the codes, for the data's attributes or else its labels; beside
+    it that of the same codes with the two latents that know most turned by 45 degrees."""
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
     data, count = scoring.held_out()
     posterior, factor = coder.posterior, _factor(data)
@@ -109,10 +134,22 @@ def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     found = _of_examples(scoring, data, count, values)
     factors = found["factor"].reshape(count, -1)
     varies = [len(np.unique(column)) > 1 for column in factors.T]
-    codes = (found[name] for name in ("sample", "mean", "log_sigma"))
-    gap = mutual_information_gap(*codes, factors[:, varies], jax.random.key(scoring.seed))
+    codes = tuple(found[name] for name in ("sample", "mean", "log_sigma"))
+    measure = lambda codes: mutual_information_gap(
+        *codes, factors[:, varies], jax.random.key(scoring.seed)
+    )
+    gap, baselines = measure(codes), {}
+    if codes[0].shape[1] > 1:
+        pair, known = np.argsort(gap.information.sum(axis=0))[-2:], gap.information.copy()
+        known[:, pair] = measure(turned(*(x[:, pair] for x in codes), np.pi / 4)).information
+        baselines["two latents turned by 45 degrees"] = float(gaps(known, gap.entropies).mean())
     one = _record(scoring, "mig", np.array([gap.mig]), data, count)
-    return [{k: x for k, x in one.items() if k != "deviation"} | {"settings": {"factors": factor}}]
+    del one["deviation"]
+    called = data.info.attribute_names if factor == "attributes" else [factor]
+    names = [str(name) for name, more in zip(called, varies, strict=True) if more]
+    by_factor = dict(zip(names, gap.by_factor.tolist(), strict=True))
+    about = {"settings": {"factors": factor}, "by_factor": by_factor}
+    return [one | about | ({"baselines": baselines} if baselines else {})]
 
 
 def _factor(data) -> str | None:
@@ -122,7 +159,16 @@ def _factor(data) -> str | None:
 
 
 def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for what this encoder, or the data, cannot have."""
+    """UserError for what this system, or the data, cannot have."""
+    if "auroc" in names:
+        if scoring.other is None:
+            raise UserError("other is needed by auroc: a set that is to be told from the data")
+        sampler = scoring.trained.system.ability(Sampler)
+        if sampler and sampler.condition:
+            what = " and ".join(sampler.condition)
+            raise UserError(
+                f"auroc is of images alone, and {scoring.trained.name} scores their {what}"
+            )
     if "knn" in names:
         data = scoring.held_out()[0]
         if "label" not in data.info.fields:
@@ -177,5 +223,6 @@ METRICS = {
         Metric("reconstruction-squared", Autoencoder, reconstruction, False, usual=True),
         Metric("knn", Autoencoder, knn, True),
         Metric("mig", Autoencoder, mig, True),
+        Metric("auroc", Energy, told_apart, True),
     )
 }

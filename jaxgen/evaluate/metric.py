@@ -23,6 +23,7 @@ class Scoring:
 
     data: split -> real examples (a `jaxgen.data.pipeline.Data`).
     train: real examples to learn from, by default the train split of `data`.
+    other: examples of another kind, to be told from real ones.
     """
 
     trained: "TrainedRun"
@@ -38,6 +39,7 @@ class Scoring:
     batch: int = 64
     choices: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     train: Any = None
+    other: Any = None
 
     def real(self, usual: str):
         """The real examples, of the split that was asked for or of the usual one."""

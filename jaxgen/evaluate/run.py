@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import UserError
-from jaxgen.evaluate import embeddings, examples, pairs, sets
+from jaxgen.evaluate import embeddings, examples, pairs, scores, sets
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.runs.choices import check_names
-from jaxgen.train.abilities import Embedder, Sampler, Translator
+from jaxgen.train.abilities import Density, Embedder, Sampler, Translator
 from jaxgen.train.game import System
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def evaluate(
     *,
     data=None,
     train=None,
+    other=None,
     samples: int | None = None,
     references: int | None = None,
     features: str = "squeezenet",
@@ -46,6 +47,7 @@ def evaluate(
 
     data: real examples (`jaxgen.load_data`, `jaxgen.arrays`), by default the run's own.
     train: those that a probe, a classifier or a baseline learns from, by default the train split.
+    other: examples of another kind, which auroc tells from the real ones.
     samples: images that are judged, by default 5,000, or all held-out examples.
     references: real images that they are compared with, all by default.
     features: the network of FID and the like: squeezenet, inception or vgg16; distance: that of
@@ -58,23 +60,27 @@ def evaluate(
     batch: images at a time.
     choices: the sampler's conditions and options, such as label=3, truncation=0.7.
 
+    Where several seeds were trained, a value is the mean over them.
+
     UserError for a metric that the system cannot have, or for data that lacks what it needs.
     """
     averaged = ema and any(state.ema is not None for state in trained.states.values())
+    copies = trained.copies or [trained.states]
     if not ema:
-        states = {name: state.replace(ema=None) for name, state in trained.states.items()}
-        trained = dataclasses.replace(trained, states=states)
+        copies = [{k: state.replace(ema=None) for k, state in one.items()} for one in copies]
+    each = [dataclasses.replace(trained, states=one) for one in copies]
     ways = [*trained.system.all_of(Sampler), *trained.system.all_of(Translator)]
     known = [x for way in ways for x in (*getattr(way, "condition", ()), *way.options)]
     check_names(trained.name, choices, known)
     if split is None and getattr(data, "split", None) == "test":
         split = "test"
     scoring = Scoring(
-        trained,
+        each[0],
         real(trained, data, split),
         *(samples, references, features, distance, weights, split, direction, seed, batch),
         choices,
         train,
+        other,
     )
     names = chosen(scoring, metrics)
     table = suits(trained.system)
@@ -84,7 +90,8 @@ def evaluate(
     records = []
     for score in dict.fromkeys(table[name].score for name in names):
         mine = [name for name in names if table[name].score is score]
-        records += [record | about for record in score(scoring, mine)]
+        found = [score(dataclasses.replace(scoring, trained=one), mine) for one in each]
+        records += [scores.mean(same) | about for same in zip(*found, strict=True)]
     return records
 
 
@@ -118,6 +125,8 @@ def suits(system: System) -> dict[str, Metric]:
     sampler = system.ability(Sampler)
     if sampler and "label" not in sampler.condition:
         del found["classification-accuracy"]
+    if system.ability(Density):
+        found["auroc"] = METRICS["auroc"]
     return found | examples.densities(system)
 
 

@@ -47,6 +47,21 @@ def samples(
     return _chunks(_generator(trained, sampler, choices), rows, n, batch, keys)
 
 
+def film(trained: "TrainedRun", n: int, frames: int, *, seed: int = 0, **choices) -> np.ndarray:
+    """How the `n` images of `samples` come about, from noise, uint8 [frames, n, H, W, C]; the last
+    frame is theirs, as one batch.  UserError for a system that makes images at once."""
+    sampler = checked_sampler(trained, choices)
+    _counted(n=n, frames=frames)
+    if sampler.film is None:
+        raise UserError(f"{trained.name} makes an image at once, not step by step; ask for samples")
+    key_latent, *keys = _keys(seed)
+    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, n)
+    rows = latents, conditions(trained.info, sampler.condition, choices, n)
+    options = values(sampler.options, choices)
+    keys = (jax.random.fold_in(key, 0) for key in keys)
+    return as_uint8(_film(sampler.film, frames, options, trained.states, rows, *keys))
+
+
 def walk(
     trained: "TrainedRun", n: int, frames: int, *, seed: int = 0, batch: int = 64, **choices
 ) -> Iterator[np.ndarray]:
@@ -107,6 +122,39 @@ def _way(path, latents, condition, n: int, frames: int):
         return jax.vmap(step)(*pairs, t), passed
 
     return way(latents, condition)
+
+
+def traversal(
+    trained: "TrainedRun",
+    n: int | None = None,
+    frames: int = 16,
+    reach: float = 2.0,
+    *,
+    seed: int = 0,
+    batch: int = 64,
+    **choices,
+) -> Iterator[np.ndarray]:
+    """The latent of the first sample, of which one number after the other goes from -reach to
+    reach in `frames` steps while the others stay.
+
+    Yields uint8 [b, H, W, C], b <= batch at a time, n * frames in all; `n` numbers, by default the
+    first 16.
+    """
+    sampler = checked_sampler(trained, choices)
+    key_latent, *keys = _keys(seed)
+    latent = jax.jit(sampler.prior, static_argnums=1)(key_latent, 1)
+    if not hasattr(latent, "ndim") or latent.ndim != 2:
+        raise UserError(f"{trained.name} has latents that are no vectors, so none is traversed")
+    size = latent.shape[1]
+    n = min(size, 16) if n is None else n
+    _counted(n=n, frames=frames, batch=batch)
+    if n > size:
+        raise UserError(f"n is at most {size}, the numbers of a latent, not {n}")
+    values = np.linspace(-reach, reach, frames, dtype=np.float32)[:, None]
+    latents = jnp.where(np.eye(n, size, dtype=bool)[:, None], values, latent).reshape(-1, size)
+    one = conditions(trained.info, sampler.condition, choices, 1)
+    rows = latents, jax.tree.map(lambda x: jnp.repeat(x, n * frames, axis=0), one)
+    return _chunks(_generator(trained, sampler, choices), rows, n * frames, batch, keys)
 
 
 def mixes(
@@ -187,6 +235,11 @@ def _generate(generate, options, states, rows, key, key_noise):
 @functools.partial(jax.jit, static_argnums=0)
 def _decode(decode, states, rows, key, _):
     return decode(bind(states, key), rows[0])
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _film(film, frames, options, states, rows, key, key_noise):
+    return film(bind(states, key), *rows, key_noise, frames, **dict(options))
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -20,14 +20,14 @@ def langevin(
     size: float,
     noise: float = 0.005,
     largest: float | None = None,
-    kept: Bool[Array, "*#d"] | None = None,
+    kept: Bool[Array, "#b *#d"] | None = None,
     path: bool = False,
 ) -> Float[Array, "..."]:
     """x [b, ...] in [0, 1] after `steps` of  x <- clip(x + n - size dE/dx, 0, 1),  n ~ N(0,
     noise^2), with the slope at x + n, cut to +-`largest` (Du & Mordatch, 2019, Alg. 1).
 
     energy: images -> energies [b].
-    kept: where x stays as it is.
+    kept: where x stays as it is; broadcast against x.
     path: whether the images after every step are wanted, [steps, b, ...].
     """
     slope = jax.grad(lambda x: energy(x).sum())

@@ -46,6 +46,8 @@ class Sampler:
     condition: the names of the batch fields that `generate` is given as `condition[name]`, such as
       label (int32 [n]), text (int32 [n, L]) or attributes (float32 [n, A]).
     options: what else `generate` takes, by name.
+    film: (nets, latents, condition, key, frames, **options) -> [frames, n, H, W, C], how the images
+      come about; None where they are made at once.
     """
 
     prior: Callable[[jax.Array, int], Any]
@@ -53,6 +55,7 @@ class Sampler:
     interpolate: Callable[[Any, Any, Any], Any] = slerp
     condition: tuple[str, ...] = ()
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    film: Callable[..., jax.Array] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -111,6 +114,16 @@ class Density:
     name: str = "log_prob"
     exact: bool = True
     of: str = "grey levels"
+
+
+@dataclasses.dataclass(frozen=True)
+class Energy:
+    """The energy of examples, -log p up to a constant: low for what is like the data.
+
+    values: (nets, batch, key) -> energies [n].
+    """
+
+    values: Callable[[Any, Any, jax.Array], jax.Array]
 
 
 @dataclasses.dataclass(frozen=True)

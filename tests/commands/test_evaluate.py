@@ -26,6 +26,7 @@ from jaxgen.train.abilities import Autoencoder, Embedder, Sampler, Translator
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.nets import init
 from tests.experiments.command import TINY
+from tests.runs import toys
 
 
 @pytest.fixture
@@ -497,6 +498,47 @@ def test_densities_codes_and_reconstructions():
     assert found["elbo"]["split"] == "test"
     known = dataclasses.replace(trained, data=data)  # as `fit` returns it
     assert known.evaluate("elbo") == {"elbo": found["elbo"]["value"]}
+
+
+@pytest.mark.parametrize("system", [toys.scoring_system, toys.energy_system])
+def test_another_set_is_told_apart(system, tmp_path, jaxgen):
+    """By the toy's brightest pixel, or by minus the mean as energy: in each of nine pairs, or in
+    five and a half."""
+    from jaxgen.commands.evaluate import table
+
+    def data(*levels):
+        images = np.array(levels, np.uint8)[:, None, None, None] * np.ones((1, 4, 4, 3), np.uint8)
+        return arrays({"image": images})
+
+    trained = toys.scoring(system)
+    for inside, right in (((200, 190, 180), 1), ((50, 20, 10), (3 + 1.5 + 1) / 9)):
+        other = data(1, 20, 30)
+        about = {"data": data(*inside), "other": other, "batch": 2}
+        (record,) = evaluate(trained, ("auroc",), **about)
+        assert record["value"] == pytest.approx(right)
+    name = "energy" if system is toys.energy_system else "log_prob"
+    assert record["settings"]["score"] == name
+    assert record["settings"]["other_samples"] == 3
+    assert f"(by {name}, arrays outside)" in table([record])
+    with pytest.raises(UserError, match="^other is needed by auroc: a set"):
+        evaluate(trained, ("auroc",), data=other)
+    run = toys.saved(trained, tmp_path / "run")
+    words = (
+        "evaluate",
+        run,
+        "--system",
+        f"tests.runs.toys:{system.__name__}",
+        "--metrics",
+        "auroc",
+    )
+    near, far = (folder(tmp_path / x, 12, size=4, bright=b) for x, b in (("near", 128), ("far", 0)))
+    words = (*words, "--reference", near)
+    code, said, problem = jaxgen(*words, "--other", far)
+    assert (code, problem.count("error")) == (0, 0)
+    assert "outside" in said
+    code, _, line = jaxgen(*words)
+    assert (code, line.count("\n")) == (2, 1)
+    assert "jaxgen: --other is needed by auroc: a set that is to be told from the data" in line
 
 
 @pytest.mark.parametrize(("shift", "right"), [(0, 1.0), (1, 0.0)])

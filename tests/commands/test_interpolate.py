@@ -58,6 +58,22 @@ def test_a_failing_ffmpeg_is_one_line(trained, jaxgen, tmp_path, monkeypatch):
     assert not (tmp_path / "walk.mp4").exists()
 
 
+def test_traversal(styled, jaxgen):
+    """A row a number of the latent, from low to high; the film goes back, too."""
+    code, said, _ = jaxgen("interpolate", styled, "--traverse", "--frames", 5, "--n", 3)
+    assert code == 0
+    film, sheet = said.split()
+    assert film == str(styled / "use/traversal_round_00000001_seed_0.gif")
+    assert size(sheet) == (5 * 18 - 2, 3 * 18 - 2)
+    with Image.open(film) as image:
+        assert 3 * 5 < image.n_frames <= 3 * 2 * 5  # equal neighbours are one
+    code, _, line = jaxgen("interpolate", styled, "--traverse", "--n", 9)
+    assert (code, line) == (2, "jaxgen: --n is at most 4, the numbers of a latent, not 9\n")
+    code, _, line = jaxgen("interpolate", styled, "--copy", 1)
+    assert code == 2
+    assert line.startswith("jaxgen: --copy is from 0 to 0 in ")
+
+
 def test_truncated_walks(styled, jaxgen):
     words = ("--n", 2, "--frames", 2, "--truncation", 0)
     code, said, _ = jaxgen("interpolate", styled, *words)

@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from jaxgen.runs.load import load
+from tests.runs import toys
 
 
 def pixels(path):
@@ -37,6 +38,21 @@ def test_a_checkpoint_by_its_round(trained, jaxgen):
     assert "no whole checkpoint of round 3; it has 2, 4" in problem
 
 
+def test_a_film_of_how_images_come_about(trained, jaxgen, tmp_path):
+    """Of a system that makes them step by step: the toy's go from black to white."""
+    run = toys.saved(toys.scoring(), tmp_path / "run")
+    words = ("--system", "tests.runs.toys:scoring_system", "--n", 4, "--frames", 5)
+    path = tmp_path / "film.gif"
+    assert jaxgen("sample", run, *words, "--out", path) == (0, f"{path}\n", "")
+    with Image.open(path) as film:
+        frames = [np.asarray(x.convert("L")) for x in ImageSequence.Iterator(film)]
+    assert [x.shape for x in frames] == [(10, 10)] * 5  # two by two
+    assert [x[0, 0] for x in frames] == [0, 64, 128, 191, 255]
+    code, _, line = jaxgen("sample", trained, "--out", path)
+    assert (code, line.count("\n")) == (2, 1)
+    assert "wgan makes an image at once, not step by step; ask for samples" in line
+
+
 def test_truncation(styled, jaxgen):
     for psi, name in (("-0.5", "_truncation_-0.5"), ("7e-1", "_truncation_0.7"), ("1", "")):
         code, said, _ = jaxgen("sample", styled, "--n", 2, "--truncation", psi)
@@ -65,7 +81,7 @@ def test_truncation_where_there_is_none(trained, styled, jaxgen):
         (["--n", "x"], "--n is a whole number, not 'x'"),
         (["--seed", -1], "--seed is from 0 to 2147483647, not -1"),
         (["--nn", 3], "there is no flag --nn; did you mean --n?"),
-        (["--out", "x.jpg"], "x.jpg is no .png file"),
+        (["--out", "x.jpg"], "x.jpg is no .png file, and no .gif or .mp4 for a film; name one"),
         (["--out", "/proc/nowhere/x.png"], "/proc/nowhere/x.png cannot be written"),
     ],
 )

@@ -75,7 +75,7 @@ def test_langevin_step_is_the_references(golden, monkeypatch, size, largest, out
 
 def test_what_is_kept_stays():
     x = jnp.full((2, 3, 3, 1), 0.5)
-    kept = jnp.zeros((3, 3, 1), bool).at[0].set(True)
+    kept = jnp.zeros((1, 3, 3, 1), bool).at[:, 0].set(True)
     key, energy = jax.random.key(0), lambda x: (x**2).sum((1, 2, 3))
     options = {"steps": 20, "size": 0.1, "kept": kept}
     after = langevin(energy, x, key, **options)

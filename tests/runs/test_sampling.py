@@ -211,6 +211,22 @@ def test_a_passage_between_images_goes_straight_through_their_codes(styles):
         styles.between([a, b])
 
 
+def test_a_traversal_moves_one_number_at_a_time(styles):
+    frames = styles.traverse(2, 3, seed=2, batch=4)
+    assert frames.shape == (6, 16, 16, 3)
+    sampler = styles.system.abilities[0]
+    z = np.asarray(sampler.prior(jax.random.split(jax.random.key(2), 3)[1], 1))
+    assert near(styles.sample(1, seed=2), level(sampler.generate(styles.nets(), z, {}, None)))
+    for j, step, value in ((0, 0, -2), (1, 1, 0), (1, 2, 2)):
+        moved = z.copy()
+        moved[0, j] = value
+        image = level(sampler.generate(styles.nets(), moved, {}, None))[0]
+        assert near(frames[3 * j + step], image)
+    assert len(styles.traverse(frames=1)) == z.shape[1]
+    with pytest.raises(UserError, match="n is at most 4, the numbers of a latent, not 5"):
+        styles.traverse(5)
+
+
 def test_conditions_on_a_walk(toy):
     attributes = np.array([[0.5, 0], [0, 0], [-0.5, 0]])
     frames = toy.interpolate(3, 2, text="a", attributes=attributes)

@@ -12,7 +12,7 @@ from jaxgen.data.source import DataInfo, Field
 from jaxgen.data.tokens import Tokens
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train import devices, nets
-from jaxgen.train.abilities import Autoencoder, Option, Sampler, Translator
+from jaxgen.train.abilities import Autoencoder, Density, Energy, Option, Sampler, Translator
 from jaxgen.train.checkpoints import Checkpoints
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.run import Run
@@ -103,6 +103,45 @@ CONDITIONS = DataInfo(
 
 def conditional():
     return trained(conditional_system(CONDITIONS), CONDITIONS, "conditional")
+
+
+def scoring_system(info, ability=None):
+    """log p is the brightest value [0, 255] of an image, and its bound their mean; or the energy
+    is minus their mean.  A film goes from black to white."""
+
+    def loss(nets, batch, key):
+        return (nets.g(batch["image"]) ** 2).mean(), {}
+
+    levels = lambda nets, batch: nets.g((batch["image"] + 1) * 127.5).reshape(-1, 48)
+    brightest = lambda nets, batch, key: levels(nets, batch).max(1)
+    mean = lambda nets, batch, key: levels(nets, batch).mean(1)
+    minus = lambda nets, batch, key: -mean(nets, batch, key)
+
+    def film(nets, z, condition, key, frames):
+        return jnp.linspace(-1, 1, frames)[:, None, None, None, None] * jnp.ones((len(z), 4, 4, 3))
+
+    def generate(nets, z, condition, key):
+        return film(nets, z, condition, key, 2)[-1]
+
+    densities = Density(brightest, "log_prob"), Density(mean, "bound", exact=False, of="levels")
+    abilities = (Energy(minus),) if ability == "energy" else densities
+    return System(
+        players={"g": Player(Paint(), [(1, 4, 4, 3)], optax.sgd(1e-6))},
+        turns=(Turn(("g",), loss),),
+        abilities=(
+            Sampler(lambda key, n: draw.normal(key, n, (1,)), generate, film=film),
+            *abilities,
+        ),
+    )
+
+
+def energy_system(info):
+    return scoring_system(info, "energy")
+
+
+def scoring(system=scoring_system, name="scoring"):
+    info = DataInfo((4, 4, 3), {"image": IMAGE})
+    return trained(system(info), info, name)
 
 
 def painting_system(info):
