@@ -40,6 +40,11 @@ def shares(x: jax.Array) -> jax.Array:
     return lax.all_gather(x, AXIS, to="invarying") if axis() else x[None]
 
 
+def size() -> int:
+    """The number of devices that share the batch."""
+    return lax.axis_size(AXIS) if axis() else 1
+
+
 def varies(x: jax.Array) -> bool:
     """Whether `x` may differ between devices; weights and means over devices do not."""
     return AXIS in jax.typeof(x).manual_axis_type.varying

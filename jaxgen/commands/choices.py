@@ -35,6 +35,15 @@ Round = Annotated[
     int | None,
     arg(metavar="R", help="Round of the checkpoint.", help_behavior_hint="(default: the newest)"),
 ]
+Copy = Annotated[
+    int | None,
+    Range(0),
+    arg(
+        metavar="N",
+        help="Which of a run's seeds is used, from 0.",
+        help_behavior_hint="(default: the first; evaluate: the mean over all)",
+    ),
+]
 System = Annotated[
     str | None,
     arg(
@@ -148,7 +157,9 @@ def _image(file):
 
 
 @functools.lru_cache(maxsize=1)
-def open_run(run: Path, system: str | None = None, round: int | None = None) -> "TrainedRun":
+def open_run(
+    run: Path, system: str | None = None, round: int | None = None, copy: int | None = None
+) -> "TrainedRun":
     """The run in a folder, with JAX started.  UserError."""
     from jaxgen.train.run import read_run
 
@@ -158,7 +169,7 @@ def open_run(run: Path, system: str | None = None, round: int | None = None) -> 
     start_jax()
     from jaxgen.runs.load import load
 
-    return load(run, system and _named(system), round=round)
+    return load(run, system and _named(system), round=round, copy=copy)
 
 
 def _named(name):
@@ -186,7 +197,7 @@ def call(command: Callable, argv: Sequence[str], prog: str) -> Any:
     find = get_args(hints["choices"])[1] if "choices" in hints else None
     words = [word for word in argv if word not in ("-h", "--help")]
     helps, own, trained = len(words) < len(argv), {}, None
-    opened = lambda given: open_run(given["run"], given["system"], given["round"])
+    opened = lambda given: open_run(*(given[k] for k in ("run", "system", "round", "copy")))
     if find:
         try:
             given, others = parse(cli(command, return_unknown_args=True), words, prog)
@@ -239,8 +250,10 @@ def _flag(name):
     return f"--{name.replace('_', '-')}"
 
 
-def by(choices: Mapping[str, Any]) -> str:
-    """What choices add to a file's name, such as _truncation_0.7."""
+def by(choices: Mapping[str, Any], copy: int | None = None) -> str:
+    """What choices, and which seed's copy, add to a file's name, such as _truncation_0.7."""
+    if copy is not None:
+        choices = {"copy": copy, **choices}
 
     def text(x):
         if isinstance(x, Mapping):

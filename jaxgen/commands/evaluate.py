@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands.choices import Batch, OfSampler, Round, System, open_run
+from jaxgen.commands.choices import Batch, Copy, OfSampler, Round, System, open_run
 from jaxgen.commands.flags import Range, Seed, Size
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import MissingData, UserError
@@ -59,6 +59,7 @@ def evaluate(
     out: Scores = None,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfSampler,
 ) -> str:
     """Scores of a trained run, or of the images in a folder, against real images.
@@ -68,9 +69,10 @@ def evaluate(
             swd, ppl, classification-accuracy. Of translated images, or of two folders with equal
             names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg,
             lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou. Of
-            autoencoders: reconstruction-l1, mig. Of systems that compare images and texts:
-            image-to-text, text-to-image, with -5 too, zero-shot, linear-probe. Densities have
-            names of their own, such as elbo. Of densities and energies: auroc, with --other.
+            autoencoders: reconstruction-l1, reconstruction-squared, knn, mig. Of systems that
+            compare images and texts: image-to-text, text-to-image, with -5 too, zero-shot,
+            linear-probe. Densities have names of their own, such as elbo. Of
+            densities and energies: auroc, with --other.
         samples: Images that are judged.
         references: Real images that they are compared with.
         features: Network that looks at them. With squeezenet the scores are no published ones;
@@ -107,7 +109,7 @@ def evaluate(
             raise UserError("--other is for auroc; add --metrics auroc")
         if size is not None:
             raise UserError("--size goes with --images; a run's images have their own size")
-        trained = open_run(run, system, round)
+        trained = open_run(run, system, round, copy)
         data = _data(trained, reference) if reference else None
         from jaxgen.evaluate.run import evaluate as run_scores
 
@@ -176,6 +178,7 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
             others.append(
                 f"by {record['settings']['score']}, {record['settings']['other']} outside"
             )
+        others += [f"{name} {value:.2g}" for name, value in record.get("by_factor", {}).items()]
         others = f"  ({', '.join(others)})" if others else ""
         lines.append(f"{label(record):{wide}}  {said(record)}{others}")
     lines += ["", *(before or [])]
@@ -201,6 +204,8 @@ def _about(record: Mapping[str, Any]) -> list[str]:
         parts += [record["direction"]]
     if "round" in record and "seed" in record:
         parts += [f"seed {record['seed']}"]
+    if "copies" in record:
+        parts += [f"mean of {len(record['copies'])} seeds"]
     parts += [f"{name} {value}" for name, value in record.get("choices", {}).items()]
     parts += ["averaged weights"] * record.get("ema", False)
     size = record.get("size")

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import OfOptions, Out, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import Copy, OfOptions, Out, Round, RunFolder, System, by, open_run
 from jaxgen.commands.flags import Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import Direction
@@ -23,6 +23,7 @@ def export(
     seed: Seed = 0,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfOptions,
 ) -> list[Path]:
     """Weights of a trained run (safetensors), or the program that samples or translates
@@ -35,8 +36,8 @@ def export(
         direction: Direction of a program that translates, where there are several.
         seed: Seed of the noise, where a program draws any.
     """
-    trained = open_run(run, system, round)
-    file = f"{direction or trained.name}_round_{trained.round:08d}{by(choices)}.{to}"
+    trained = open_run(run, system, round, copy)
+    file = f"{direction or trained.name}_round_{trained.round:08d}{by(choices, copy)}.{to}"
     path = out or run / "use" / file
     options = {"player": player, "direction": direction, "seed": seed, **choices}
     with writing(path):

@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Batch, Round, RunFolder, System, open_run
+from jaxgen.commands.choices import Batch, Copy, Round, RunFolder, System, open_run
 from jaxgen.commands.flags import Count
 from jaxgen.commands.translate import Images, image_files
 from jaxgen.errors import MissingData, UserError
@@ -25,6 +25,7 @@ def match(
     batch: Batch = 64,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
 ) -> str:
     """Images and texts that belong together, by a run that reads both: zero-shot classification.
 
@@ -34,7 +35,7 @@ def match(
         top: Number of likeliest ones.
     """
     files = list(image_files(images))
-    trained = open_run(run, system, round)
+    trained = open_run(run, system, round, copy)
     from jaxgen.runs.matching import likelihoods, reader
 
     reader(trained)

@@ -5,7 +5,17 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Batch, OfMixer, Out, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import (
+    Batch,
+    Copy,
+    OfMixer,
+    Out,
+    Round,
+    RunFolder,
+    System,
+    by,
+    open_run,
+)
 from jaxgen.commands.flags import Count, Range, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
@@ -26,6 +36,7 @@ def mix(
     batch: Batch = 64,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfMixer,
 ) -> Path:
     """A grid of mixed styles: coarse ones of the samples at its left, fine ones of those above.
@@ -41,12 +52,12 @@ def mix(
     """
     if out and out.suffix.lower() != ".png":
         raise UserError(f"--out {out} is no .png file; name one")
-    trained = open_run(run, system, round)
+    trained = open_run(run, system, round, copy)
     from jaxgen.pictures import grid, save_png
     from jaxgen.runs.sampling import mixes
 
     at = f"_layer_{layer}" if layer else ""
-    name = f"mix_round_{trained.round:08d}_seed_{seed}{at}{by(choices)}.png"
+    name = f"mix_round_{trained.round:08d}_seed_{seed}{at}{by(choices, copy)}.png"
     path = out or run / "use" / name
     with writing(path):
         cells = mixes(trained, rows, columns, layer, seed=seed, batch=batch, **choices)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import OfConditions, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import Copy, OfConditions, Round, RunFolder, System, by, open_run
 from jaxgen.commands.flags import Count, Rate, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import Folder, Images, image_files
@@ -33,6 +33,7 @@ def project(
     out: Folder = None,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfConditions,
 ) -> list[Path]:
     """The nearest image that a trained run can generate: a PNG with the input, and its point.
@@ -49,7 +50,7 @@ def project(
         out: Folder for NAME.png and NAME.npz: the point, the maps of noise and the distance.
     """
     files = image_files(images)
-    trained = open_run(run, system, round)
+    trained = open_run(run, system, round, copy)
     from jaxgen.data.images import decode, to_input
 
     # all of them before the first is begun: a broken file is told of at once
@@ -61,7 +62,7 @@ def project(
     from jaxgen.runs.projecting import search
 
     options = {"steps": steps, "lr": lr, "distance": distance, "weights": weights, "seed": seed}
-    folder = out or run / "use" / f"projected_round_{trained.round:08d}{by(choices)}"
+    folder = out or run / "use" / f"projected_round_{trained.round:08d}{by(choices, copy)}"
     written = []
     with (
         writing(folder, folder=True),

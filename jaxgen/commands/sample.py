@@ -2,7 +2,17 @@
 
 from pathlib import Path
 
-from jaxgen.commands.choices import Batch, OfSampler, Out, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import (
+    Batch,
+    Copy,
+    OfSampler,
+    Out,
+    Round,
+    RunFolder,
+    System,
+    by,
+    open_run,
+)
 from jaxgen.commands.flags import Count, Rate, Seed
 from jaxgen.commands.interpolate import FILMS
 from jaxgen.commands.terminal import writing
@@ -21,6 +31,7 @@ def sample(
     batch: Batch = 64,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfSampler,
 ) -> Path:
     """Samples of a trained run: one grid, a PNG file each, or a film of how they come about.
@@ -39,14 +50,14 @@ def sample(
             f"--out {out} is no .png file, and no .gif or .mp4 for a film; name one, or ask for a "
             "folder with --single"
         )
-    trained = open_run(run, system, round)
+    trained = open_run(run, system, round, copy)
     import numpy as np
 
     from jaxgen.data.images import to_pil
     from jaxgen.pictures import grid, save_film, save_png
     from jaxgen.runs.sampling import film, samples
 
-    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices)}"
+    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices, copy)}"
     path = out or run / "use" / (name if single else f"{name}.png")
     if not single and path.suffix.lower() in FILMS:
         with writing(path):

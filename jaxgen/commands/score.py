@@ -2,7 +2,7 @@
 
 import math
 
-from jaxgen.commands.choices import Batch, OfConditions, Round, RunFolder, System, open_run
+from jaxgen.commands.choices import Batch, Copy, OfConditions, Round, RunFolder, System, open_run
 from jaxgen.commands.flags import Seed
 from jaxgen.commands.translate import Images, image_files
 
@@ -15,6 +15,7 @@ def score(
     batch: Batch = 64,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfConditions,
 ) -> str:
     """How likely a trained run holds images: log-likelihoods, or energies; a line an image.
@@ -28,7 +29,7 @@ def score(
         seed: Seed of the noise, where the system draws any.
     """
     files = list(image_files(images))
-    trained = open_run(run, system, round)
+    trained = open_run(run, system, round, copy)
     from jaxgen.runs.scoring import score
     from jaxgen.train.abilities import Density
 

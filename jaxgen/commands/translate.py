@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands.choices import OfTranslators, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import Copy, OfTranslators, Round, RunFolder, System, by, open_run
 from jaxgen.commands.flags import Range, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
@@ -41,6 +41,7 @@ def translate(
     seed: Seed = 0,
     system: System = None,
     round: Round = None,
+    copy: Copy = None,
     **choices: OfTranslators,
 ) -> list[Path]:
     """Images translated by a trained run: enlarged, restored, painted anew; a PNG file each.
@@ -58,7 +59,7 @@ def translate(
         seed: Seed of the noise, where the system draws any.
     """
     files = image_files(images)
-    trained = open_run(run, system, round)
+    trained = open_run(run, system, round, copy)
 
     from jaxgen.data.images import decode, to_pil
     from jaxgen.pictures import save_png
@@ -67,7 +68,7 @@ def translate(
 
     way = translator(trained, direction).name or "translated"
     options = {"direction": direction, "size": size, "tile": tile, "seed": seed}
-    folder = out or run / "use" / f"{way}_round_{trained.round:08d}{by(choices)}"
+    folder = out or run / "use" / f"{way}_round_{trained.round:08d}{by(choices, copy)}"
     written = []
     with writing(folder, folder=True):
         folder.mkdir(parents=True, exist_ok=True)

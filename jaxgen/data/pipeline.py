@@ -72,6 +72,7 @@ class Data:
             crop=self.crop,
             resample=self.resample,
             stored=None if self.stored == self.size else self.stored,
+            examples=len(self),
         )
 
     def _fields(self) -> dict[str, Field]:

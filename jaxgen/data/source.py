@@ -65,6 +65,7 @@ class DataInfo:
     vocabulary: from a caption to the numbers of `text`, where there is one.
     crop, resample, stored: how images of another size are brought to it (`images.to_input`);
       `stored` is [H, W] of which training cuts out the shape at random, None without.
+    examples: how many there are, 0 where nobody knows.
     """
 
     shape: tuple[int, ...]
@@ -75,6 +76,7 @@ class DataInfo:
     crop: str = "center"
     resample: str = "lanczos"
     stored: tuple[int, int] | None = None
+    examples: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """As plain JSON, for a run's data.json."""

@@ -1,5 +1,5 @@
-"""Scores of single held-out examples: densities, what they or energies tell apart (AUROC),
-reconstructions, and what codes know (MIG)."""
+"""Scores of single held-out examples: densities, what these or energies tell apart (AUROC),
+reconstructions, what codes know (kNN, MIG)."""
 
 import math
 from collections.abc import Sequence
@@ -14,7 +14,8 @@ from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
 from jaxgen.metrics.auroc import auroc
-from jaxgen.metrics.mig import mutual_information_gap
+from jaxgen.metrics.mig import gaps, mutual_information_gap, turned
+from jaxgen.metrics.probe import nearest_neighbours
 from jaxgen.runs.scoring import scorers
 from jaxgen.train.abilities import Autoencoder, Density, Energy, Sampler
 from jaxgen.train.game import System
@@ -68,21 +69,58 @@ def told_apart(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     return [{k: x for k, x in record.items() if k != "deviation"} | {"settings": settings}]
 
 
+# Of images [b, h, w, c] in [-1, 1]: the mean over the pixels; their sum, of pixels in [0, 1].
+DIFFERENCES = {
+    "reconstruction-l1": lambda a, b: jnp.abs(a - b).mean((1, 2, 3)),
+    "reconstruction-squared": lambda a, b: ((a - b) ** 2).sum((1, 2, 3)) / 4,
+}
+
+
 def reconstruction(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean absolute difference between images in [-1, 1] and their reconstructions."""
+    """Differences between images and their reconstructions."""
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
     data, count = scoring.held_out()
 
     def values(nets, batch, key):
         again = coder.decode(nets, coder.encode(nets, batch["image"]))
-        return {names[0]: jnp.abs(again - batch["image"]).mean((1, 2, 3))}
+        return {name: DIFFERENCES[name](again, batch["image"]) for name in names}
 
     found = _of_examples(scoring, data, count, values)
-    return [_record(scoring, names[0], found[names[0]], data, count)]
+    return [_record(scoring, name, found[name], data, count) for name in names]
+
+
+NEIGHBOURS = 5
+
+
+def knn(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The share of held-out examples that have the class of most of the training examples with the
+    nearest codes."""
+    coder = scoring.trained.ability(Autoencoder, "has no encoder")
+    data, count = scoring.held_out()
+    train = scoring.taught()
+
+    def values(nets, batch, key):
+        codes = coder.encode(nets, batch["image"])
+        return {"code": codes.reshape(len(codes), -1), "label": batch["label"]}
+
+    taught, held = (_of_examples(scoring, *x, values) for x in ((train, len(train)), (data, count)))
+    labels = {k: np.int32(x["label"]) for k, x in (("taught", taught), ("held", held))}
+    guess = nearest_neighbours(taught["code"], labels["taught"], held["code"], NEIGHBOURS)
+    one = scores.record(
+        "knn",
+        value=float(np.mean(guess == labels["held"])),
+        baselines={"the commonest class": float(np.bincount(labels["held"]).max() / count)},
+        settings={"neighbours": NEIGHBOURS},
+        samples=count,
+        **scores.measured_on(data),
+        seed=scoring.seed,
+    )
+    return [one]
 
 
 def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The mutual information gap of the codes, for the data's attributes or else its labels."""
+    """The mutual information gap of the codes, for the data's attributes or else its labels; beside
+    it that of the same codes with the two latents that know most turned by 45 degrees."""
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
     data, count = scoring.held_out()
     posterior, factor = coder.posterior, _factor(data)
@@ -96,10 +134,22 @@ def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     found = _of_examples(scoring, data, count, values)
     factors = found["factor"].reshape(count, -1)
     varies = [len(np.unique(column)) > 1 for column in factors.T]
-    codes = (found[name] for name in ("sample", "mean", "log_sigma"))
-    gap = mutual_information_gap(*codes, factors[:, varies], jax.random.key(scoring.seed))
+    codes = tuple(found[name] for name in ("sample", "mean", "log_sigma"))
+    measure = lambda codes: mutual_information_gap(
+        *codes, factors[:, varies], jax.random.key(scoring.seed)
+    )
+    gap, baselines = measure(codes), {}
+    if codes[0].shape[1] > 1:
+        pair, known = np.argsort(gap.information.sum(axis=0))[-2:], gap.information.copy()
+        known[:, pair] = measure(turned(*(x[:, pair] for x in codes), np.pi / 4)).information
+        baselines["two latents turned by 45 degrees"] = float(gaps(known, gap.entropies).mean())
     one = _record(scoring, "mig", np.array([gap.mig]), data, count)
-    return [{k: x for k, x in one.items() if k != "deviation"} | {"settings": {"factors": factor}}]
+    del one["deviation"]
+    called = data.info.attribute_names if factor == "attributes" else [factor]
+    names = [str(name) for name, more in zip(called, varies, strict=True) if more]
+    by_factor = dict(zip(names, gap.by_factor.tolist(), strict=True))
+    about = {"settings": {"factors": factor}, "by_factor": by_factor}
+    return [one | about | ({"baselines": baselines} if baselines else {})]
 
 
 def _factor(data) -> str | None:
@@ -109,7 +159,7 @@ def _factor(data) -> str | None:
 
 
 def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for an auroc or a mig that this system, or the data, cannot have."""
+    """UserError for what this system, or the data, cannot have."""
     if "auroc" in names:
         if scoring.other is None:
             raise UserError("other is needed by auroc: a set that is to be told from the data")
@@ -118,6 +168,17 @@ def check(scoring: Scoring, names: Sequence[str]) -> None:
             what = " and ".join(sampler.condition)
             raise UserError(
                 f"auroc is of images alone, and {scoring.trained.name} scores their {what}"
+            )
+    if "knn" in names:
+        data = scoring.held_out()[0]
+        if "label" not in data.info.fields:
+            raise UserError(
+                f"knn needs labels, which {data.spec} has not; leave it out, or name other data"
+            )
+        if scoring.taught().fingerprint == data.fingerprint:
+            raise UserError(
+                "knn needs examples to learn from besides those that it is scored on; hold some "
+                "out, or give other data"
             )
     if "mig" not in names:
         return
@@ -159,6 +220,8 @@ METRICS = {
     m.name: m
     for m in (
         Metric("reconstruction-l1", Autoencoder, reconstruction, False),
+        Metric("reconstruction-squared", Autoencoder, reconstruction, False, usual=True),
+        Metric("knn", Autoencoder, knn, True),
         Metric("mig", Autoencoder, mig, True),
         Metric("auroc", Energy, told_apart, True),
     )

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import UserError
-from jaxgen.evaluate import embeddings, examples, pairs, sets
+from jaxgen.evaluate import embeddings, examples, pairs, scores, sets
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.runs.choices import check_names
 from jaxgen.train.abilities import Density, Embedder, Sampler, Translator
@@ -60,19 +60,22 @@ def evaluate(
     batch: images at a time.
     choices: the sampler's conditions and options, such as label=3, truncation=0.7.
 
+    Where several seeds were trained, a value is the mean over them.
+
     UserError for a metric that the system cannot have, or for data that lacks what it needs.
     """
     averaged = ema and any(state.ema is not None for state in trained.states.values())
+    copies = trained.copies or [trained.states]
     if not ema:
-        states = {name: state.replace(ema=None) for name, state in trained.states.items()}
-        trained = dataclasses.replace(trained, states=states)
+        copies = [{k: state.replace(ema=None) for k, state in one.items()} for one in copies]
+    each = [dataclasses.replace(trained, states=one) for one in copies]
     ways = [*trained.system.all_of(Sampler), *trained.system.all_of(Translator)]
     known = [x for way in ways for x in (*getattr(way, "condition", ()), *way.options)]
     check_names(trained.name, choices, known)
     if split is None and getattr(data, "split", None) == "test":
         split = "test"
     scoring = Scoring(
-        trained,
+        each[0],
         real(trained, data, split),
         *(samples, references, features, distance, weights, split, direction, seed, batch),
         choices,
@@ -87,7 +90,8 @@ def evaluate(
     records = []
     for score in dict.fromkeys(table[name].score for name in names):
         mine = [name for name in names if table[name].score is score]
-        records += [record | about for record in score(scoring, mine)]
+        found = [score(dataclasses.replace(scoring, trained=one), mine) for one in each]
+        records += [scores.mean(same) | about for same in zip(*found, strict=True)]
     return records
 
 

@@ -2,14 +2,16 @@
 
 A record is a JSON object: `metric`, `label` (its name as it may be published: the bare `fid` is
 Inception's alone), `value` and, where it is a mean of several, their `deviation`; what the same
-metric gives for `baselines`; then its provenance (`CONDITIONS` and `SUBJECT`).
+metric gives for `baselines`; where several seeds were trained, the value of each (`copies`); then
+its provenance (`CONDITIONS` and `SUBJECT`).
 """
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from statistics import fmean, pstdev
 from typing import Any
 
 import jaxgen
@@ -45,6 +47,21 @@ def measured_on(data: Any) -> dict[str, Any]:
         "data_fingerprint": data.fingerprint,
         "size": side(data.size),
     }
+
+
+def mean(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """One record of what was measured of several seeds: the mean over them, their standard
+    deviation, and `copies`, the value of each."""
+    if len(records) == 1:
+        return dict(records[0])
+    values = [record["value"] for record in records]
+    whole = dict(records[0]) | {"value": fmean(values), "deviation": pstdev(values)}
+    if "bits_per_dimension" in whole:
+        whole["bits_per_dimension"] = fmean(record["bits_per_dimension"] for record in records)
+    for part in ("by_factor", "baselines"):
+        each = [record[part] for record in records if part in record]
+        whole |= {part: {k: fmean(one[k] for one in each) for k in each[0]}} if each else {}
+    return whole | {"copies": values}
 
 
 def label(record: Mapping[str, Any]) -> str:

@@ -32,6 +32,8 @@ class Gap(NamedTuple):
     """H(z_j) [k] in nats"""
     conditional: np.ndarray
     """E_v H(z_j | v) [f, k] in nats"""
+    entropies: np.ndarray
+    """H(v) [f] in nats"""
 
 
 def mutual_information_gap(
@@ -68,13 +70,34 @@ def mutual_information_gap(
         share = counts / len(column)
         key_factor = fold(key, 1 + f)
         rows = (np.flatnonzero(place == v) for v in range(len(values)))
-        each = [entropy(mine, fold(key_factor, v)) for v, mine in enumerate(rows)]
-        conditional.append(share @ np.stack(each))
+        of_value = [entropy(mine, fold(key_factor, v)) for v, mine in enumerate(rows)]
+        conditional.append(share @ np.stack(of_value))
         of_factors.append(-(share * np.log(share)).sum())
     information = np.maximum(marginal - np.stack(conditional), 0)
+    entropies = np.asarray(of_factors)
+    each = gaps(information, entropies)
+    return Gap(float(each.mean()), each, information, marginal, np.stack(conditional), entropies)
+
+
+def gaps(information: np.ndarray, entropies: np.ndarray) -> np.ndarray:
+    """(I(z_1; v) - I(z_2; v)) / H(v) of each factor, from I [f, k] and H(v) [f]."""
     ordered = np.sort(information, axis=1)
-    gaps = (ordered[:, -1] - ordered[:, -2]) / np.asarray(of_factors)
-    return Gap(float(gaps.mean()), gaps, information, marginal, np.stack(conditional))
+    return (ordered[:, -1] - ordered[:, -2]) / entropies
+
+
+def turned(
+    samples: Codes, mean: Codes, log_sigma: Codes, angle: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Two latents [n, 2] turned into each other by `angle` (radians): samples, and mean and log
+    deviation of each latent's posterior.
+
+    Together they know of the factors what they knew, and a decoder could turn them back; but not
+    each of them by itself, for which the gap asks.
+    """
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    variance = np.exp(2 * np.asarray(log_sigma, np.float64)) @ (turn**2).T
+    single = lambda x: np.asarray(x, np.float32)
+    return single(samples @ turn.T), single(mean @ turn.T), single(np.log(variance) / 2)
 
 
 @jax.jit

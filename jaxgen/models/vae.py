@@ -37,7 +37,7 @@ class Encoder(nn.Module):
     bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
-    def __call__(self, x: Images) -> tuple[Latents, Latents]:
+    def __call__(self, x: Images, *, train: bool = True) -> tuple[Latents, Latents]:
         dense = partial(nn.Dense, kernel_init=self.kernel_init, bias_init=self.bias_init)
         h = x.reshape(len(x), -1)
         for units in self.hidden:
@@ -55,7 +55,7 @@ class BernoulliDecoder(nn.Module):
     bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
-    def __call__(self, z: Latents) -> Images:
+    def __call__(self, z: Latents, *, train: bool = True) -> Images:
         dense = partial(nn.Dense, kernel_init=self.kernel_init, bias_init=self.bias_init)
         for units in self.hidden:
             z = self.activation(dense(units)(z))
@@ -76,7 +76,7 @@ class GaussianDecoder(nn.Module):
     bias_init: Initializer = nn.initializers.zeros
 
     @nn.compact
-    def __call__(self, z: Latents) -> tuple[Images, Images]:
+    def __call__(self, z: Latents, *, train: bool = True) -> tuple[Images, Images]:
         dense = partial(nn.Dense, kernel_init=self.kernel_init, bias_init=self.bias_init)
         for units in self.hidden:
             z = self.activation(dense(units)(z))

@@ -30,6 +30,7 @@ def iterate(
     batch_size: int = 64,
     run: Path | str | None = None,
     seed: int = 0,
+    seeds: int = 1,
     evaluate: Sequence[str] = (),
     evaluate_every: int = 0,
     evaluate_samples: int = 1000,
@@ -48,7 +49,8 @@ def iterate(
       nothing.
     evaluate, evaluate_every, evaluate_samples: metrics that are scored in every so many rounds.
     log: a function of each record, {"round": ..., "images": ..., "turn/metric": ...}.
-    record: what args.json says of the run; by default rounds, batch size and seed.
+    seeds: copies that are trained side by side, in one program; see `jaxgen.train.fit.iterate`.
+    record: what args.json says of the run; by default rounds, batch size, seed and seeds.
     free: what of that may change when the run goes on; places: what may while the data's
       fingerprint does not, as it says where the data lies.
     options: of `jaxgen.train.fit.iterate`: precision, rounds_per_call, log_every,
@@ -57,7 +59,7 @@ def iterate(
     Raises UserError, Diverged where a loss stops being finite, Stopped where a signal has ended the
     run.
     """
-    options |= {"batch_size": batch_size, "seed": seed, "log": log}
+    options |= {"batch_size": batch_size, "seed": seed, "seeds": seeds, "log": log}
     stages = system if isinstance(system, list) else None
     last = stages[-1].system if stages else system
     if evaluate_every:
@@ -66,11 +68,15 @@ def iterate(
         name = (record or {}).get("experiment", "this system").rpartition(".")[2]
         options["evaluate"] = in_training(evaluate, last, data, evaluate_samples, run, name)
         options["evaluate_every"] = evaluate_every
+    several = range(seeds) if seeds > 1 else ()
+    own = lambda states: {"copies": [nets.local(states, i) for i in several]}
     if run is None:
         states = yield from _play(system, data, rounds, options)
-        return TrainedRun(last, nets.local(states), data.info, rounds, data=data)
+        return TrainedRun(last, nets.local(states), data.info, rounds, data=data, **own(states))
     run = Path(run)
-    record = record or {"rounds": rounds, "batch_size": batch_size, "seed": seed}
+    if not record:
+        record = {"rounds": rounds, "batch_size": batch_size, "seed": seed}
+        record |= {"seeds": seeds} if seeds > 1 else {}
     lead = jax.process_index() == 0
     session = environment(getattr(data, "fingerprint", None))
     with Run(run, record, session, data.info.to_json(), lead, free, places) as opened:
@@ -78,7 +84,8 @@ def iterate(
     folder = run / folders(stages)[-1] if stages else run
     name = record.get("experiment", "").rpartition(".")[2] or run.resolve().name
     reached = stages[-1].rounds if stages else rounds
-    return TrainedRun(last, nets.local(states), data.info, reached, name, folder, data=data)
+    about = {"data": data, **own(states)}
+    return TrainedRun(last, nets.local(states), data.info, reached, name, folder, **about)
 
 
 def _play(system, data, rounds, options):

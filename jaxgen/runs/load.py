@@ -24,13 +24,19 @@ Systems = System | list[Stage] | Callable[[DataInfo], System | list[Stage]]
 
 
 def load(
-    folder: Path | str, system: Systems | None = None, *, round: int | None = None
+    folder: Path | str,
+    system: Systems | None = None,
+    *,
+    round: int | None = None,
+    copy: int | None = None,
 ) -> TrainedRun:
     """The run in `folder`, which may still be training.
 
     system: the system of a run that was made from Python, or a function of the data's `DataInfo`
       that gives it; an experiment's run needs none.
     round: that checkpoint instead of the newest one.
+    copy: of a run of several seeds, which one, from 0; by default it is the first that is used,
+      while scores are means over all.
 
     Of a run in stages it is the last one that has begun; or that of the stage whose folder is
     given.  UserError where there is no run, no checkpoint yet, or a checkpoint of other networks.
@@ -58,15 +64,19 @@ def load(
         places = [folder / name for name in folders(built)]
         done = [i for i, place in enumerate(places) if saved_rounds(place / "checkpoints")]
         folder, built = places[done[-1]], built[done[-1]].system
+    seeds = record.get("seeds", 1)
+    if not 0 <= (copy or 0) < seeds:
+        raise UserError(f"copy is from 0 to {seeds - 1} in {folder}, not {copy}")
     mesh = devices.make_mesh(jax.local_devices()[:1])
-    like = nets.placed(nets.shapes(built, info.zeros), mesh)
+    like = nets.placed(nets.shapes(built, info.zeros, seeds), mesh)
     checkpoints = Checkpoints(folder / "checkpoints", write=False)
     found = checkpoints.restore(like, round=round)
     checkpoints.close()
     if found is None:
         raise UserError(f"{folder} has no checkpoint that is whole; train it further or anew")
-    states = nets.local(found[1])
-    return TrainedRun(built, states, info, found[0], name, folder, args)
+    states = [nets.local(found[1], i) for i in (range(seeds) if copy is None else [copy])]
+    copies = states if len(states) > 1 else ()
+    return TrainedRun(built, states[0], info, found[0], name, folder, args, copies=copies)
 
 
 def read_info(folder: Path) -> DataInfo:

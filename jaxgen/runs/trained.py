@@ -26,6 +26,8 @@ class TrainedRun:
     UserError that says so.
 
     states: by player; the averaged weights are used where there are any.
+    copies: the states of each seed, where several were trained side by side; `states` are those of
+      one of them, and scores are means over all.
     info: what the system was told of its training data.
     round: of the checkpoint.
     name: of the experiment, or of the run's folder.
@@ -42,6 +44,7 @@ class TrainedRun:
     folder: Path | None = None
     args: Any = dataclasses.field(default=None, repr=False)
     data: Any = dataclasses.field(default=None, repr=False)
+    copies: Sequence[Mapping[str, PlayerState]] = dataclasses.field(default=(), repr=False)
 
     def nets(self, seed: int = 0) -> SimpleNamespace:
         """The players as functions: `run.nets().generator(z, train=False)`."""
@@ -85,6 +88,22 @@ class TrainedRun:
         from jaxgen.runs.sampling import film
 
         return film(self, n, frames, seed=seed, **choices)
+
+    def between(
+        self, images: Sequence[np.ndarray], frames: int = 16, *, batch: int = 64
+    ) -> np.ndarray:
+        """The frames [n * frames, H, W, C] of a closed walk through the codes of n images uint8
+        [H, W, C]; see `jaxgen.runs.sampling.passage`."""
+        from jaxgen.runs.sampling import passage
+
+        return np.concatenate(list(passage(self, images, frames, batch=batch)))
+
+    def traverse(self, n: int | None = None, frames: int = 16, **options) -> np.ndarray:
+        """Images [n * frames, H, W, C]: each number of a latent in turn, from low to high; see
+        `jaxgen.runs.sampling.traversal`."""
+        from jaxgen.runs.sampling import traversal
+
+        return np.concatenate(list(traversal(self, n, frames, **options)))
 
     def mix(self, rows: int = 4, columns: int = 6, layer: int | None = None, **options):
         """The cells of a grid of mixed styles; see `jaxgen.runs.sampling.mixes`."""

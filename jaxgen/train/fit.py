@@ -61,6 +61,7 @@ def iterate(
     *,
     batch_size: int,
     seed: int = 0,
+    seeds: int = 1,
     run=None,
     states=None,
     mesh=None,
@@ -82,6 +83,9 @@ def iterate(
     round.
 
     batch_size: of all devices together.
+    seeds: copies that are trained side by side in one program.  Copy i has the weights and the
+      noise of `seed` + i; the minibatches are those of `seed`.  The records have the means over
+      the copies and their standard deviations; pictures and scores are of the first one.
     run: a `jaxgen.train.run.Run`; None writes nothing.
     states: to start from, or a function that gives them; None starts afresh.  A checkpoint in the
       run's folder goes first.
@@ -96,7 +100,10 @@ def iterate(
     devices.check_float32()
     mesh = mesh or devices.make_mesh()
     devices.share(batch_size, mesh)
-    key_init, key_play, key_show = jax.random.split(jax.random.key(seed), 3)
+    key, split = nets.seeded(seed, seeds), lambda key: jax.random.split(key, 3)
+    split = jax.vmap(split, out_axes=1) if key.ndim else split
+    key_init, key_play, key_show = split(key)
+    key_show = key_show[0] if key.ndim else key_show
     batches = data.batches(
         batch_size,
         seed,
@@ -125,7 +132,7 @@ def iterate(
     logger = MetricLogger(log_every, [*sinks, run.log] if run and lead else sinks)
     checkpoints = Checkpoints(run.folder / "checkpoints", keep=keep) if run else None
     start = 0
-    like = nets.placed(nets.shapes(system, data.info.zeros), mesh)
+    like = nets.placed(nets.shapes(system, data.info.zeros, seeds), mesh)
     if checkpoints and (found := checkpoints.restore(like)):
         start, states, position = found
         batches.set_state(position["data"])

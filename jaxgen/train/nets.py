@@ -86,23 +86,35 @@ def loaded(system: System) -> System:
     return dataclasses.replace(system, players=players)
 
 
+def seeded(seed: int, copies: int = 1) -> jax.Array:
+    """The key of a seed; or those [copies] of this seed and of the ones that follow."""
+    if copies == 1:
+        return jax.random.key(seed)
+    return jnp.stack([jax.random.key(seed + i) for i in range(copies)])
+
+
 def init(
     system: System, key: jax.Array, examples: Callable[[int], Any] | None = None
 ) -> dict[str, PlayerState]:
     """Fresh states, one a player, on one device.
 
+    key: or several [n], for n copies: all arrays of the states have a first axis of that length.
     examples: n -> n examples as losses see them, for players with a data-dependent start.
     """
     system = loaded(system)
     given = {name: player.variables for name, player in system.players.items()}
     inputs = {name: _inputs(player, examples) for name, player in system.players.items()}
     create = lambda key, given, inputs: _create(system, key, given, inputs)
+    if key.ndim:
+        create = jax.vmap(create, in_axes=(0, None, None))
     # The copies keep donated buffers apart: the first average equals the weights, and XLA may
     # return one buffer for two equal outputs.
     return jax.tree.map(lambda x: jnp.array(x, copy=True), jax.jit(create)(key, given, inputs))
 
 
-def shapes(system: System, examples: Callable[[int], Any] | None = None) -> dict[str, PlayerState]:
+def shapes(
+    system: System, examples: Callable[[int], Any] | None = None, copies: int = 1
+) -> dict[str, PlayerState]:
     """`init` as shapes: nothing is computed or loaded."""
 
     def create(key):
@@ -113,7 +125,8 @@ def shapes(system: System, examples: Callable[[int], Any] | None = None) -> dict
         inputs = {name: _inputs(player, examples) for name, player in system.players.items()}
         return _create(system, key, given, inputs)
 
-    return jax.eval_shape(create, jax.random.key(0))
+    key = seeded(0, copies)
+    return jax.eval_shape(jax.vmap(create) if key.ndim else create, key)
 
 
 def _inputs(player, examples):
@@ -172,12 +185,13 @@ def bind(states: Mapping[str, PlayerState], key: jax.Array) -> SimpleNamespace:
 
 def layout(states):
     """How states lie on the mesh: replay memory in lanes, a share a device; all else copied."""
-    return {
-        name: jax.tree_util.tree_map_with_path(
-            lambda path, _: P(AXIS) if path[:2] == MEMORY else P(), state
-        )
-        for name, state in states.items()
-    }
+
+    def lie(state):
+        lanes = P(*[None] * state.step.ndim, AXIS)  # behind the axis of the copies, if any
+        where = lambda path, _: lanes if path[:2] == MEMORY else P()
+        return jax.tree_util.tree_map_with_path(where, state)
+
+    return {name: lie(state) for name, state in states.items()}
 
 
 def place(states, mesh: Mesh):
@@ -199,13 +213,15 @@ def placed(shapes, mesh: Mesh):
     return jax.tree.map(at, shapes, layout(shapes))
 
 
-def local(states):
-    """The copy of the states that lies on this process's first device, without replay memory."""
-    first = lambda x: x.addressable_data(0)
+def local(states, copy: int = 0):
+    """The states as they lie on this process's first device, without replay memory; of several
+    copies one."""
 
     def alone(state):
         kept = {k: v for k, v in state.collections.items() if k != "memory"}
-        return jax.tree.map(first, state.replace(collections=kept))
+        mine = lambda x: x.addressable_data(0)
+        pick = (lambda x: mine(x)[copy]) if state.step.ndim else mine
+        return jax.tree.map(pick, state.replace(collections=kept))
 
     return {name: alone(state) for name, state in states.items()}
 

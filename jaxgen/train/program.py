@@ -44,6 +44,9 @@ def compile_rounds(
       the name of a field its rows where they are others.
     rounds: [K] the rounds' numbers.
     metrics: {"turn/metric": [K]}, the mean over the turn's minibatches.
+    states, key: with several keys [n] the states are of n copies, which play side by side on the
+      same minibatches; metrics are their means, and {"turn/metric_spread": [K]} their standard
+      deviations.
     fields: what the arrays are; see `jaxgen.data.source.Field`.
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else None
@@ -116,8 +119,14 @@ def compile_rounds(
         return states, metrics
 
     def program(states, batches, rounds, key, store):
-        play = lambda states, xs: one_round(states, store, *xs, key)
-        return _scan(play, states, (batches, rounds))
+        play = jax.vmap(one_round, (0, None, None, None, 0)) if key.ndim else one_round
+        states, metrics = _scan(
+            lambda states, xs: play(states, store, *xs, key), states, (batches, rounds)
+        )
+        if key.ndim:
+            spreads = {f"{name}_spread": x.std(axis=-1) for name, x in metrics.items()}
+            metrics = {name: x.mean(axis=-1) for name, x in metrics.items()} | spreads
+        return states, metrics
 
     @jax.jit(donate_argnums=0, compiler_options=devices.compiler_options(mesh))
     def compiled(states, batches, rounds, key, store=None):

@@ -11,7 +11,7 @@ from jaxgen.data.source import Data, to_program
 from jaxgen.train.checkpoints import saved_rounds
 from jaxgen.train.fit import drain, iterate
 from jaxgen.train.game import System
-from jaxgen.train.nets import PlayerState, averaged, init, loaded
+from jaxgen.train.nets import PlayerState, averaged, init, loaded, seeded
 
 States = Mapping[str, PlayerState]
 
@@ -90,6 +90,7 @@ def iterate_stages(
     *,
     batch_size: int,
     seed: int = 0,
+    seeds: int = 1,
     run=None,
     evaluate=None,
     **options,
@@ -112,7 +113,9 @@ def iterate_stages(
 
         def start(i=i, stage=stage, old=states, own=own):
             examples = lambda n: to_program(own.examples(n), own.info.fields)
-            fresh = init(stage.system, jax.random.fold_in(jax.random.key(seed), i), examples)
+            fold = lambda key: jax.random.fold_in(key, i)
+            key = seeded(seed, seeds)
+            fresh = init(stage.system, (jax.vmap(fold) if key.ndim else fold)(key), examples)
             if stage.carry:
                 return stage.carry(old, fresh)
             players = stage.system.players
@@ -124,6 +127,7 @@ def iterate_stages(
             stage.rounds,
             batch_size=stage.batch_size or batch_size,
             seed=seed + i,
+            seeds=seeds,
             run=run and run.stage(folder),
             states=start,
             evaluate=evaluate

@@ -58,6 +58,22 @@ def test_a_failing_ffmpeg_is_one_line(trained, jaxgen, tmp_path, monkeypatch):
     assert not (tmp_path / "walk.mp4").exists()
 
 
+def test_traversal(styled, jaxgen):
+    """A row a number of the latent, from low to high; the film goes back, too."""
+    code, said, _ = jaxgen("interpolate", styled, "--traverse", "--frames", 5, "--n", 3)
+    assert code == 0
+    film, sheet = said.split()
+    assert film == str(styled / "use/traversal_round_00000001_seed_0.gif")
+    assert size(sheet) == (5 * 18 - 2, 3 * 18 - 2)
+    with Image.open(film) as image:
+        assert 3 * 5 < image.n_frames <= 3 * 2 * 5  # equal neighbours are one
+    code, _, line = jaxgen("interpolate", styled, "--traverse", "--n", 9)
+    assert (code, line) == (2, "jaxgen: --n is at most 4, the numbers of a latent, not 9\n")
+    code, _, line = jaxgen("interpolate", styled, "--copy", 1)
+    assert code == 2
+    assert line.startswith("jaxgen: --copy is from 0 to 0 in ")
+
+
 def test_truncated_walks(styled, jaxgen):
     words = ("--n", 2, "--frames", 2, "--truncation", 0)
     code, said, _ = jaxgen("interpolate", styled, *words)
@@ -66,6 +82,29 @@ def test_truncated_walks(styled, jaxgen):
     with Image.open(said.split()[1]) as strip:  # at psi 0 all frames are the mean
         still = np.asarray(strip).astype(int)
     assert np.abs(still[:, :16] - still[:, 18:34]).max() <= 1
+
+
+def test_a_walk_between_images_of_ones_own(coder, trained, jaxgen, tmp_path):
+    files = [tmp_path / f"{name}.png" for name in "ab"]
+    for file, shade in zip(files, (0, 200), strict=True):
+        Image.new("RGB", (12, 8), (shade, shade, shade)).save(file)
+    words = ("--between", *files, "--frames", 4)
+    code, said, _ = jaxgen("interpolate", *coder, *words)
+    film, sheet = said.split()
+    assert code == 0
+    assert film == str(coder[0] / "use" / "walk_round_00000001_between_a-b.gif")
+    with Image.open(sheet) as image:
+        shades = np.asarray(image.convert("L"))[4::10, 4::10]
+    np.testing.assert_allclose(shades, [[0, 50, 100, 150], [200, 150, 100, 50]], atol=1)
+    for run, flags, problem in (
+        (coder, ("--between", files[0]), "a walk is between 2 images or more, not 1"),
+        (coder, ("--between", files[0], tmp_path / "c.png"), f"there is no {tmp_path}/c.png"),
+        (coder, (), "walks between images; give it two, --between ONE TWO"),
+        ((trained,), words, "wgan has no encoder; a vae has one"),
+    ):
+        code, _, line = jaxgen("interpolate", *run, *flags)
+        assert (code, line.count("\n")) == (2, 1)
+        assert problem in line
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,8 @@ LABELS = np.arange(20) % 4
 
 def test_arrays_are_data():
     data = arrays({"image": IMAGES, "label": LABELS}, label_names="abcd")
-    assert data.info == DataInfo(
-        (6, 8, 3), {"image": Field("image", 3), "label": Field("label")}, tuple("abcd")
-    )
+    fields = {"image": Field("image", 3), "label": Field("label")}
+    assert data.info == DataInfo((6, 8, 3), fields, tuple("abcd"), examples=20)
     assert len(data) == 20
     batch = next(data.batches(8, seed=0, indices=True))
     whole = next(data.batches(8, seed=0))

@@ -4,9 +4,11 @@ import jax
 import numpy as np
 import pytest
 from flax import linen as nn
+from scipy import stats
+from scipy.special import logsumexp
 
 from jaxgen.evaluate.classifier import classification_accuracy
-from jaxgen.metrics.mig import mutual_information_gap
+from jaxgen.metrics.mig import mutual_information_gap, turned
 from jaxgen.metrics.segmentation import (
     CITYSCAPES_BGR,
     confusion,
@@ -29,8 +31,35 @@ def test_mig_of_aligned_and_turned_latents():
     gap = mutual_information_gap(mean, mean, log_sigma, factors)
     assert gap.mig == pytest.approx(1, abs=0.01)
     np.testing.assert_allclose(np.diag(gap.information), np.log(8), rtol=0.01)
-    factors, mean, log_sigma = grid(np.pi / 4)
-    assert mutual_information_gap(mean, mean, log_sigma, factors).mig < 0.01
+
+
+def test_turned_latents_know_as_much_but_have_no_gap():
+    """By symmetry: either latent knows as much of either factor, and both together log 8 nats."""
+    factors, mean, log_sigma = grid()
+    straight = mean, mean, log_sigma
+    for codes, gap in ((straight, 1.0), (turned(*straight, np.pi / 4), 0.0)):
+        assert mutual_information_gap(*codes, factors).mig == pytest.approx(gap, abs=2e-3)
+        for factor in factors.T:
+            each = [joint_entropy(*(x[factor == v] for x in codes[1:])) for v in range(8)]
+            known = joint_entropy(*codes[1:]) - np.mean(each)
+            assert known == pytest.approx(np.log(8), rel=1e-3)
+
+
+def joint_entropy(mean, log_sigma):
+    """Of all latents together: minus the mean log density of the means under the mixture."""
+    each = stats.norm.logpdf(mean[:, None], mean, np.exp(log_sigma)).sum(-1)
+    return -(logsumexp(each, axis=1) - np.log(len(mean))).mean()
+
+
+def test_turned_posteriors_are_those_of_turned_samples():
+    """Deviations that differ: of samples drawn before the turn."""
+    mean = np.tile([1.0, -2.0], (40_000, 1))
+    log_sigma = np.tile(np.log([0.1, 0.8]), (40_000, 1))
+    z = mean + np.exp(log_sigma) * np.random.default_rng(0).normal(size=mean.shape)
+    moved, centre, spread = turned(z, mean, log_sigma, 0.6)
+    np.testing.assert_allclose(moved.mean(0), centre[0], atol=0.02)
+    np.testing.assert_allclose(moved.std(0), np.exp(spread)[0], rtol=0.02)
+    np.testing.assert_allclose(np.hypot(*moved.T), np.hypot(*z.T), rtol=1e-5)
 
 
 def test_mig_on_a_choice_of_samples():

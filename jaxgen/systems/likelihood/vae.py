@@ -87,13 +87,13 @@ def vae(
         """log p(x, z) - log q(z | x), [samples, b]."""
         key_x, key_z = jax.random.split(key)
         x = preprocess(batch, key_x)
-        mean, log_variance = nets.encoder(x)
+        mean, log_variance = nets.encoder(x, train=False)
 
         def one(key):
             z = reparameterise(mean, log_variance, key)
             log_posterior = gaussian_log_likelihood(z, mean, log_variance)
             log_ratio = gaussian_log_likelihood(z, 0.0, 0.0) - log_posterior
-            return pixels.log_likelihood(x, nets.decoder.still(z)) + log_ratio
+            return pixels.log_likelihood(x, nets.decoder.still(z, train=False)) + log_ratio
 
         return lax.map(one, jax.random.split(key_z, samples), batch_size=CHUNK)
 
@@ -105,14 +105,14 @@ def vae(
 
     def posterior(nets, images):
         """The mean and log standard deviation of q(z|x); x are grey levels in [0, 1]."""
-        mean, log_variance = nets.encoder((images + 1) / 2)
+        mean, log_variance = nets.encoder((images + 1) / 2, train=False)
         return mean, log_variance / 2
 
     def encode(nets, images):
         return posterior(nets, images)[0]
 
     def decode(nets, z):
-        return 2 * pixels.mean(nets.decoder(z)) - 1
+        return 2 * pixels.mean(nets.decoder(z, train=False)) - 1
 
     def generate(nets, z, condition, key):
         return decode(nets, z)
@@ -121,7 +121,7 @@ def vae(
         """Samples; images beside their reconstructions; the plane of two latents as one picture."""
         key_x, key_z = jax.random.split(key)
         x = preprocess(batch, key_x)[:32]
-        again = decode(nets, nets.encoder(x)[0])
+        again = decode(nets, nets.encoder(x, train=False)[0])
         pictures = {
             "samples": decode(nets, prior(key_z, len(batch["image"]))),
             "reconstructions": jnp.concatenate([2 * x - 1, again], axis=2),
