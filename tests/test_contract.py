@@ -79,6 +79,11 @@ ROWS = {
         {**BATCH, "components": 3, "mixture": 2, "gaussian_rounds": 1, "mixture_rounds": 1}
         | {"rounds": 8, "ridge": 1e-2},
     ),
+    "autoencoder": (
+        "autoencoder",
+        {**BATCH, "units": (6,), "latent": 2, "machine_rounds": 1, "tune_rounds": 1, "rounds": 12},
+    ),
+    "autoencoder-conv": ("autoencoder", {**BATCH, "net": "conv", "latent": 3}),
     "gaussian-sgd": ("gaussian", {**BATCH, "fit": "sgd", "mixture": 0}),
     "pixelcnn": ("pixelcnn", {**SMALL, "layers": 2}),
     "pixelcnn-levels": ("pixelcnn", {**SMALL, "layers": 2, "pixels": "levels", "labels": True}),
@@ -350,7 +355,7 @@ def _is_used(trained):
 def test_every_experiment_of_a_system_has_a_row():
     import jaxgen.experiments
 
-    others = {"parallel_lines", "equilibrium", "gatys"}  # these have tests of their own
+    others = {"parallel_lines", "equilibrium", "codes", "gatys"}  # these have tests of their own
     (folder,) = jaxgen.experiments.__path__
     names = {p.stem for p in Path(folder).glob("*.py")} - {"__init__"} - others
     assert names == {experiment for experiment, _ in ROWS.values()}

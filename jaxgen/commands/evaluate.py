@@ -67,9 +67,9 @@ def evaluate(
             swd, ppl, classification-accuracy. Of translated images, or of two folders with equal
             names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg,
             lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou. Of
-            autoencoders: reconstruction-l1, mig. Of systems that compare images and texts:
-            image-to-text, text-to-image, with -5 too, zero-shot, linear-probe. Densities have
-            names of their own, such as elbo.
+            autoencoders: reconstruction-l1, reconstruction-squared, knn, mig. Of systems that
+            compare images and texts: image-to-text, text-to-image, with -5 too, zero-shot,
+            linear-probe. Densities have names of their own, such as elbo.
         samples: Images that are judged.
         references: Real images that they are compared with.
         features: Network that looks at them. With squeezenet the scores are no published ones;

@@ -1,4 +1,5 @@
-"""`python -m jaxgen interpolate RUN`: a closed walk through latents, as a film and a sheet."""
+"""`python -m jaxgen interpolate RUN`: a closed walk through latents, or between a user's images, as
+a film and a sheet."""
 
 from pathlib import Path
 from typing import Annotated
@@ -18,8 +19,12 @@ from jaxgen.commands.choices import (
 )
 from jaxgen.commands.flags import Count, Range, Rate, Seed
 from jaxgen.commands.terminal import writing
+from jaxgen.commands.translate import image_files
 from jaxgen.errors import UserError
 
+Between = Annotated[
+    tuple[Path, ...], arg(metavar="IMAGE IMAGE ...", help_behavior_hint="(default: none)")
+]
 FILMS = (".gif", ".mp4")
 COLUMNS = 16  # of the sheet, at most
 WALK = 8  # latents
@@ -35,6 +40,7 @@ def interpolate(
     *,
     n: Number = None,
     frames: Count = 16,
+    between: Between = (),
     traverse: bool = False,
     seed: Seed = 0,
     out: Out = None,
@@ -51,6 +57,7 @@ def interpolate(
         n: Number of latents that the walk passes; with --traverse of a latent's numbers.
         frames: Frames from one latent to the next, which are a row of the sheet (16 of them at
             most, evenly chosen).
+        between: Images of your own that an autoencoder, such as a vae, walks between; two or more.
         traverse: Stay at the first latent, and change its numbers one after the other: each goes
             from -2 to 2 (a row of the sheet), and in the film back again.
         seed: Seed of the latents; they are those of `sample` with the same seed.
@@ -60,23 +67,37 @@ def interpolate(
     """
     if out and out.suffix.lower() not in (*FILMS, ".png"):
         raise UserError(f"--out {out} is no .gif, .mp4 or .png file; give it one of these endings")
+    if between and traverse:
+        raise UserError("--traverse stays at one latent; leave it or --between out")
+    files = list(image_files(between)) if between else []
     trained = open_run(run, system, round, copy)
     import numpy as np
 
+    from jaxgen.data.images import decode
     from jaxgen.pictures import grid, save_film, save_png
-    from jaxgen.runs.sampling import traversal, walk
+    from jaxgen.runs.choices import check_names
+    from jaxgen.runs.sampling import passage, traversal, walk
+    from jaxgen.train.abilities import Autoencoder, Sampler
 
+    if not files and trained.system.ability(Autoencoder) and not trained.system.ability(Sampler):
+        raise UserError(f"{trained.name} walks between images; give it two, --between ONE TWO")
     kind = "traversal" if traverse else "walk"
-    name = f"{kind}_round_{trained.round:08d}_seed_{seed}{by(choices, copy)}.gif"
-    path = out or run / "use" / name
+    if files:
+        check_names(trained.name, choices, ())
+        about = by({"between": tuple(file.stem for file in files)}, copy)
+    else:
+        about = f"_seed_{seed}{by(choices, copy)}"
+    path = out or run / "use" / f"{kind}_round_{trained.round:08d}{about}.gif"
     sheet = path if path.suffix.lower() == ".png" else path.with_suffix(".png")
     with writing(path):
         options = {"seed": seed, "batch": batch, **choices}
-        if traverse:
-            chunks = traversal(trained, n, frames, **options)
+        if files:
+            parts = passage(trained, [decode(file) for file in files], frames, batch=batch)
+        elif traverse:
+            parts = traversal(trained, n, frames, **options)
         else:
-            chunks = walk(trained, n or WALK, frames, **options)
-        images = np.concatenate(list(chunks))
+            parts = walk(trained, n or WALK, frames, **options)
+        images = np.concatenate(list(parts))
         columns = min(frames, COLUMNS)
         rows = np.arange(len(images)).reshape(-1, frames)
         shown = rows[:, [k * frames // columns for k in range(columns)]].ravel()

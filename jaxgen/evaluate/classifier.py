@@ -7,7 +7,7 @@ ImageNet samples as there are real images and reports top-1 and top-5 accuracy; 
 that gives logits, by default a small one for small images.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import jax
 import jax.numpy as jnp
@@ -20,6 +20,7 @@ from jaxgen.data.source import to_float
 from jaxgen.train.fit import fit
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.nets import bind
+from jaxgen.train.run import Run
 
 Examples = Mapping[str, np.ndarray]  # image uint8 [n, h, w, c], label int32 [n]
 
@@ -50,25 +51,42 @@ def classification_accuracy(
     seed: int = 0,
 ) -> float:
     """The share of `test` whose label is among the network's `top` answers after `rounds`
-    minibatches of `train`: with generated `train` and real `test`, the CAS; with real `train`, its
-    yardstick.  Adam, its rate falling along a cosine."""
+    minibatches of `train` (see `classifier`): with generated `train` and real `test`, the CAS; with
+    real `train`, its yardstick."""
     classes = int(max(train["label"].max(), test["label"].max())) + 1
+    options = {"rounds": rounds, "batch_size": batch_size, "learning_rate": learning_rate}
+    predict = classifier(train, network or SmallClassifier(classes), **options, seed=seed)
+    best = np.argsort(-predict(test["image"]), axis=1)[:, :top]
+    return float((best == test["label"][:, None]).any(axis=1).mean())
+
+
+def classifier(
+    train: Examples,
+    network: nn.Module,
+    *,
+    rounds: int = 1500,
+    batch_size: int = 128,
+    learning_rate: float = 1e-3,
+    seed: int = 0,
+    run: Run | None = None,
+) -> Callable[[np.ndarray], np.ndarray]:
+    """A classifier, images uint8 [n, h, w, c] -> logits [n, classes], after `rounds` minibatches of
+    `train`, by Adam, its rate falling along a cosine; in the folder of `run`, if there is one."""
     optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, rounds))
-    network = network or SmallClassifier(classes)
     system = _supervised(network, train["image"].shape[1:], optimizer)
     data = arrays({name: train[name] for name in ("image", "label")})
-    states = fit(system, data, rounds, batch_size=batch_size, seed=seed)
-    right = 0
+    states = fit(system, data, rounds, batch_size=batch_size, seed=seed, run=run)
 
     @jax.jit
-    def answers(states, images):
-        classifier = bind(states, jax.random.key(0)).classifier
-        return jax.lax.top_k(classifier(to_float(images), train=False), top)[1]
+    def logits(states, images):
+        net = bind(states, jax.random.key(0)).classifier
+        return net(to_float(images), train=False)
 
-    for i in range(0, len(test["image"]), 1000):
-        best = np.asarray(answers(states, test["image"][i : i + 1000]))
-        right += (best == test["label"][i : i + 1000, None]).any(axis=1).sum()
-    return float(right / len(test["image"]))
+    def predict(images):
+        parts = [images[i : i + 1000] for i in range(0, len(images), 1000)]
+        return np.concatenate([logits(states, part) for part in parts])
+
+    return predict
 
 
 def _supervised(network, shape, optimizer):

@@ -1,4 +1,4 @@
-"""Scores of single held-out examples: densities, reconstructions, and what codes know (MIG)."""
+"""Scores of single held-out examples: densities, reconstructions, what codes know (kNN, MIG)."""
 
 import math
 from collections.abc import Sequence
@@ -13,6 +13,7 @@ from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
 from jaxgen.metrics.mig import gaps, mutual_information_gap, turned
+from jaxgen.metrics.probe import nearest_neighbours
 from jaxgen.train.abilities import Autoencoder, Density
 from jaxgen.train.game import System
 from jaxgen.train.nets import bind
@@ -44,17 +45,53 @@ def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
+# Of images [b, h, w, c] in [-1, 1]: the mean over the pixels; their sum, of pixels in [0, 1].
+DIFFERENCES = {
+    "reconstruction-l1": lambda a, b: jnp.abs(a - b).mean((1, 2, 3)),
+    "reconstruction-squared": lambda a, b: ((a - b) ** 2).sum((1, 2, 3)) / 4,
+}
+
+
 def reconstruction(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Mean absolute difference between images in [-1, 1] and their reconstructions."""
+    """Differences between images and their reconstructions."""
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
     data, count = scoring.held_out()
 
     def values(nets, batch, key):
         again = coder.decode(nets, coder.encode(nets, batch["image"]))
-        return {names[0]: jnp.abs(again - batch["image"]).mean((1, 2, 3))}
+        return {name: DIFFERENCES[name](again, batch["image"]) for name in names}
 
     found = _of_examples(scoring, data, count, values)
-    return [_record(scoring, names[0], found[names[0]], data, count)]
+    return [_record(scoring, name, found[name], data, count) for name in names]
+
+
+NEIGHBOURS = 5
+
+
+def knn(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """The share of held-out examples that have the class of most of the training examples with the
+    nearest codes."""
+    coder = scoring.trained.ability(Autoencoder, "has no encoder")
+    data, count = scoring.held_out()
+    train = scoring.taught()
+
+    def values(nets, batch, key):
+        codes = coder.encode(nets, batch["image"])
+        return {"code": codes.reshape(len(codes), -1), "label": batch["label"]}
+
+    taught, held = (_of_examples(scoring, *x, values) for x in ((train, len(train)), (data, count)))
+    labels = {k: np.int32(x["label"]) for k, x in (("taught", taught), ("held", held))}
+    guess = nearest_neighbours(taught["code"], labels["taught"], held["code"], NEIGHBOURS)
+    one = scores.record(
+        "knn",
+        value=float(np.mean(guess == labels["held"])),
+        baselines={"the commonest class": float(np.bincount(labels["held"]).max() / count)},
+        settings={"neighbours": NEIGHBOURS},
+        samples=count,
+        **scores.measured_on(data),
+        seed=scoring.seed,
+    )
+    return [one]
 
 
 def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -98,7 +135,18 @@ def _factor(data) -> str | None:
 
 
 def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for a mig that this encoder, or the data, cannot have."""
+    """UserError for what this encoder, or the data, cannot have."""
+    if "knn" in names:
+        data = scoring.held_out()[0]
+        if "label" not in data.info.fields:
+            raise UserError(
+                f"knn needs labels, which {data.spec} has not; leave it out, or name other data"
+            )
+        if scoring.taught().fingerprint == data.fingerprint:
+            raise UserError(
+                "knn needs examples to learn from besides those that it is scored on; hold some "
+                "out, or give other data"
+            )
     if "mig" not in names:
         return
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
@@ -139,6 +187,8 @@ METRICS = {
     m.name: m
     for m in (
         Metric("reconstruction-l1", Autoencoder, reconstruction, False),
+        Metric("reconstruction-squared", Autoencoder, reconstruction, False, usual=True),
+        Metric("knn", Autoencoder, knn, True),
         Metric("mig", Autoencoder, mig, True),
     )
 }

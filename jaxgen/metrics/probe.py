@@ -1,7 +1,9 @@
-"""A linear probe: how well logistic regression reads classes off features that stay as they are.
+"""Probes: how well classes can be read off features that stay as they are, by logistic regression
+(a linear probe) or by the nearest neighbours.
 
-L2-regularised and fitted by L-BFGS, as in CLIP (Radford et al., 2021, Sec. 3.2); its strength is
-the best of `STRENGTHS` on a fifth of the training set, and then all of it is fitted.
+The linear one is L2-regularised and fitted by L-BFGS, as in CLIP (Radford et al., 2021, Sec. 3.2);
+its strength is the best of `STRENGTHS` on a fifth of the training set, and then all of it is
+fitted.
 """
 
 from functools import partial
@@ -62,3 +64,19 @@ def linear_probe(
     strength = max(STRENGTHS, key=right)
     kernel, bias = _fit(x, labels, jnp.ones(len(x)), strength, classes)
     return (x_test @ kernel + bias).argmax(axis=1), strength
+
+
+def nearest_neighbours(
+    x: Features, labels: Labels, x_test: Float[Array | np.ndarray, "m d"], k: int = 5
+) -> Int[Array, "m"]:
+    """The class of most of the `k` training features that are nearest to each of the test features;
+    where several have as many, the lowest."""
+    x, labels = jnp.asarray(x, jnp.float32), jnp.asarray(labels)
+
+    @jax.jit
+    def vote(one):
+        _, nearest = jax.lax.top_k(-((x - one) ** 2).sum(axis=1), k)
+        return (labels[nearest][:, None] == classes).sum(axis=0).argmax()
+
+    classes = jnp.arange(int(labels.max()) + 1)
+    return jax.lax.map(vote, jnp.asarray(x_test, jnp.float32), batch_size=16)

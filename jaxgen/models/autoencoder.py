@@ -4,10 +4,11 @@ the restricted Boltzmann machines that it is made of, and a convolutional one.
 Images are in [0, 1] here.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from math import prod
 
 import flax.linen as nn
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -40,12 +41,13 @@ class Encoder(nn.Module):
     """Images to codes: dense layers with logistic units, the last one linear."""
 
     widths: Sequence[int] = (1000, 500, 250, 30)
+    activation: Callable[[jax.Array], jax.Array] = nn.sigmoid
 
     @nn.compact
     def __call__(self, x: Images) -> Codes:
         h = x.reshape(len(x), -1)
         for i, width in enumerate(self.widths):
-            h = nn.Dense(width, name=f"dense_{i}")(nn.sigmoid(h) if i else h)
+            h = nn.Dense(width, name=f"dense_{i}")(self.activation(h) if i else h)
         return h
 
 
@@ -54,11 +56,12 @@ class Decoder(nn.Module):
 
     shape: tuple[int, int, int] = (28, 28, 1)
     widths: Sequence[int] = (250, 500, 1000)
+    activation: Callable[[jax.Array], jax.Array] = nn.sigmoid
 
     @nn.compact
     def __call__(self, z: Codes) -> Images:
         for i, width in enumerate((*self.widths, prod(self.shape))):
-            z = nn.Dense(width, name=f"dense_{i}")(nn.sigmoid(z) if i else z)
+            z = nn.Dense(width, name=f"dense_{i}")(self.activation(z) if i else z)
         return z.reshape(-1, *self.shape)
 
 

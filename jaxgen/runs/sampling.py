@@ -6,14 +6,16 @@ does not take is a UserError, and so is a system without one.
 """
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgen.data.images import to_input
 from jaxgen.errors import UserError
+from jaxgen.latents import lerp
 from jaxgen.pictures import as_uint8
 from jaxgen.progress import progress
 from jaxgen.runs.choices import check_names, conditions, values
@@ -57,9 +59,38 @@ def walk(
     sampler = checked_sampler(trained, choices)
     _counted(n=n, frames=frames, batch=batch)
     key_latent, *keys = _keys(seed)
+    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, n)
+    condition = conditions(trained.info, sampler.condition, choices, n)
+    rows = _way(sampler.interpolate, latents, condition, n, frames)
+    return _chunks(_generator(trained, sampler, choices), rows, n * frames, batch, keys)
 
-    def path(a, b, t):  # of single latents, as batches of one
-        one = sampler.interpolate(*jax.tree.map(lambda x: x[None], (a, b)), t)
+
+def passage(
+    trained: "TrainedRun", images: Sequence[np.ndarray], frames: int, *, batch: int = 64
+) -> Iterator[np.ndarray]:
+    """A closed walk through the codes of a user's images, `frames` frames from each to the next, as
+    `walk` yields it.
+
+    images: uint8 [H, W, C], two or more, which are cut and resized as the training's were.
+    The path between two codes is the sampler's, where the system has one, else a straight line.
+    """
+    coder = trained.ability(Autoencoder, "has no encoder; a vae has one")
+    _counted(frames=frames, batch=batch)
+    if (n := len(images)) < 2:
+        raise UserError(f"a walk is between 2 images or more, not {n}")
+    inputs = np.stack([to_input(image, trained.info, "image") for image in images])
+    sampler = trained.system.ability(Sampler)
+    path = sampler.interpolate if sampler else lerp
+    rows = _way(path, trained.encode(inputs, batch=batch), {}, n, frames)
+    decoded = functools.partial(_decode, coder.decode, trained.states)
+    return _chunks(decoded, rows, n * frames, batch, _keys(0)[1:])
+
+
+def _way(path, latents, condition, n: int, frames: int):
+    """The latents and conditions of a closed walk through `n` of them."""
+
+    def step(a, b, t):  # of single latents, as batches of one
+        one = path(*jax.tree.map(lambda x: x[None], (a, b)), t)
         return jax.tree.map(lambda x: x[0], one)
 
     def line(a, b, t):
@@ -73,11 +104,9 @@ def walk(
         pairs = jax.tree.transpose(
             jax.tree.structure(latents), jax.tree.structure((0, 0)), jax.tree.map(ends, latents)
         )
-        return jax.vmap(path)(*pairs, t), passed
+        return jax.vmap(step)(*pairs, t), passed
 
-    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, n)
-    rows = way(latents, conditions(trained.info, sampler.condition, choices, n))
-    return _chunks(_generator(trained, sampler, choices), rows, n * frames, batch, keys)
+    return way(latents, condition)
 
 
 def traversal(
@@ -186,6 +215,11 @@ def _generator(trained, sampler, choices):
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _generate(generate, options, states, rows, key, key_noise):
     return generate(bind(states, key), *rows, key_noise, **dict(options))
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(decode, states, rows, key, _):
+    return decode(bind(states, key), rows[0])
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1, 2))

@@ -83,6 +83,15 @@ class TrainedRun:
 
         return np.concatenate(list(walk(self, n, frames, seed=seed, batch=batch, **choices)))
 
+    def between(
+        self, images: Sequence[np.ndarray], frames: int = 16, *, batch: int = 64
+    ) -> np.ndarray:
+        """The frames [n * frames, H, W, C] of a closed walk through the codes of n images uint8
+        [H, W, C]; see `jaxgen.runs.sampling.passage`."""
+        from jaxgen.runs.sampling import passage
+
+        return np.concatenate(list(passage(self, images, frames, batch=batch)))
+
     def traverse(self, n: int | None = None, frames: int = 16, **options) -> np.ndarray:
         """Images [n * frames, H, W, C]: each number of a latent in turn, from low to high; see
         `jaxgen.runs.sampling.traversal`."""

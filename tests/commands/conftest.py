@@ -50,6 +50,14 @@ def stylist(tmp_path_factory):
     return folder, "--system", "tests.runs.toys:painting_system"
 
 
+@pytest.fixture(scope="session")
+def coder(tmp_path_factory):
+    """A run of a toy that encodes, made from Python: its folder and its system's name."""
+    folder = tmp_path_factory.mktemp("runs") / "coder"
+    toys.saved(toys.coder(), folder)
+    return folder, "--system", "tests.runs.toys:coding_system"
+
+
 @pytest.fixture
 def jaxgen(capsys):
     """`python -m jaxgen` in this process: (exit code, stdout, stderr) of its words."""

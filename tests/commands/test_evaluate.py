@@ -386,6 +386,12 @@ def test_what_other_systems_cannot_have_is_said_before_round_1(tmp_path):
             UserError, match="mig needs (an encoder with a variance|attributes or labels); leave"
         ):
             refused(System(system.players, system.turns, system.show, (ability,)), few, "mig")
+    coding = System(system.players, system.turns, system.show, (coder,))
+    with pytest.raises(UserError, match="knn needs labels, which arrays has not; leave it out"):
+        refused(coding, few, "knn")
+    same = arrays({"image": np.zeros((12, 16, 16, 3), np.uint8), "label": np.arange(12) % 2})
+    with pytest.raises(UserError, match="knn needs examples to learn from besides those that it"):
+        refused(coding, same, "knn")
     assert not list(tmp_path.iterdir())
 
 
@@ -460,7 +466,7 @@ def test_densities_codes_and_reconstructions():
     trained = TrainedRun(system, init(system, jax.random.key(0)), data.info, 0, "mine")
     with pytest.raises(UserError, match="mine was made from Python; give its data"):
         evaluate(trained, ("elbo",))
-    names = ("elbo", "iwae", "reconstruction-l1", "mig")
+    names = ("elbo", "iwae", "reconstruction-l1", "reconstruction-squared", "knn", "mig")
     found = {r["metric"]: r for r in evaluate(trained, names, data=data)}
     assert set(found) == set(names)
     assert found["elbo"]["value"] < found["iwae"]["value"] < 0
@@ -477,6 +483,17 @@ def test_densities_codes_and_reconstructions():
     again = trained.decode(trained.encode(held))
     by_hand = abs(again.astype(float) - held).mean() / 127.5
     assert found["reconstruction-l1"]["value"] == pytest.approx(by_hand, abs=0.01)
+    by_hand = ((again.astype(float) - held) ** 2).sum(axis=(1, 2, 3)).mean() / 255**2
+    assert found["reconstruction-squared"]["value"] == pytest.approx(by_hand, rel=0.01)
+    (codes, label), (held_codes, held_label) = (
+        (trained.encode(batch["image"]), batch["label"])
+        for batch in (x.take(range(len(x))) for x in (data, data.of_split("test")))
+    )
+    nearest = ((held_codes[:, None] - codes) ** 2).sum(-1).argsort(axis=1)[:, :5]
+    right = [np.bincount(label[row]).argmax() == y for row, y in zip(nearest, held_label)]
+    assert found["knn"]["value"] == pytest.approx(np.mean(right))
+    commonest = np.bincount(held_label).max() / len(held_label)
+    assert found["knn"]["baselines"] == {"the commonest class": pytest.approx(commonest)}
     assert found["elbo"]["split"] == "test"
     known = dataclasses.replace(trained, data=data)  # as `fit` returns it
     assert known.evaluate("elbo") == {"elbo": found["elbo"]["value"]}

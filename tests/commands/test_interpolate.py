@@ -84,6 +84,29 @@ def test_truncated_walks(styled, jaxgen):
     assert np.abs(still[:, :16] - still[:, 18:34]).max() <= 1
 
 
+def test_a_walk_between_images_of_ones_own(coder, trained, jaxgen, tmp_path):
+    files = [tmp_path / f"{name}.png" for name in "ab"]
+    for file, shade in zip(files, (0, 200), strict=True):
+        Image.new("RGB", (12, 8), (shade, shade, shade)).save(file)
+    words = ("--between", *files, "--frames", 4)
+    code, said, _ = jaxgen("interpolate", *coder, *words)
+    film, sheet = said.split()
+    assert code == 0
+    assert film == str(coder[0] / "use" / "walk_round_00000001_between_a-b.gif")
+    with Image.open(sheet) as image:
+        shades = np.asarray(image.convert("L"))[4::10, 4::10]
+    np.testing.assert_allclose(shades, [[0, 50, 100, 150], [200, 150, 100, 50]], atol=1)
+    for run, flags, problem in (
+        (coder, ("--between", files[0]), "a walk is between 2 images or more, not 1"),
+        (coder, ("--between", files[0], tmp_path / "c.png"), f"there is no {tmp_path}/c.png"),
+        (coder, (), "walks between images; give it two, --between ONE TWO"),
+        ((trained,), words, "wgan has no encoder; a vae has one"),
+    ):
+        code, _, line = jaxgen("interpolate", *run, *flags)
+        assert (code, line.count("\n")) == (2, 1)
+        assert problem in line
+
+
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [

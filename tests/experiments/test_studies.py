@@ -1,4 +1,4 @@
-"""The two studies: their estimators on what is known, and two rounds of each."""
+"""The studies of points: their estimators on what is known, and two rounds of each."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from jaxgen.commands import study
 from jaxgen.commands.arguments import parse
 from jaxgen.data import toy
 from jaxgen.errors import UserError
-from jaxgen.experiments import equilibrium, parallel_lines
+from jaxgen.experiments import codes, equilibrium, parallel_lines
 from jaxgen.losses import adversarial
 from jaxgen.losses.divergences import minimax_value
 from jaxgen.metrics.modes import coverage, jensen_shannon_of
@@ -119,6 +119,7 @@ def test_figure_without_modes(tmp_path):
         (parallel_lines, ["--thetas", "4"], "--thetas is an odd number, not 4"),
         (parallel_lines, ["--penalty", "0"], "--penalty is more than 0, not 0"),
         (equilibrium, ["--data", "cube"], "--data is 'ring', 'grid' or 'swiss-roll', not 'cube'"),
+        (codes, ["--latents", "2", "0"], "--latents are sizes of 1 or more, such as 2 8 32"),
         (equilibrium, ["--rounds", "0"], "--rounds is at least 1, not 0"),
         (equilibrium, ["--seed", "-1"], "--seed is from 0 to 2147483647, not -1"),
     ],
@@ -128,7 +129,7 @@ def test_wrong_flags(module, words, line):
         parse(module.Args, module.__name__, words)
 
 
-@pytest.mark.parametrize("module", [parallel_lines, equilibrium])
+@pytest.mark.parametrize("module", [parallel_lines, equilibrium, codes])
 def test_command_line(module):
     command = [sys.executable, "-m", module.__name__]
     start = time.monotonic()

@@ -38,3 +38,11 @@ def test_probe_reads_what_is_linear_and_no_more():
     common = np.bincount(shuffled).max() / 500
     assert abs((np.asarray(found) == shuffled[400:]).mean() - common) < 0.12
     assert strength in probe.STRENGTHS
+
+
+def test_nearest_neighbours_vote():
+    x = np.array([[0.0], [1], [2], [10], [11], [12]])
+    labels = np.array([2, 0, 2, 1, 1, 0])
+    found = probe.nearest_neighbours(x, labels, np.array([[0.9], [11.2], [5.9]]), k=3)
+    assert found.tolist() == [2, 1, 0]  # 5.9: 2 (2), 10 (1), 1 (0), of which the lowest
+    assert probe.nearest_neighbours(x, labels, x, k=1).tolist() == labels.tolist()

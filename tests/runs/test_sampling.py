@@ -13,7 +13,7 @@ from jaxgen.runs.sampling import samples, walk
 from jaxgen.train.abilities import Option
 from tests.experiments.styles import LAYERS, MEAN
 from tests.quick import quick_to_compile  # noqa: F401
-from tests.runs.toys import IMAGE, conditional, paired, styled
+from tests.runs.toys import IMAGE, coder, conditional, paired, styled
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +191,24 @@ def test_the_walk_passes_the_samples_and_closes(styles):
     assert steps.max() < 0.7 * np.abs(images - np.roll(images, 1, axis=0).astype(float)).mean()
     frames = styles.interpolate(2, 2, seed=1, truncation=0.5)
     assert near(frames[::2], styles.sample(2, seed=1, truncation=0.5))
+
+
+def test_a_passage_between_images_goes_straight_through_their_codes(styles):
+    rng = np.random.default_rng(0)
+    a, b = (rng.integers(0, 256, (8, 8, 3), dtype=np.uint8) for _ in range(2))
+    run = coder()
+    frames = run.between([a, b], 4, batch=3)
+    assert frames.shape == (8, 8, 8, 3)
+    ends = run.translate(a).astype(float), run.translate(b).astype(float)
+    for frame, t in zip(frames, [0, 0.25, 0.5, 0.75, 1, 0.75, 0.5, 0.25], strict=True):
+        assert near(frame, (1 - t) * ends[0] + t * ends[1])
+    larger = a.repeat(2, axis=0).repeat(2, axis=1)  # cut and resized as in training
+    assert abs(run.between([larger, b], 1)[0] - ends[0]).mean() < 20
+    for n in (0, 1):
+        with pytest.raises(UserError, match=f"a walk is between 2 images or more, not {n}"):
+            run.between([a] * n)
+    with pytest.raises(UserError, match="styles has no encoder"):
+        styles.between([a, b])
 
 
 def test_a_traversal_moves_one_number_at_a_time(styles):

@@ -5,12 +5,9 @@ import dataclasses
 import numpy as np
 import pytest
 
-from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
-from jaxgen.train.abilities import Autoencoder
-from jaxgen.train.game import Player, System, Turn
 from tests.quick import quick_to_compile  # noqa: F401
-from tests.runs.toys import Paint, conditional, paired, stylist, trained
+from tests.runs.toys import coder, conditional, paired, stylist
 
 
 def image(height=16, width=16, channels=3, seed=0):
@@ -112,16 +109,7 @@ def test_further_inputs_and_options():
 
 
 def test_an_autoencoder_reconstructs():
-    """Codes are the means of squares of 2 x 2 pixels, so that a reconstruction is made of them."""
-    code = lambda nets, x: nets.g(x.reshape(len(x), 4, 2, 4, 2, 3).mean((2, 4)))
-    decode = lambda nets, z: z.repeat(2, axis=1).repeat(2, axis=2)
-    system = System(
-        players={"g": Player(Paint(), [(1, 4, 4, 3)])},
-        turns=(Turn((), lambda nets, batch, key: (0.0, {})),),
-        show=lambda nets, batch, key: batch,
-        abilities=(Autoencoder(code, decode),),
-    )
-    run = trained(system, DataInfo((8, 8, 3), {"image": Field("image", 3)}), "coder")
+    run = coder()
     x = image(8, 8)
     means = x.reshape(4, 2, 4, 2, 3).mean((1, 3)).repeat(2, 0).repeat(2, 1)
     again = run.translate(x)

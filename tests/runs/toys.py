@@ -12,7 +12,7 @@ from jaxgen.data.source import DataInfo, Field
 from jaxgen.data.tokens import Tokens
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train import devices, nets
-from jaxgen.train.abilities import Option, Sampler, Translator
+from jaxgen.train.abilities import Autoencoder, Option, Sampler, Translator
 from jaxgen.train.checkpoints import Checkpoints
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.run import Run
@@ -138,3 +138,20 @@ def stylist():
     fields = {"image": IMAGE, "mask": Field("mask"), "style": Field("array")}
     info = DataInfo((8, 8, 3), fields)
     return trained(painting_system(info), info, "stylist")
+
+
+def coding_system(info):
+    """An autoencoder whose codes are the means of squares of 2 x 2 pixels."""
+    code = lambda nets, x: nets.g(x.reshape(len(x), 4, 2, 4, 2, 3).mean((2, 4)))
+    decode = lambda nets, z: z.repeat(2, axis=1).repeat(2, axis=2)
+    return System(
+        players={"g": Player(Paint(), [(1, 4, 4, 3)])},
+        turns=(Turn((), lambda nets, batch, key: (0.0, {})),),
+        show=lambda nets, batch, key: batch,
+        abilities=(Autoencoder(code, decode),),
+    )
+
+
+def coder():
+    info = DataInfo((8, 8, 3), {"image": IMAGE})
+    return trained(coding_system(info), info, "coder")
