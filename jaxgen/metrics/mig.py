@@ -58,7 +58,8 @@ def mutual_information_gap(
             if key is None:
                 raise ValueError(f"{len(rows)} samples: give a key, to choose {most} of them")
             chosen = rows[np.asarray(jax.random.permutation(key, len(rows)))[:most]]
-        return np.asarray(_entropies(samples[chosen], mean[rows], log_sigma[rows]), np.float64)
+        z, whole = _padded(samples[chosen]), (_padded(mean[rows]), _padded(log_sigma[rows]))
+        return np.asarray(_entropies(z, *whole, len(chosen), len(rows)), np.float64)
 
     fold = lambda key, i: None if key is None else jax.random.fold_in(key, i)
     marginal = entropy(np.arange(len(samples)), fold(key, 0))
@@ -100,14 +101,23 @@ def turned(
     return single(samples @ turn.T), single(mean @ turn.T), single(np.log(variance) / 2)
 
 
+def _padded(x):
+    """With rows of zeros up to a power of two, so that few programs are compiled."""
+    more = (1 << (len(x) - 1).bit_length()) - len(x)
+    return np.pad(x, ((0, more), (0, 0)))
+
+
 @jax.jit
-def _entropies(samples, mean, log_sigma):
-    """H(z_j) [k]: minus the mean log density of the samples under the mixture of posteriors."""
+def _entropies(samples, mean, log_sigma, drawn, many):
+    """H(z_j) [k]: minus the mean log density of the first `drawn` samples under the mixture of the
+    first `many` posteriors."""
+    there = jnp.arange(len(mean))[:, None] < many
 
     def log_density(z):
         standard = (z - mean) * jnp.exp(-log_sigma)
         normal = -0.5 * (standard**2 + jnp.log(2 * jnp.pi)) - log_sigma
-        return jax.nn.logsumexp(normal, axis=0) - jnp.log(len(mean))
+        return jax.nn.logsumexp(normal, axis=0, where=there) - jnp.log(many)
 
     batch = max(1, min(len(samples), BLOCK // mean.size))
-    return -lax.map(log_density, samples, batch_size=batch).mean(axis=0)
+    found = lax.map(log_density, samples, batch_size=batch)
+    return -found.sum(axis=0, where=jnp.arange(len(samples))[:, None] < drawn) / drawn
