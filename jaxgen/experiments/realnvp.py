@@ -19,8 +19,8 @@ class Args(Arguments):
 
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 4000
-    batch_size: Count = 64
+    rounds: Count = 1500
+    batch_size: Count = 32
     width: Count = 16
     """Channels of the finest scale; each coarser scale has twice as many. 32 in the code."""
     scales: Count = 2
