@@ -145,8 +145,8 @@ def test_scores_of_the_stages_are_shown(tmp_path):
     for stage, value in ("0-first", 5.0), ("1-second", 4.0):
         append(tmp_path / stage / "scores.jsonl", [record("fid", value=value, round=3)])
     page = report(tmp_path).read_text()
-    assert "<td>fid</td><td>4</td>" in page
-    assert "<td>5</td>" not in page
+    assert "<td>fid of 0-first</td><td>5</td>" in page
+    assert "<td>fid of 1-second</td><td>4</td>" in page
     assert [name for name, _ in data(page)["real"]] == [""]
 
 

@@ -148,7 +148,7 @@ def gatys(
                 paint,
                 pair,
                 inputs=("image", "style"),
-                options={"steps": Option(steps, "Steps of the optimizer", low=1)},
+                options={"steps": Option(steps, "Steps of the optimizer", low=0)},
             ),
         ),
     )
