@@ -19,7 +19,7 @@ class Args(Arguments):
 
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 1500
+    rounds: Count = 2000
     batch_size: Count = 32
     width: Count = 16
     """Channels of the finest scale; each coarser scale has twice as many. 32 in the code."""
