@@ -1,4 +1,4 @@
-"""Scores of single held-out examples: densities, what they or energies tell apart (AUROC),
+"""Scores of single held-out examples: densities, what these or energies tell apart (AUROC),
 reconstructions, and what codes know (kNN, MIG)."""
 
 import math

@@ -52,7 +52,8 @@ class Args(Arguments):
     importance_samples: Count = 500
     """Samples of z for the bounds that `python -m jaxgen evaluate` reports."""
 
-    def check(self):
+    def check(self) -> None:
+        super().check()
         if self.estimator == "mss" and self.batch_size < 2:
             raise UserError("--estimator mss takes a --batch-size of 2 or more")
 

@@ -39,7 +39,7 @@ def test_a_checkpoint_by_its_round(trained, jaxgen):
 
 
 def test_a_film_of_how_images_come_about(trained, jaxgen, tmp_path):
-    """Of a system that makes them step by step: the toy's go from black to white."""
+    """A film, of a system that makes images step by step: the toy's go from black to white."""
     run = toys.saved(toys.scoring(), tmp_path / "run")
     words = ("--system", "tests.runs.toys:scoring_system", "--n", 4, "--frames", 5)
     path = tmp_path / "film.gif"

@@ -17,7 +17,7 @@ from tests.quick import quick_to_compile  # noqa: F401
 
 
 def test_random_codes_have_the_moments_of_codes():
-    """Of two correlated numbers, one of which hardly varies."""
+    """Two correlated numbers, one of which hardly varies."""
     rng = np.random.default_rng(0)
     own = rng.normal(size=(2000, 2)) @ np.array([[2.0, 1], [0, 0.01]]) + np.array([5, -3])
     drawn = codes.gaussian(own, 20_000, np.random.default_rng(1))
@@ -29,7 +29,7 @@ def test_random_codes_have_the_moments_of_codes():
 
 
 def test_what_is_measured(tmp_path, monkeypatch):
-    """Of untrained networks, by a judge that is surer of an image the lighter it is."""
+    """Untrained networks, and a judge that is surer of an image the lighter it is."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (60, 28, 28, 1), dtype=np.uint8)
     data = arrays({"image": image, "label": np.arange(60) % 3}, held_out=0.5)

@@ -38,7 +38,7 @@ def test_the_recipe_beats_thirty_principal_components(digits, tmp_path):
 
 
 def test_pretraining_beats_none_at_equal_updates(tmp_path):
-    """Of a deep net of logistic units, at a size that trains in half a minute: without, it gives
+    """A deep net of logistic units, at a size that trains in half a minute: without, it gives
     back little more than the mean image."""
     small = Args(
         size=14,

@@ -46,7 +46,7 @@ def test_turned_latents_know_as_much_but_have_no_gap():
 
 
 def joint_entropy(mean, log_sigma):
-    """Of all latents together: minus the mean log density of the means under the mixture."""
+    """The entropy of all latents: minus the mean log density of the means under the mixture."""
     each = stats.norm.logpdf(mean[:, None], mean, np.exp(log_sigma)).sum(-1)
     return -(logsumexp(each, axis=1) - np.log(len(mean))).mean()
 

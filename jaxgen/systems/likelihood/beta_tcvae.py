@@ -101,7 +101,7 @@ def beta_tcvae(
         }
 
     def weights(n):
-        """Of the global batch, for the z of this device's n images."""
+        """The weights of the global batch, for the z of this device's n images."""
         first, batch = parallel.first(n), n * parallel.size()
         if estimator == "mws":
             return weighted(n, batch, examples or batch)
