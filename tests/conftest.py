@@ -1,9 +1,9 @@
 """Four CPU devices for every test, checked shapes, and one cache of compiled programs."""
 
 import os
-import shutil
 import signal
-import tempfile
+import subprocess
+import sys
 
 import jax
 import pytest
@@ -12,6 +12,21 @@ from jaxtyping import install_import_hook
 from tests.memory import forget_programs
 
 jax.config.update("jax_num_cpu_devices", 4)
+QUICK = "--xla_cpu_use_fusion_emitters=false"  # the older code generator: a third of the time
+
+
+def pytest_configure():
+    """Programs are made in a hurry, those of commands too, if this XLA has the flag: one that it
+    does not know would end the process."""
+    given = os.environ.get("XLA_FLAGS", "")
+    if QUICK in given:
+        return  # this is a worker
+    flags = {"XLA_FLAGS": f"{given} {QUICK}".strip(), "JAX_PLATFORMS": "cpu"}
+    start = [sys.executable, "-c", "import jax; jax.devices()"]
+    if not subprocess.run(start, env=os.environ | flags, capture_output=True).returncode:
+        os.environ["XLA_FLAGS"] = flags["XLA_FLAGS"]
+
+
 checked = ["jaxgen.models", "jaxgen.losses", "jaxgen.metrics", "jaxgen.sample", "jaxgen.latents"]
 install_import_hook(checked, "beartype.beartype")
 
@@ -22,15 +37,17 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _programs():
-    """Programs that several tests compile are compiled once, also by the commands they start."""
-    folder = tempfile.mkdtemp(prefix="jaxgen-programs-")
+def _programs(tmp_path_factory):
+    """Programs that several tests compile are compiled once, also by the commands they start and
+    by the other workers."""
+    folder = tmp_path_factory.getbasetemp()
+    workers = "PYTEST_XDIST_WORKER" in os.environ
+    folder = str((folder.parent if workers else folder) / "programs")
     jax.config.update("jax_compilation_cache_dir", folder)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.5)
     os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
     yield
     del os.environ["JAX_COMPILATION_CACHE_DIR"]
-    shutil.rmtree(folder)
 
 
 @pytest.fixture(scope="session", autouse=True)

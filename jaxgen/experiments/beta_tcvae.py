@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Rate, Size, Spec, Weight
+from jaxgen.commands.flags import Count, Rate, Spec, Weight
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -18,10 +18,9 @@ class Args(Arguments):
     """
 
     data: Spec = "sprites"
-    size: Size = (64, 64)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 5000
-    batch_size: Count = 256
+    rounds: Count = 4000
+    batch_size: Count = 512
     rounds_per_call: Count = 20
     log_every: Count = 100
     sample_every: Count = 1000
@@ -41,14 +40,14 @@ class Args(Arguments):
     """Dimensions of z."""
     net: Literal["mlp", "conv"] = "mlp"
     """The networks. mlp: the paper's for dSprites. conv: its authors' for faces."""
-    units: Count = 128
+    units: Count = 256
     """Units of each hidden layer of the mlp: two in the encoder, three in the decoder; 1200 in the
     paper."""
     pixels: Literal["binary", "grey"] = "binary"
     """Model of the pixels. binary: of black and white ones, drawn anew whenever an image is seen.
     grey: of grey levels, which is no likelihood."""
-    lr: Rate = 5e-4
-    """Learning rate of Adam; the paper's is 0.001, with batches of 2048."""
+    lr: Rate = 1e-3
+    """Learning rate of Adam."""
     importance_samples: Count = 500
     """Samples of z for the bounds that `python -m jaxgen evaluate` reports."""
 
