@@ -2,7 +2,8 @@
 
 A small convolutional network learns the real digits (mnist5k's training split, 28 px) and must be
 right on at least 95 % of the held-out ones.  On 1,000 samples it gives the share of each class and
-the mean probability of the likeliest class.
+the mean probability of the likeliest class; and of samples that were made by label, how many it
+reads as what they were to be.
 """
 
 import dataclasses
@@ -43,6 +44,8 @@ class Score:
     """The share of the samples by class."""
     confidence: float
     """Mean probability of the samples' likeliest class."""
+    read: float | None = None
+    """The share of samples made by label that are read as that label."""
 
     @property
     def classes(self) -> int:
@@ -78,25 +81,29 @@ def classifier():
     return predict, float(right.mean())
 
 
-def score(images) -> Score:
+def score(images, labels=None) -> Score:
     """The classifier's answers for images [n, H, W, 1] in [-1, 1], resized to 28 px."""
     predict, accuracy = classifier()
     assert accuracy >= 0.95, f"the classifier is right on {accuracy:.1%} only"
     images = jax.image.resize(images, (len(images), 28, 28, 1), "bilinear")
     chances = np.asarray(predict(images))
     shares = np.bincount(chances.argmax(axis=1), minlength=10) / len(images)
-    return Score(accuracy, tuple(map(float, shares)), float(chances.max(axis=1).mean()))
+    read = None if labels is None else float((chances.argmax(axis=1) == labels).mean())
+    return Score(accuracy, tuple(map(float, shares)), float(chances.max(axis=1).mean()), read)
 
 
 def score_run(workdir: Path, n: int = 1000) -> Score:
     trained = load_run(workdir)
+    labels = np.arange(n) % 10
     sampler = trained.system.ability(Sampler)
+    condition = {"label": labels} if sampler.condition == ("label",) else {}
 
     @jax.jit
-    def sample(states, key):
-        return sampler.generate(bind(states, key), sampler.prior(key, n), {}, key)
+    def sample(states, condition, key):
+        return sampler.generate(bind(states, key), sampler.prior(key, n), condition, key)
 
-    return score(sample(trained.states, jax.random.key(1)))
+    samples = sample(trained.states, condition, jax.random.key(1))
+    return score(samples, labels if condition else None)
 
 
 if __name__ == "__main__":
