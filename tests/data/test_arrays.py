@@ -113,3 +113,17 @@ def test_fields_are_declared_by_sources():
     assert emoji.info.attribute_names == ("skin_tone", "gender")
     assert emoji.examples(3)["attributes"].shape == (3, 2)
     assert kinds("photos+emoji") == {"image": "image"}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_keep_the_channels_that_each_of_them_has(dtype):
+    pair = {"a": np.zeros((20, 6, 6, 3), dtype), "b": np.zeros((20, 6, 6, 1), dtype)}
+    data = arrays(pair, held_out=0.3)
+    for split in (data, data.of_split("test")):
+        assert {name: field.channels for name, field in split.info.fields.items()} == {
+            "a": 3,
+            "b": 1,
+        }
+        shapes = {name: x.shape for name, x in split.examples(2).items()}
+        assert shapes == {name: x.shape for name, x in split.info.zeros(2).items()}
+        assert shapes["b"] == (2, 6, 6, 1)
