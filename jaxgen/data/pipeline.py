@@ -20,7 +20,7 @@ from jaxgen.data.specs import FRAMES, open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.data.tokens import Tokens
 from jaxgen.data.voxels import to_cube
-from jaxgen.errors import UserError
+from jaxgen.errors import NoSplit, UserError
 
 RESIDENT_BYTES = 256 * 2**20
 CHANNELS = (1, 3, 4)
@@ -39,7 +39,7 @@ class Data:
 
     size, stored: (height, width).
     channels: of the first image; the fields of the sources say them of each.
-    open: split -> the sources of that split; UserError where there is none.
+    open: split -> the sources of that split; NoSplit where there is none.
     """
 
     spec: str
@@ -211,12 +211,12 @@ class Data:
         """Like `examples(n)`, but of the test split, and no more than it has; None without one."""
         try:
             test = self.of_split("test")
-        except UserError:
+        except NoSplit:
             return None
         return test.examples(min(n, len(test)))
 
     def of_split(self, split: str) -> "Data":
-        """The same set's "train" or "test" split, not resident; UserError where there is none."""
+        """The same set's "train" or "test" split, not resident; NoSplit where there is none."""
         return dataclasses.replace(self, split=split, sources=self.open(split), arrays=None)
 
     def _spread(self, n: int) -> list[int]:
@@ -331,6 +331,8 @@ def load(
     size = (height, width)
     if min(size) < 1:
         raise UserError(f"the sides of an image are 1 pixel or more, not {min(size)}")
+    if frames < 1:
+        raise UserError(f"an example of films has 1 frame or more, not {frames}")
     if channels not in CHANNELS:
         raise UserError(f"channels is 1 (grey), 3 (RGB) or 4 (RGBA), not {channels}")
     for name, value, known in (
