@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 
 from jaxgen.data.pipeline import RESIDENT_BYTES, Data
-from jaxgen.data.source import PIXELS, Field, Kind, Source, digest, keep_split
+from jaxgen.data.source import PIXELS, Field, Kind, Source, digest, keep_split, numbered
 from jaxgen.errors import UserError
 
 # What an array is by its name, where `kinds` does not say it.
@@ -156,5 +156,5 @@ def _numbers(content, fields, kind) -> tuple[str, ...]:
     for name, field in fields.items():
         if field.kind == kind:
             x = content[name]
-            return tuple(map(str, range(int(x.max()) + 1 if kind == "label" else x.shape[1])))
+            return numbered(int(x.max()) if kind == "label" else x.shape[1] - 1, name)
     return ()
