@@ -79,7 +79,7 @@ def kept_array(folder: str, name: str, make: Callable[[], Iterable[Any]]) -> Any
         try:
             return np.load(path, mmap_mode="r")
         except (ValueError, EOFError):
-            path.unlink()
+            path.unlink(missing_ok=True)
     return kept_array(folder, name, make)
 
 

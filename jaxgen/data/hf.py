@@ -167,7 +167,8 @@ class _Rows:
         table = splits[split].select_columns([name for name in used if name])
         for name in filter(None, used):
             if count := table.data.column(name).null_count:
-                refused = NoSplit if split != "train" and name == label else UserError
+                bare = name == label and split != "train" and count == len(table)
+                refused = NoSplit if bare else UserError  # as tests of the Hub may have no labels
                 raise refused(f"{spec}: {count} rows of {split} have no {name}; leave them out")
             if isinstance(features[name], Image):
                 table = table.cast_column(name, Image(decode=False))
@@ -199,14 +200,14 @@ class _Rows:
         return str(getattr(feature, "dtype", "")) if not isinstance(feature, dict) else ""
 
     def _names(self, label: str) -> tuple[str, ...]:
-        """Names of the classes, the same in every split, whether or not others have labels."""
+        """Names of the classes, the same in every split, also beside one without labels."""
         found = {split: set(rows.unique(label)) - {None} for split, rows in self._splits.items()}
         labels = set().union(*found.values())
         if self._dtype(label).endswith("string"):
             return tuple(in_order(labels))
-        least = min(found[self._split], default=0)
-        if least < 0:  # as sets of the Hub say that there is none
-            refused = UserError if self._split == "train" else NoSplit
+        own = found[self._split] or {0}
+        if (least := min(own)) < 0:  # -1 says that there is none
+            refused = NoSplit if self._split != "train" and max(own) < 0 else UserError
             raise refused(
                 f"{self._spec}, {self._split}: {label} goes down to {least}, not to 0; leave out "
                 "the rows that have none"

@@ -141,7 +141,7 @@ class _Samples:
     def attribute_names(self) -> tuple[str, ...]:
         """In the order of the first sample; UserError where another has others."""
         named = self.column("attributes")
-        if not self.all_have("attributes", named > 0):
+        if not self.all_have("attribute", named > 0):
             return ()
         names = tuple(self[0].attributes())
         if (others := named != named[0]).any():
@@ -334,7 +334,10 @@ def _row(name: str, key: str, parts: list, read) -> tuple:
     if offset[TEXT] >= 0:
         captions = 1
     if label >= LABELS:
-        raise UserError(f"{name}: its label is {label}; labels are numbers below {LABELS:,}")
+        raise UserError(
+            f"{name}: its label is {label}, and labels are numbers below {LABELS:,}; number the "
+            "classes from 0"
+        )
     return key.encode(), unit_hash(key), label, captions, offset, size, attributes
 
 

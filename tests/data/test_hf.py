@@ -184,6 +184,10 @@ def test_a_test_split_without_labels_is_none(tmp_path, absent):
     assert data.held_out(2) is None
     with pytest.raises(NoSplit, match="leave (them )?out"):
         data.of_split("test")
+    labels = pa.array([absent, 1], "int64")  # and one that has some is broken
+    write(tmp_path / "x/test.parquet", image=images(range(2)), label=labels)
+    with pytest.raises(UserError, match="leave (them )?out"):
+        load(f"hf:{tmp_path}/x", size=8).held_out(2)
 
 
 def test_labels_of_numbers_are_in_their_order(tmp_path):

@@ -212,11 +212,14 @@ def test_a_broken_shard_is_named(shards, cut, said):
         ),
         ([("a", {"png": b"", "json": {"attributes": {"x": 5 * 10**9}}})], "sample a: x is 50+;"),
         ([("a", {"png": b"", "json": {"attributes": 5}})], "sample a: its attributes are 5; write"),
-        ([("a", {"png": b"", "cls": "3000000000"})], "sample a: its label is 30+; labels are"),
-        ([("a", {"png": b"", "json": {"label": 10**6}})], "sample a: its label is 10+; labels are"),
+        ([("a", {"png": b"", "cls": "3000000000"})], "sample a: its label is 30+, and labels are"),
+        (
+            [("a", {"png": b"", "json": {"label": 10**6}})],
+            "sample a: its label is 10+, and labels are",
+        ),
         (
             [("a", {"png": b""}), ("b", {"png": b"", "json": {"attributes": {"x": 1}}})],
-            "sample a: there is no attributes, which others have",
+            "sample a: there is no attribute, which others have",
         ),
         (
             [(k, {"png": b"", "json": {"attributes": {k: 1}}}) for k in "ab"],
