@@ -7,3 +7,7 @@ class UserError(Exception):
 
 class MissingData(UserError):
     """Data that does not lie where it is said to."""
+
+
+class NoSplit(UserError):
+    """A split that the data does not have."""

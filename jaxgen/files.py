@@ -1,7 +1,8 @@
 """Files: never half-written, and where those that can be made again are kept."""
 
 import os
-from collections.abc import Callable, Iterator
+import uuid
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,22 @@ from jaxgen.errors import UserError
 def replacing(path: Path) -> Iterator[Path]:
     """A path to write to, in the same folder and with the same suffix; it then becomes `path`.
 
-    A run that is stopped, or two at once, leave whole files only.
+    A run that is stopped, or two at once on any hosts, leave whole files only.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.tmp{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.tmp{path.suffix}")
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def expanded(path: str, remedy: str = "write the whole path") -> Path:
+    """The path, in which ~ stands for a home folder; UserError where there is none."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise UserError(f"{path}: there is no such home folder; {remedy}") from None
 
 
 def cache_folder() -> Path:
@@ -55,14 +64,37 @@ def kept_folder(*parts: str) -> Path:
     return folder
 
 
-def kept_array(folder: str, name: str, make: Callable[[], Any]) -> Any:
-    """The array that `make` gives, made once and then read from the cache, which holds it as
-    folder/name.npy; read-only, and in memory only where it is looked at.  Raises UserError."""
+def kept_array(folder: str, name: str, make: Callable[[], Iterable[Any]]) -> Any:
+    """The array whose rows `make` gives, in blocks [n, ...] of any n, made once and then read from
+    the cache, which holds it as folder/name.npy; read-only, and in memory only where it is looked
+    at.  One that is damaged is made again.  Raises UserError."""
     import numpy as np
 
     path = kept_folder(folder) / f"{name}.npy"
     if not path.exists():
-        made = make()
+        blocks = make()
         with keeping(path.parent), replacing(path) as temporary:
-            np.save(temporary, made)
-    return np.load(path, mmap_mode="r")
+            _write_rows(temporary, blocks)
+    with keeping(path.parent):
+        try:
+            return np.load(path, mmap_mode="r")
+        except (ValueError, EOFError):
+            path.unlink(missing_ok=True)
+    return kept_array(folder, name, make)
+
+
+def _write_rows(path: Path, blocks: Iterable[Any]) -> None:
+    """The blocks one after the other as a .npy file.  NumPy leaves room in its header, which is
+    written again when their number is known."""
+    from numpy.lib import format
+
+    rows, header = 0, {}
+    with open(path, "wb") as file:
+        for block in blocks:
+            if not rows:
+                header = format.header_data_from_array_1_0(block)
+                format.write_array_header_1_0(file, header)
+            file.write(block.tobytes())
+            rows += len(block)
+        file.seek(0)
+        format.write_array_header_1_0(file, header | {"shape": (rows, *header["shape"][1:])})

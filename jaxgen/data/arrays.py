@@ -6,7 +6,7 @@ from typing import Any, get_args
 import numpy as np
 
 from jaxgen.data.pipeline import RESIDENT_BYTES, Data
-from jaxgen.data.source import PIXELS, Field, Kind, Source, digest, keep_split
+from jaxgen.data.source import PIXELS, Field, Kind, Source, digest, keep_split, numbered
 from jaxgen.errors import UserError
 
 # What an array is by its name, where `kinds` does not say it.
@@ -45,7 +45,7 @@ def arrays(
         if kind not in get_args(Kind):
             raise UserError(f"{name} cannot be of kind {kind!r}; there are {get_args(Kind)}")
     try:
-        content = {name: np.asarray(x) for name, x in content.items()}
+        content = {name: _plain(np.asarray(x)) for name, x in content.items()}
     except ValueError as error:  # lists of different lengths
         raise UserError(f"the arrays have entries of different shapes ({error})") from None
     content = {k: np.float32(x) if x.dtype == np.float64 else x for k, x in content.items()}
@@ -68,6 +68,11 @@ def arrays(
             raise UserError(
                 f"{name} goes to {content[name].max()}, and there are {len(names['label'])} label "
                 "names; name every label"
+            )
+        if field.kind == "attributes" and content[name].shape[1] != len(names["attributes"]):
+            raise UserError(
+                f"{name} has {content[name].shape[1]} columns, and there are "
+                f"{len(names['attributes'])} attribute names; name every column"
             )
     prints = [digest(name, str(x.dtype), str(x.shape), x.tobytes()) for name, x in content.items()]
 
@@ -100,6 +105,12 @@ def arrays(
     )
 
 
+def _plain(x: np.ndarray) -> np.ndarray:
+    """The array; texts that NumPy holds as objects, as text."""
+    texts = x.dtype.kind == "T" or (x.dtype == object and all(isinstance(t, str) for t in x.flat))
+    return x.astype(str) if texts else x
+
+
 def _checked(name: str, x: np.ndarray, kind: Kind) -> Field:
     """The array's field; UserError where it does not fit its kind."""
 
@@ -128,10 +139,14 @@ def _checked(name: str, x: np.ndarray, kind: Kind) -> Field:
         wrong("uint8, or floats in [-1, 1]")
     if kind == "label" and (x.ndim != 1 or x.dtype.kind not in "iu" or x.min() < 0):
         wrong("[N] of integers from 0 on")
-    if kind == "caption" and (x.ndim != 1 or x.dtype.kind not in "UO"):
+    if kind == "caption" and (x.ndim != 1 or x.dtype.kind != "U"):
         wrong("[N] of texts, one an example")
-    if kind == "attributes" and (x.ndim != 2 or x.dtype.kind not in "iub"):
-        wrong("[N, A] of integers")
+    if kind == "array" and x.dtype.kind in "OSU":
+        wrong("numbers")
+    if kind == "attributes" and (
+        x.ndim != 2 or x.dtype.kind not in "iub" or (x != x.astype(np.int32)).any()
+    ):
+        wrong("[N, A] of integers of 32 bits")
     channels = x.shape[-1] if kind in ("image", "video") else 0
     return Field(kind, channels, x.shape[1] if kind == "video" else 0)
 
@@ -141,5 +156,5 @@ def _numbers(content, fields, kind) -> tuple[str, ...]:
     for name, field in fields.items():
         if field.kind == kind:
             x = content[name]
-            return tuple(map(str, range(int(x.max()) + 1 if kind == "label" else x.shape[1])))
+            return numbered(int(x.max()) if kind == "label" else x.shape[1] - 1, name)
     return ()

@@ -9,8 +9,16 @@ import numpy as np
 
 from jaxgen.data import films, samples
 from jaxgen.data.images import decode, to_pil, with_channels
-from jaxgen.data.source import Field, Source, digest, package_digest, package_folder, parse_count
-from jaxgen.errors import UserError
+from jaxgen.data.source import (
+    Field,
+    Source,
+    digest,
+    package_digest,
+    package_folder,
+    parse_count,
+    some,
+)
+from jaxgen.errors import NoSplit, UserError
 
 VERSION = "1"  # of how clips are drawn
 TRAIN, TEST = ("bigbuckbunny.mp4", "bikes.mp4"), ("carphone_pristine.mp4",)
@@ -33,11 +41,12 @@ def moving(split: str, size: int, frames: int, number: str = "1000") -> Source:
     but things leave the window.  Clip i is drawn by the seed i.  The test split shows other
     photographs.
     """
-    count = parse_count("clips-flow", number)
-    count = count // 10 if split == "test" else count
+    whole = parse_count("clips-flow", number)
+    count = whole // 10 if split == "test" else whole
+    some(range(count), f"clips-flow:{whole}", split)
     fastest = max(size // 12, 1)
-    if frames < 2 or not count:
-        raise UserError("clips-flow needs clips of 2 frames or more, and 10 for a test split")
+    if frames < 2:
+        raise UserError("clips-flow needs clips of 2 frames or more")
 
     def read(i: int) -> dict:
         rng = np.random.default_rng((i, split == "test"))
@@ -78,7 +87,7 @@ def stereo(split: str) -> Source:
     """A motorcycle in a garage, from the left (a) and from the right (b), [500, 741, 3], and the
     flow from a to b, (-disparity, 0); NaN where the disparity is not known."""
     if split == "test":
-        raise UserError("stereo is one pair, and holds out no test images")
+        raise NoSplit("stereo is one pair, and holds out no test images")
     folder = package_folder("skimage", "scikit-image", "stereo") / "data"
 
     def read(i: int) -> dict:

@@ -17,7 +17,7 @@ import numpy as np
 
 from jaxgen.data.images import decode, sides
 from jaxgen.data.source import Field, Source, digest, package_digest, package_folder, unit_hash
-from jaxgen.files import kept_folder, replacing
+from jaxgen.files import keeping, kept_folder, replacing
 from jaxgen.progress import progress
 
 HELD_OUT = 0.1
@@ -184,7 +184,7 @@ def _drawings(files: dict[Key, Path], size: int, style: str) -> list[Path]:
             svg = file.read_text(encoding="utf-8")
             svg = line_drawing(svg) if style == "line" else svg
             data = resvg_py.svg_to_bytes(svg_string=svg, width=size, height=size)
-            with replacing(png) as temporary:
+            with keeping(folder), replacing(png) as temporary:
                 temporary.write_bytes(data)
     return drawn
 

@@ -15,6 +15,7 @@ import functools
 import importlib.metadata
 import itertools
 import json
+import zipfile
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,15 @@ from typing import Any
 import numpy as np
 
 from jaxgen.data.images import decode
-from jaxgen.data.source import Field, Source, digest, package_digest, package_folder, unit_hash
+from jaxgen.data.source import (
+    Field,
+    Source,
+    digest,
+    package_digest,
+    package_folder,
+    some,
+    unit_hash,
+)
 from jaxgen.errors import UserError
 from jaxgen.files import keeping, kept_folder, replacing
 from jaxgen.progress import progress
@@ -572,26 +581,32 @@ def _drawings(chosen: Sequence[int], style: str, size: int) -> dict[int, bytes]:
     """`_draw` of these people; drawn once, in blocks, then cached."""
     _style_file(style)  # raises where a package is missing
     folder = kept_folder("faces", f"{style}-{_key(style)}", str(size))
-    blocks = sorted({k // BLOCK for k in chosen})
-    drawn: dict[int, bytes] = {}
     with keeping(folder):
-        missing = [b for b in blocks if not (folder / f"{b}.npz").exists()]
+        blocks = {b: _block(folder / f"{b}.npz") for b in sorted({k // BLOCK for k in chosen})}
+        missing = [b for b, packed in blocks.items() if packed is None]
         whole = len(missing) * BLOCK
         with progress(what=f"drawing faces at {size} pixels", total=whole, delay=2) as bar:
             for block in missing:
-                ks, packed = range(block * BLOCK, (block + 1) * BLOCK), []
+                ks = range(block * BLOCK, (block + 1) * BLOCK)
+                blocks[block] = packed = []
                 for k, person in zip(ks, _persons(ks, style), strict=True):
                     packed.append(_draw(k, style, size, person))
                     bar.update()
                 with replacing(folder / f"{block}.npz") as temporary:
                     joined = np.frombuffer(b"".join(packed), np.uint8)
                     np.savez(temporary, joined=joined, ends=np.cumsum([len(p) for p in packed]))
-        for block in blocks:
-            with np.load(folder / f"{block}.npz") as kept:
-                joined, ends = kept["joined"].tobytes(), [0, *kept["ends"].tolist()]
-            for k, (start, end) in enumerate(itertools.pairwise(ends), block * BLOCK):
-                drawn[k] = joined[start:end]
-    return drawn
+    whole = (enumerate(packed or (), b * BLOCK) for b, packed in blocks.items())
+    return dict(itertools.chain.from_iterable(whole))
+
+
+def _block(file: Path) -> list[bytes] | None:
+    """The drawings of a block; None where it is not there, or damaged."""
+    try:
+        with open(file, "rb") as opened, np.load(opened) as kept:
+            joined, ends = kept["joined"].tobytes(), [0, *kept["ends"].tolist()]
+    except (FileNotFoundError, EOFError, KeyError, ValueError, zipfile.BadZipFile):
+        return None
+    return [joined[start:end] for start, end in itertools.pairwise(ends)]
 
 
 def faces(split: str, size: int, *options: str) -> Source:
@@ -602,7 +617,7 @@ def faces(split: str, size: int, *options: str) -> Source:
     """
     number, (style,) = _read(options, "faces", (STYLE,))
     chosen = people(split, number, style)
-    _some(chosen, f"faces:{number}", split)
+    some(chosen, f"faces:{number}", split)
     drawn = _drawings(chosen, style, size)
     seen = attributes(chosen, style)
     return Source(
@@ -627,7 +642,7 @@ def domains(split: str, size: int, *options: str) -> tuple[Source, ...]:
     if split == "test":
         held = zip(*(_held_out(one, style, HELD_OUT_DOMAINS) for style in styles), strict=True)
         both = [k for k, sides in zip(one, held, strict=True) if all(sides)]
-        _some(both, f"faces-domains:{number}", split)
+        some(both, f"faces-domains:{number}", split)
         a, b = (_side(name, both, style, size) for name, style in zip("ab", styles, strict=True))
         return (
             Source(
@@ -642,7 +657,7 @@ def domains(split: str, size: int, *options: str) -> tuple[Source, ...]:
     for name, style, chosen in zip("ab", styles, (one, [k + BLOCK for k in one]), strict=True):
         held = _held_out(chosen, style, HELD_OUT_DOMAINS)
         kept = [k for k, out in zip(chosen, held, strict=True) if not out]
-        _some(kept, f"faces-domains:{number}", split)
+        some(kept, f"faces-domains:{number}", split)
         sides.append(_side(name, kept, style, size))
     return tuple(sides)
 
@@ -681,8 +696,3 @@ def _read(
 def _check_style(style: str) -> None:
     if style not in STYLES:
         raise UserError(f'faces have no style "{style}"; the styles are {", ".join(STYLES)}')
-
-
-def _some(chosen: Sequence[int], spec: str, split: str) -> None:
-    if not chosen:
-        raise UserError(f"{spec} has nobody for {split}; ask for more people")

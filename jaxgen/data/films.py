@@ -1,14 +1,16 @@
 """Films, read by ffmpeg (imageio-ffmpeg) and cut into short clips."""
 
 import subprocess
+import tempfile
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import accumulate, pairwise
 from pathlib import Path
 
 import numpy as np
 
 from jaxgen.data import media
+from jaxgen.data.reading import each
 from jaxgen.data.source import Field, Source, digest
 from jaxgen.errors import UserError
 from jaxgen.files import kept_array
@@ -26,24 +28,35 @@ def read_film(file: Path, side: int) -> np.ndarray:
     return kept_array("films", f"{media.content(file)}-{side}", lambda: _decode(file, side))
 
 
-def _decode(file: Path, side: int) -> np.ndarray:
-    """ffmpeg writes PPM images, one after the other; each begins with a line of three words."""
+def _decode(file: Path, side: int) -> Iterator[np.ndarray]:
+    """The frames uint8 [1, H, W, 3].  ffmpeg writes PPM images, one after the other; each begins
+    with three lines."""
     from imageio_ffmpeg import get_ffmpeg_exe
 
     short = f"min({side},min(iw,ih))"
     scale = f"scale=w='if(gte(iw,ih),-2,{short})':h='if(gte(iw,ih),{short},-2)':flags=area"
     how = ("-an", "-vf", scale, "-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm")
+    how = (*how, "-pix_fmt", "rgb24")  # a film of 10 bits would become an image of 16
     command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", file, *how, "-"]
-    done = subprocess.run(command, capture_output=True)
-    if done.returncode or not done.stdout:
-        said = done.stderr.decode(errors="replace").strip().split("\n")[-1]
+    first = None
+    with tempfile.TemporaryFile() as errors:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as ffmpeg:
+            frames = ffmpeg.stdout
+            while header := [frames.readline() for _ in range(3)][1]:
+                first = first or header
+                if header != first:
+                    raise UserError(f"{file} changes its size on the way; cut it there")
+                width, height = map(int, header.split())
+                data = frames.read(3 * width * height)
+                if len(data) < 3 * width * height:
+                    break
+                yield np.frombuffer(data, np.uint8).reshape(1, height, width, 3)
+        errors.seek(0)
+        said = errors.read().decode(errors="replace").strip().split("\n")[-1]
+    if ffmpeg.returncode or not first:
         raise UserError(
             f"{file} is not a readable film ({said or 'no frames'}); replace it, or move it away"
         )
-    header = b"\n".join(done.stdout[:64].split(b"\n", 3)[:3]) + b"\n"
-    width, height = map(int, header.split()[1:3])
-    frames = np.frombuffer(done.stdout, np.uint8).reshape(-1, len(header) + 3 * width * height)
-    return frames[:, len(header) :].reshape(-1, height, width, 3)
 
 
 def starts(film: np.ndarray, frames: int) -> list[int]:
@@ -64,8 +77,8 @@ def clips(
 ) -> Source:
     """The films' clips: video [frames, H, W, 3], and the film's label where there are any.  Raises
     UserError."""
-    films = [read_film(file, side) for file in files]
-    begin = [starts(film, frames) for film in films]
+    films = each("decoding films", lambda file: read_film(file, side), files)
+    begin = each("looking for cuts", lambda film: starts(film, frames), films)
     for file, film, found in zip(files, films, begin, strict=True):
         if not found:
             raise UserError(

@@ -4,7 +4,7 @@ import collections
 import dataclasses
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +12,8 @@ import numpy as np
 from jaxgen.data import metadata
 from jaxgen.data.images import Header, decode, decode_classes, header, read_bytes, suffixes
 from jaxgen.data.metadata import Metadata, name_in
-from jaxgen.data.reading import each, tell
-from jaxgen.data.source import Field, Source, digest, keep_split
+from jaxgen.data.reading import each, readable, tell
+from jaxgen.data.source import Field, Source, digest, in_order, keep_split
 from jaxgen.errors import MissingData, UserError
 
 HELD_OUT_FOLDERS = ("test", "val", "validation")
@@ -41,24 +41,35 @@ class Checked:
         return decode(self.file, reduce=self.reduce)
 
 
-def images_in(folder: Path, without: Path | None = None) -> list[Path]:
-    """The image files under `folder` (but for those under `without`), sorted; hidden ones are
-    passed over, links are followed.  A line tells of files of other kinds."""
-    files, seen, others = [], set(), collections.Counter()
-    tables = [folder / name for name in metadata.TABLES]
-    for root, folders, names in os.walk(folder, followlinks=True):
+def files_in(folder: Path, without: Path | None = None) -> Iterator[Path]:
+    """The files under `folder` (but for those under `without`) that are not hidden; links are
+    followed, but not back.  UserError for a folder that cannot be read."""
+
+    def refuse(error: OSError) -> None:
+        with readable(error.filename):
+            raise error
+
+    seen = set()
+    for root, inner, names in os.walk(folder, followlinks=True, onerror=refuse):
         real = os.path.realpath(root)
         if real in seen:  # a link that leads back
-            folders.clear()
+            inner.clear()
             continue
         seen.add(real)
-        folders[:] = [x for x in folders if not x.startswith(".") and Path(root, x) != without]
-        for name in names:
-            suffix = Path(name).suffix.lower()
-            if suffix in suffixes() and not name.startswith("."):
-                files.append(Path(root, name))
-            elif not name.startswith(".") and Path(root, name) not in tables:
-                others[suffix or "without a suffix"] += 1
+        inner[:] = sorted(x for x in inner if not x.startswith(".") and Path(root, x) != without)
+        yield from (Path(root, name) for name in sorted(names) if not name.startswith("."))
+
+
+def images_in(folder: Path, without: Path | None = None) -> list[Path]:
+    """The image files of `files_in`, sorted.  A line tells of files of other kinds."""
+    files, others = [], collections.Counter()
+    tables = [folder / name for name in metadata.TABLES]
+    for file in files_in(folder, without):
+        suffix = file.suffix.lower()
+        if suffix in suffixes():
+            files.append(file)
+        elif file not in tables:
+            others[suffix or "without a suffix"] += 1
     if others:
         counts = ", ".join(f"{n} {suffix}" for suffix, n in others.most_common())
         read = f"{len(files)} image{'s' * (len(files) != 1)}"
@@ -110,7 +121,8 @@ def spec_of(path: Path) -> str:
     return f"{next(kind for kind, parts in kinds.items() if fits(parts))}:{root}"
 
 
-def _existing(folder: Path, spec: str) -> Path:
+def existing(folder: Path, spec: str) -> Path:
+    """The folder.  UserError where there is none."""
     if not folder.exists():
         where = "" if folder.is_absolute() else f" in {Path.cwd()}"
         raise MissingData(f"{spec}:{folder}: no such folder{where}; check the path")
@@ -125,19 +137,28 @@ def _non_empty(files: list[Path], folder: Path, spec: str) -> list[Path]:
     return files
 
 
-def _split_folders(root: Path) -> dict[str, Path]:
-    """Folders of the splits: train/ and test/ (or val/), train/ alone, or `root` for both."""
+def split_folders(root: Path, kinds: Collection[str]) -> dict[str, Path]:
+    """Folders of the splits: train/ and test/ (or val/), train/ alone, or `root` for both.  A line
+    tells of others beside them that have files of these kinds."""
     if not (root / "train").is_dir():
         for name in HELD_OUT_FOLDERS:
             if (root / name).is_dir():
                 raise UserError(f"{root} has {name}/ but no train/; move the others to train/")
         return {"train": root}
+    known = {"train", MAPS, *HELD_OUT_FOLDERS}
+    others = [x for x in sorted(root.iterdir()) if x.is_dir() and x.name not in known]
+    fits = lambda folder: any(file.suffix.lower() in kinds for file in files_in(folder))
+    if unused := [f"{x.name}/" for x in others if not x.name.startswith(".") and fits(x)]:
+        tell(
+            f"{root}: {', '.join(unused)} beside train/ {'is' if len(unused) == 1 else 'are'} not "
+            "used; if all of them are classes, rename train/"
+        )
     tests = (root / name for name in HELD_OUT_FOLDERS)
     test = next((folder for folder in tests if folder.is_dir()), None)
     return {"train": root / "train"} | ({"test": test} if test else {})
 
 
-def _kept(names: list[str], split: str, share: float | None, spec: str) -> list[int]:
+def kept(names: list[str], split: str, share: float | None, spec: str) -> list[int]:
     """Positions of the names in the split; all of them when it has its own folder (share None)."""
     if share is None:
         return list(range(len(names)))
@@ -156,7 +177,7 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int =
     least: see `check`.
     """
     spec = f"folder:{root}"
-    folders = _split_folders(_existing(root, "folder"))
+    folders = split_folders(existing(root, "folder"), suffixes())
     base = folders.get(split, folders["train"])
     for name in (*metadata.TABLES, MAPS):
         if root not in folders.values() and (root / name).exists():
@@ -165,16 +186,16 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int =
     tables = {side: metadata.read(side, files[side]) for side in files}
     table = tables[base]
     _agree(list(tables.values()))
-    labels = {side: tables[side].labels or _labels(side, files[side]) for side in files}
-    label_names = sorted({name for side in labels.values() for name in side.values()})
-    if any(t.labels for t in tables.values()) and all(name.isdecimal() for name in label_names):
-        label_names.sort(key=int)
-    number = {name: k for k, name in enumerate(label_names)}
+    labels = {side: tables[side].labels or labels_of(side, files[side]) for side in files}
+    number = numbers(labels)
     maps = {side: _maps(side, files[side]) for side in files}
+    same_fields("label maps", maps)
+    same_fields("captions", {side: tables[side].captions for side in files})
+    same_fields("attributes", {side: tables[side].attributes for side in files})
     kind = "mask" if all(m.binary for side in maps.values() for m in side.values()) else "classes"
 
     names = [name_in(file, base) for file in files[base]]
-    keep = _kept(names, split, None if "test" in folders else held_out, spec)
+    keep = kept(names, split, None if "test" in folders else held_out, spec)
     checked = check([files[base][i] for i in keep], least)
     fields = {"image": Field("image")}
     fields |= {kind: Field(kind)} if maps[base] else {}
@@ -202,13 +223,13 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int =
 
     said = [table.said(image.file) for image in checked]
     drawn = [maps[base][image.file].digest for image in checked] if maps[base] else []
-    extra = (*label_names, *(text for texts in said for text in texts), *table.attribute_names)
+    extra = (*number, *(text for texts in said for text in texts), *table.attribute_names)
     return Source(
         length=len(keep),
         read=read,
         fingerprint=fingerprint(base, checked, extra=(*extra, *drawn)),
         fields=fields,
-        label_names=tuple(label_names if labels[base] else ()),
+        label_names=tuple(number),
         attribute_names=table.attribute_names,
         measure=lambda i: checked[i].origin,
         captions=captions if table.captions else None,
@@ -216,10 +237,28 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int =
     )
 
 
-def _labels(base: Path, files: list[Path]) -> dict[Path, str]:
+def labels_of(base: Path, files: list[Path]) -> dict[Path, str]:
     """The first-level sub-folder of each file; empty unless all files lie in sub-folders."""
     parts = {file: Path(name_in(file, base)).parts for file in files}
     return {f: p[0] for f, p in parts.items()} if all(len(p) > 1 for p in parts.values()) else {}
+
+
+def numbers(labels: Mapping[Path, Mapping[Path, str]]) -> dict[str, int]:
+    """The numbers of the labels' names in all splits together.  UserError where one split has
+    labels and another none."""
+    same_fields("labels", labels)
+    names = in_order(name for side in labels.values() for name in side.values())
+    return {name: k for k, name in enumerate(names)}
+
+
+def same_fields(what: str, sides: Mapping[Path, Collection]) -> None:
+    """UserError where one split has such fields and another none."""
+    having, lacking = ([x for x in sides if bool(sides[x]) == there] for there in (True, False))
+    if having and lacking:
+        raise UserError(
+            f"{having[0]} has {what}, and {lacking[0]} has none; give all of its images some, or "
+            f"take those of {having[0].name}/ away"
+        )
 
 
 def _agree(tables: list[Metadata]) -> None:
@@ -289,7 +328,7 @@ def pairs(root: Path, split: str = "train", held_out: float = 0.0, least: int = 
     """a and b of the same scene: folders A/ and B/ with equal names (suffixes may differ), or
     files with a in the left half and b in the right.  least: see `check`."""
     spec = f"pairs:{root}"
-    folders = _split_folders(_existing(root, "pairs"))
+    folders = split_folders(existing(root, "pairs"), suffixes())
     base = folders.get(split, folders["train"])
     share = None if "test" in folders else held_out
     if (base / "A").is_dir() != (base / "B").is_dir():
@@ -297,7 +336,7 @@ def pairs(root: Path, split: str = "train", held_out: float = 0.0, least: int = 
         raise UserError(f"{spec}: {base / there} has no {absent}/ beside it; pairs need both")
     if not (base / "A").is_dir():
         return _side_by_side(base, split, share, spec, least)
-    keep = lambda stems: _kept(stems, split, share, spec)
+    keep = lambda stems: kept(stems, split, share, spec)
     return matched(base / "A", base / "B", spec, keep, least)
 
 
@@ -364,7 +403,7 @@ def _by_stem(files: Sequence[Path], folder: Path) -> dict[str, Path]:
 
 def _side_by_side(base: Path, split: str, share: float | None, spec: str, least: int) -> Source:
     files = _non_empty(images_in(base), base, spec)
-    keep = _kept([name_in(file, base) for file in files], split, share, spec)
+    keep = kept([name_in(file, base) for file in files], split, share, spec)
     checked = check([files[i] for i in keep])
     for i, image in enumerate(checked):
         width = image.header.width
@@ -401,7 +440,7 @@ def domains(
 ) -> tuple[Source, Source]:
     """Unpaired a and b: folders trainA/ and trainB/, and testA/ and testB/ for the test split.
     least: see `check`."""
-    spec = f"domains:{_existing(root, 'domains')}"
+    spec = f"domains:{existing(root, 'domains')}"
     tests = [root / f"test{side}" for side in "AB"]
     own_test = all(folder.is_dir() for folder in tests)
     if not own_test and any(folder.is_dir() for folder in tests):
@@ -414,7 +453,7 @@ def domains(
             raise UserError(f"{spec} has no {folder.name}/; it needs trainA/ and trainB/")
         files = _non_empty(images_in(folder), folder, spec)
         names = [name_in(file, folder) for file in files]
-        keep = _kept(names, split, None if own_test else held_out, spec)
+        keep = kept(names, split, None if own_test else held_out, spec)
         sources.append(_domain(side.lower(), folder, check([files[i] for i in keep], least)))
     return tuple(sources)
 

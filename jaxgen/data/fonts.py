@@ -33,7 +33,7 @@ def fonts(split: str) -> Source:
     Those in Computer Modern's sans serif and typewriter, about a tenth, are test.
     """
     version = package_digest(DIGITS, "matplotlib", "pillow")
-    images = kept_array("fonts", f"{version}-{VERSION}", _draw)
+    images = kept_array("fonts", f"{version}-{VERSION}", lambda: [_draw()])
     labels, font, *_ = _drawn()
     held = np.isin(font, [FONTS.index(name) for name in HELD_OUT])
     kept = np.flatnonzero(held == (split == "test"))

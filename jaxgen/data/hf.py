@@ -13,10 +13,20 @@ from typing import Any
 
 import numpy as np
 
+from jaxgen.data.folders import existing, files_in
 from jaxgen.data.images import decode_classes, sides
 from jaxgen.data.parts import CAPTIONS, MAPS, map_kind, only, picture, read_map
-from jaxgen.data.source import Field, Source, digest, keep_hashed, unit_hash
-from jaxgen.errors import MissingData, UserError
+from jaxgen.data.reading import readable
+from jaxgen.data.source import (
+    Field,
+    Source,
+    digest,
+    in_order,
+    keep_hashed,
+    numbered,
+    unit_hash,
+)
+from jaxgen.errors import MissingData, NoSplit, UserError
 from jaxgen.files import kept_folder
 
 # Words in a file's name that say its split; "test" is the first of the others that is there.
@@ -72,11 +82,10 @@ def hf(root: Path, split: str = "train", held_out: float = 0.0, least: int = 0) 
 
 def _files(root: Path) -> dict[str, list[Path]]:
     """The .parquet files of each split, by name."""
-    if not root.is_dir():
-        where = "" if root.is_absolute() else f" in {Path.cwd()}"
-        raise MissingData(f"hf:{root}: no such folder{where}; check the path")
     found: dict[str, list[Path]] = {}
-    for file in sorted(root.rglob("*.parquet")):
+    for file in sorted(files_in(existing(root, "hf"))):
+        if file.suffix != ".parquet":
+            continue
         words = re.split("[^a-z]+", str(file.relative_to(root)).lower())
         said = [split for word in words for split, names in SPLITS.items() if word in names]
         found.setdefault(said[-1] if said else "train", []).append(file)
@@ -89,7 +98,7 @@ def _files(root: Path) -> dict[str, list[Path]]:
 
 def _footer(file: Path) -> bytes:
     """The end of a parquet file, which says where all its parts lie; UserError without one."""
-    with file.open("rb") as opened:
+    with readable(file), file.open("rb") as opened:
         size = opened.seek(0, 2)
         opened.seek(max(size - 8, 0))
         end = opened.read()
@@ -158,7 +167,9 @@ class _Rows:
         table = splits[split].select_columns([name for name in used if name])
         for name in filter(None, used):
             if count := table.data.column(name).null_count:
-                raise UserError(f"{spec}: {count} rows of {split} have no {name}; leave them out")
+                bare = name == label and split != "train" and count == len(table)
+                refused = NoSplit if bare else UserError  # as tests of the Hub may have no labels
+                raise refused(f"{spec}: {count} rows of {split} have no {name}; leave them out")
             if isinstance(features[name], Image):
                 table = table.cast_column(name, Image(decode=False))
         self._table = table
@@ -189,16 +200,20 @@ class _Rows:
         return str(getattr(feature, "dtype", "")) if not isinstance(feature, dict) else ""
 
     def _names(self, label: str) -> tuple[str, ...]:
-        """Names of the classes, the same in every split."""
-        columns = [self._splits[split].data.column(label) for split in self._splits]
+        """Names of the classes, the same in every split, also beside one without labels."""
+        found = {split: set(rows.unique(label)) - {None} for split, rows in self._splits.items()}
+        labels = set().union(*found.values())
         if self._dtype(label).endswith("string"):
-            found = {name for split in self._splits.values() for name in split.unique(label)}
-            return tuple(sorted(found - {None}))
-        numbers = np.concatenate([column.to_numpy() for column in columns])
-        if numbers.min() < 0:
-            raise UserError(f"{self._spec}: {label} goes down to {numbers.min()}, not to 0")
+            return tuple(in_order(labels))
+        own = found[self._split] or {0}
+        if (least := min(own)) < 0:  # -1 says that there is none
+            refused = NoSplit if self._split != "train" and max(own) < 0 else UserError
+            raise refused(
+                f"{self._spec}, {self._split}: {label} goes down to {least}, not to 0; leave out "
+                "the rows that have none"
+            )
         known = getattr(self._features[label], "names", None)
-        return tuple(known or map(str, range(int(numbers.max()) + 1)))
+        return tuple(known or numbered(max(labels, default=0), f"{self._spec}: {label}"))
 
     def name(self, k: int) -> str:
         return f"{self._spec}, row {k} of {self._split}"

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
+from jaxgen.data.reading import readable
 from jaxgen.data.source import DataInfo
 from jaxgen.errors import UserError
 
@@ -110,14 +111,8 @@ def sides(file: Path | str | bytes, name: str = "") -> tuple[int, int]:
 
 def read_bytes(file: Path | str) -> bytes:
     """The file's bytes; UserError that names it where it cannot be read."""
-    try:
+    with readable(file):
         return Path(file).read_bytes()
-    except FileNotFoundError:
-        raise UserError(f"{file}: no such file; it was there when the run began") from None
-    except OSError as error:
-        raise UserError(
-            f"{file} cannot be read ({error.strerror}); mend it or move it away"
-        ) from None
 
 
 @contextmanager
@@ -213,7 +208,7 @@ def with_channels(image: Image.Image, channels: int) -> Image.Image:
 def parse_size(text: str) -> tuple[int, int]:
     """(height, width) of "64" (a square) or "48x96" (48 high, 96 wide).  Raises UserError."""
     sides = text.lower().split("x")
-    if not all(side.isdigit() and int(side) > 0 for side in sides) or len(sides) > 2:
+    if not all(side.isdecimal() and int(side) > 0 for side in sides) or len(sides) > 2:
         raise UserError(f"{text} is no size; write 64 for a square, 48x96 for 48 high and 96 wide")
     return int(sides[0]), int(sides[-1])
 

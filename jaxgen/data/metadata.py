@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from jaxgen.data.images import read_bytes
 from jaxgen.errors import UserError
 
 TABLES = ("metadata.jsonl", "metadata.csv")
@@ -21,7 +22,7 @@ class Metadata:
     """By file, what a table says; an entry of the table is there for every image, or for none.
 
     attributes: whole numbers, in the order of `attribute_names`.
-    unused: the columns that are neither known nor numbers.
+    unused: the columns that are neither known nor whole numbers.
     """
 
     table: Path | None = None
@@ -61,22 +62,27 @@ def read(base: Path, files: Sequence[Path]) -> Metadata:
     if len(known) < len(files):
         twice = next(file for file in files if known[name_in(file, base)] != file)
         raise UserError(f"{twice} is the name of two files, spelled in two ways; rename one")
-    rows = list(_rows(table))
+    if not (rows := list(_rows(table))):
+        raise UserError(f"{table} has no rows; give one to each image, or take it away")
     numbers, unused = _numbers(table, rows)
     captions: dict[Path, list[str]] = {}
     labels: dict[Path, str] = {}
     attributes: dict[Path, tuple[int, ...]] = {}
     for line, row in rows:
         where = f"{table}, line {line}"
-        texts, label = _captions(row), row.get("label")
+        texts, label = captions_of(row), row.get("label")
         label = None if label in (None, "") else str(label)
         if not isinstance(row.get("file_name"), str) or not (texts or numbers or label):
             raise UserError(f'{where}: give "file_name" and "caption" (or "text")')
-        file = known.get(name_in(base / row["file_name"], base))
+        path = base / row["file_name"]
+        file = known.get(name_in(path, base)) if path.is_relative_to(base) else None
         if file is None:
-            raise UserError(f"{table} names {row['file_name']}, which is not there")
+            raise UserError(
+                f"{table} names {row['file_name']}, which is not there; give names relative to "
+                f"{base}"
+            )
         captions[file] = captions.get(file, []) + texts
-        values = tuple(int(float(row[name])) for name in numbers)
+        values = tuple(numbers[name][line] for name in numbers)
         if attributes.setdefault(file, values) != values:
             raise UserError(
                 f"{where} has other attributes of {row['file_name']} than a line before"
@@ -101,7 +107,7 @@ def read(base: Path, files: Sequence[Path]) -> Metadata:
     )
 
 
-def _captions(row: dict[str, Any]) -> list[str]:
+def captions_of(row: dict[str, Any]) -> list[str]:
     """The row's captions; empty where it has none, or something else in their place."""
     given = row.get("caption", row.get("text"))
     texts = given if isinstance(given, list) else [given]
@@ -109,43 +115,44 @@ def _captions(row: dict[str, Any]) -> list[str]:
     return known if len(known) == len(texts) else []
 
 
-def _numbers(table: Path, rows: list[tuple[int, dict[str, Any]]]) -> tuple[list[str], list[str]]:
-    """The columns of whole numbers, and the others that are not known.  UserError for a column with
-    a number somewhere, and something else elsewhere."""
+def _numbers(
+    table: Path, rows: list[tuple[int, dict[str, Any]]]
+) -> tuple[dict[str, dict[int, int]], list[str]]:
+    """The columns of whole numbers, by name and line, and the names of the others that are not
+    known.  UserError for a column with a whole number somewhere, and something else elsewhere."""
     columns = dict.fromkeys(name for _, row in rows for name in row)
     known = NAMED if "caption" not in columns else [name for name in NAMED if name != "text"]
-    columns = [name for name in columns if name not in known]
-    numbers, unused = [], []
-    for name in columns:
-        values = [(line, row.get(name)) for line, row in rows]
-        if not any(_number(value) is not None for _, value in values):
+    numbers, unused = {}, []
+    for name in (name for name in columns if name not in known):
+        found = {line: _whole(row.get(name)) for line, row in rows}
+        if all(number is None for number in found.values()):
             unused.append(name)
             continue
-        for line, value in values:
-            number = _number(value)
-            if number is None or number != int(number) or abs(number) >= 2**31:
+        for line, row in rows:
+            if found[line] is None:
+                value = row.get(name)
                 said = "missing" if value in (None, "") else f"{value}"
                 raise UserError(
                     f"{table}, line {line}: {name} is {said}; attributes are whole numbers (of 32 "
-                    "bits) in every line"
+                    "bits) in every line; mend it, or remove the column"
                 )
-        numbers.append(name)
+        numbers[name] = found
     return numbers, unused
 
 
-def _number(value: Any) -> float | None:
-    """The finite number that the cell holds; None for anything else."""
+def _whole(value: Any) -> int | None:
+    """The whole number of 32 bits that the cell holds; None for anything else."""
     try:
         number = float(value) if isinstance(value, str | int | float) else math.nan
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
-    return number if math.isfinite(number) else None
+    return int(number) if abs(number) < 2**31 and number == int(number) else None
 
 
 def _rows(table: Path) -> Iterator[tuple[int, dict[str, Any]]]:
     """(line number, row) of a .jsonl or .csv file."""
     try:
-        text = table.read_bytes().decode("utf-8-sig")
+        text = read_bytes(table).decode("utf-8-sig")
     except UnicodeDecodeError:
         raise UserError(f"{table} is not UTF-8 text; save it as UTF-8") from None
     return _csv(table, text) if table.suffix == ".csv" else _jsonl(table, text)

@@ -20,7 +20,7 @@ from jaxgen.data.specs import FRAMES, open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.data.tokens import Tokens
 from jaxgen.data.voxels import to_cube
-from jaxgen.errors import UserError
+from jaxgen.errors import NoSplit, UserError
 
 RESIDENT_BYTES = 256 * 2**20
 CHANNELS = (1, 3, 4)
@@ -38,7 +38,8 @@ class Data:
     over in the shorter one.
 
     size, stored: (height, width).
-    open: split -> the sources of that split; UserError where there is none.
+    channels: of the first image; the fields of the sources say them of each.
+    open: split -> the sources of that split; NoSplit where there is none.
     """
 
     spec: str
@@ -76,11 +77,9 @@ class Data:
         )
 
     def _fields(self) -> dict[str, Field]:
-        """The sources' fields, with the channels and the depth that the examples get."""
+        """The sources' fields, with the depth that the examples get."""
 
         def known(field):
-            if field.kind in ("image", "video"):
-                return dataclasses.replace(field, channels=self.channels)
             if field.kind == "voxels":
                 return dataclasses.replace(field, depth=field.depth or self.size[0])
             return field
@@ -91,9 +90,8 @@ class Data:
     def example_bytes(self) -> int:
         """Memory of an example, of what takes much."""
         parts = {"flow": 8, "mask": 1, "classes": 1, "voxels": 1}
-        parts |= dict.fromkeys(("image", "video"), self.channels)
         fields = self._fields().values()
-        planes = sum(parts[f.kind] * max(f.depth, 1) for f in fields if f.kind in parts)
+        planes = sum(parts.get(f.kind, f.channels) * max(f.depth, 1) for f in fields)
         return max(planes * self.stored[0] * self.stored[1], 1)
 
     @property
@@ -132,7 +130,7 @@ class Data:
         for name, field in fields.items():
             value = raw[name]
             if field.kind in PIXELS:
-                how = (self.stored, self.channels, self.crop, self.resample, field.kind)
+                how = (self.stored, field.channels, self.crop, self.resample, field.kind)
                 value = to_size(value, *how)
             elif field.kind == "voxels" and not field.depth:
                 value = to_cube(value, self.size[0])
@@ -213,12 +211,12 @@ class Data:
         """Like `examples(n)`, but of the test split, and no more than it has; None without one."""
         try:
             test = self.of_split("test")
-        except UserError:
+        except NoSplit:
             return None
         return test.examples(min(n, len(test)))
 
     def of_split(self, split: str) -> "Data":
-        """The same set's "train" or "test" split, not resident; UserError where there is none."""
+        """The same set's "train" or "test" split, not resident; NoSplit where there is none."""
         return dataclasses.replace(self, split=split, sources=self.open(split), arrays=None)
 
     def _spread(self, n: int) -> list[int]:
@@ -333,6 +331,8 @@ def load(
     size = (height, width)
     if min(size) < 1:
         raise UserError(f"the sides of an image are 1 pixel or more, not {min(size)}")
+    if frames < 1:
+        raise UserError(f"an example of films has 1 frame or more, not {frames}")
     if channels not in CHANNELS:
         raise UserError(f"channels is 1 (grey), 3 (RGB) or 4 (RGBA), not {channels}")
     for name, value, known in (
@@ -362,7 +362,9 @@ def load(
                 raise UserError(f"{spec} has voxels, which are whole cubes; give one side alone")
             if kind == "video" and crop == "tiles":
                 raise UserError(f"{spec} has films, which are not cut into tiles; use another crop")
-        return tuple(tiles(source, stored) for source in sources) if crop == "tiles" else sources
+        if crop == "tiles":
+            sources = tuple(tiles(source, stored) for source in sources)
+        return tuple(_with_channels(source, channels) for source in sources)
 
     sources = open(split)
     data = Data(
@@ -373,6 +375,17 @@ def load(
     if resident == "auto" and sum(map(len, sources)) * data.example_bytes > RESIDENT_BYTES:
         return data
     return dataclasses.replace(data, arrays=tuple(_decode_all(data, s) for s in sources))
+
+
+def _with_channels(source: Source, channels: int) -> Source:
+    """The source, of which all images and videos are brought to these channels."""
+    fields = {
+        name: dataclasses.replace(field, channels=channels)
+        if field.kind in ("image", "video")
+        else field
+        for name, field in source.fields.items()
+    }
+    return dataclasses.replace(source, fields=fields)
 
 
 def _decode_all(data: Data, source: Source) -> dict[str, np.ndarray]:

@@ -1,8 +1,9 @@
 """Many files read in threads, with a progress line, and one line about those that are broken."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from jaxgen.errors import UserError
@@ -32,6 +33,19 @@ def each(what: str, read: Callable[[Any], Result], items: Sequence[Any]) -> list
         more = f" (and {len(broken) - 1} more such files)" if len(broken) > 1 else ""
         raise UserError(f"{broken[0]}{more}")
     return list(results)
+
+
+@contextmanager
+def readable(file: Any) -> Iterator[None]:
+    """UserError where this file or folder cannot be read."""
+    try:
+        yield
+    except FileNotFoundError:
+        raise UserError(f"{file}: no such file; it was there when the run began") from None
+    except OSError as error:
+        raise UserError(
+            f"{file} cannot be read ({error.strerror}); mend it or move it away"
+        ) from None
 
 
 @functools.cache

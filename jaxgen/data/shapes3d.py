@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from jaxgen.data.source import Field, Source, digest, parse_count, unit_hash
+from jaxgen.data.source import Field, Source, digest, parse_count, some, unit_hash
 
 VERSION = "1"  # of how they are built
 HELD_OUT = 0.1
@@ -27,6 +27,7 @@ def shapes3d(split: str, size: int, number: str = "4000") -> Source:
     count = parse_count("shapes3d", number)
     side = max(size, SMALLEST)
     kept = [i for i in range(count) if (unit_hash(f"shape {i}") < HELD_OUT) == (split == "test")]
+    some(kept, f"shapes3d:{count}", split)
 
     def read(i: int) -> dict:
         label = kept[i] % len(KINDS)

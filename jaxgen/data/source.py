@@ -4,12 +4,12 @@ import dataclasses
 import hashlib
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Sized
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from jaxgen.data.tokens import Tokens
-from jaxgen.errors import UserError
+from jaxgen.errors import NoSplit, UserError
 
 Kind = Literal[
     "image",
@@ -24,6 +24,7 @@ Kind = Literal[
     "text",
     "array",
 ]
+LABELS = 1_000_000  # and no more, as each has a name
 # The kinds [..., H, W, C] that are resized, cropped and mirrored together.
 PIXELS = ("image", "mask", "classes", "video", "flow")
 
@@ -287,19 +288,42 @@ def keep_split(names: Sequence[str], split: str, held_out: float, missing: str) 
 def keep_hashed(hashes: Any, split: str, held_out: float, missing: str) -> Any:
     """Positions int [n] of the `unit_hash`es in the split; "test" has those below `held_out`.
 
-    An empty test split raises UserError: `missing`, when nothing is held out at all.
+    An empty split raises NoSplit: `missing`, when nothing is held out at all.
     """
     import numpy as np
 
     kept = np.flatnonzero((np.asarray(hashes) < held_out) == (split == "test"))
     if not len(kept):
         if not held_out:
-            raise UserError(missing)
-        raise UserError(
+            raise NoSplit(missing)
+        raise NoSplit(
             f"a held-out share of {held_out:g} leaves nothing for {split} of {len(hashes)} "
             "examples; ask for another share or add images"
         )
     return kept
+
+
+def some(chosen: Sized, spec: str, split: str) -> None:
+    """NoSplit where nothing is chosen of a set that is drawn in any number."""
+    if not len(chosen):
+        raise NoSplit(f"{spec} has nothing for {split}; ask for more")
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The different names, sorted; by number where all are whole numbers."""
+    names = set(names)
+    numbers = all(name.isdecimal() for name in names)
+    return sorted(names, key=lambda name: (int(name) if numbers else 0, name))
+
+
+def numbered(last: int, what: str) -> tuple[str, ...]:
+    """Names of labels from 0 to `last`; UserError for too many."""
+    if last >= LABELS:
+        raise UserError(
+            f"{what} goes to {last:,}, and labels are numbers below {LABELS:,}; number the classes "
+            "from 0"
+        )
+    return tuple(map(str, range(last + 1)))
 
 
 def package_folder(module: str, package: str, spec: str) -> Path:

@@ -12,7 +12,6 @@ import itertools
 import re
 from bisect import bisect_right
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,8 +33,9 @@ from jaxgen.data import (
     voxels,
     wds,
 )
-from jaxgen.data.source import Source, digest
+from jaxgen.data.source import PIXELS, Source, digest
 from jaxgen.errors import UserError
+from jaxgen.files import expanded
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,7 +173,7 @@ def open_source(
     kind, _, rest = spec.partition(":")
     if kind in SHIPPED:
         return _shipped(kind, rest.split(":") if rest else [], split, size, frames)
-    root = Path(rest).expanduser()
+    root = expanded(rest)
     own = (root, split, held_out, size if reduce else 0)
     match kind, rest:
         case "tfds", name if name:
@@ -193,7 +193,7 @@ def open_source(
             return (hf.hf(*own),)
         case "wds", path if path:
             return (wds.wds(rest, *own[1:]),)
-    if spec and (path := Path(spec).expanduser()).exists():
+    if spec and (path := expanded(spec)).exists():
         raise UserError(f'no data "{spec}"; for your own images write {folders.spec_of(path)}')
     raise UserError(f'no data "{spec}"; there are {", ".join((*SHIPPED, *OWN))}')
 
@@ -202,7 +202,7 @@ def holds_out(spec: str) -> bool:
     """True where there is a test split without a share that is held out, as far as that is seen
     without opening the set: folders of images and of pairs have one in test/ or val/ only."""
     kinds = (part.partition(":") for part in PLUS.split(spec))
-    own = [Path(path).expanduser() for kind, _, path in kinds if kind in ("folder", "pairs")]
+    own = [expanded(path) for kind, _, path in kinds if kind in ("folder", "pairs")]
     return all(any((root / x).is_dir() for x in folders.HELD_OUT_FOLDERS) for root in own)
 
 
@@ -226,17 +226,17 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
         if len(sources) > 1:
             raise UserError(f"{spec} is two sets, shuffled apart, which others cannot join")
     sources = [source for (source,) in opened]
-    for spec, source in zip(specs, sources, strict=True):
-        if source.pixels != sources[0].pixels:
-            has, first = (" and ".join(s.pixels) for s in (source, sources[0]))
-            raise UserError(
-                f"{specs[0]} has {first}, but {spec} has {has}; join sets that have the same"
-            )
+    same = lambda one, other: other and (one.kind, one.depth) == (other.kind, other.depth)
     fields = {
         name: field
         for name, field in sources[0].fields.items()
-        if all(s.fields.get(name, field).kind == field.kind and name in s.fields for s in sources)
+        if all(same(field, source.fields.get(name)) for source in sources)
     }
+    shown = [[k for k, f in s.fields.items() if f.kind in (*PIXELS, "voxels")] for s in sources]
+    if fields.keys().isdisjoint(shown[0]):
+        both = zip(specs, shown, strict=True)
+        has = ", but ".join(f"{spec} has {' and '.join(names)}" for spec, names in both)
+        raise UserError(f"{has}; join sets that have images of one name")
     attributes = sources[0].attribute_names
     if any(source.attribute_names != attributes for source in sources):
         fields = {name: field for name, field in fields.items() if field.kind != "attributes"}

@@ -12,7 +12,7 @@ import functools
 
 import numpy as np
 
-from jaxgen.data.source import Field, Source, digest, parse_count
+from jaxgen.data.source import Field, Source, digest, parse_count, some
 
 VERSION = "1"  # of the drawings and of what is drawn and held out
 SIDE, PLACES = 64, 32
@@ -38,6 +38,7 @@ def sprites(split: str, number: str = "50000") -> Source:
     chosen = np.random.default_rng(0).permutation(int(np.prod(SIZES)))[:count]
     factors = np.stack(np.unravel_index(chosen, SIZES), axis=1).astype(np.uint8)
     factors = factors[_held_out(factors) == (split == "test")]
+    some(factors, f"sprites:{count}", split)
 
     def read(i: int) -> dict:
         shape, scale, orientation, x, y = factors[i].tolist()

@@ -12,7 +12,8 @@ import numpy as np
 from jaxgen.data.images import decode, decode_classes, sides
 from jaxgen.data.parts import CAPTIONS, MAPS, map_kind, only, read_map
 from jaxgen.data.source import Field, Source, digest, keep_split
-from jaxgen.errors import UserError
+from jaxgen.errors import NoSplit, UserError
+from jaxgen.files import expanded
 
 VERSION = re.compile(r"\d+\.\d+\.\d+")
 NO_CAPTION = {"file", "filename", "id", "key", "path", "url"}  # words in the names of other texts
@@ -21,7 +22,8 @@ TESTS = ("test", "validation", "val")
 
 def data_folder() -> Path:
     """$TFDS_DATA_DIR, else ~/tensorflow_datasets, as tensorflow-datasets has it."""
-    return Path(os.environ.get("TFDS_DATA_DIR") or Path.home() / "tensorflow_datasets")
+    folder = os.environ.get("TFDS_DATA_DIR") or "~/tensorflow_datasets"
+    return expanded(folder, "set TFDS_DATA_DIR to the folder of the sets")
 
 
 def prepare_command(name: str) -> str:
@@ -50,9 +52,12 @@ def tfds(name: str, split: str = "train", held_out: float = 0.0) -> tuple[Source
     if {"trainA", "trainB"} <= splits:
         sides = [f"{split}{side}" for side in "AB"]
         if not set(sides) <= splits:
-            raise UserError(f"tfds:{name} has no {split} split; it has {_listed(splits)}")
+            raise NoSplit(f"tfds:{name} has no {split} split; it has {_listed(splits)}")
         return tuple(
-            _source(builder, name, own, range(builder.info.splits[own].num_examples), key)
+            _source(
+                *(builder, name, own, range(builder.info.splits[own].num_examples), key),
+                train=f"train{key.upper()}",
+            )
             for own, key in zip(sides, "ab", strict=True)
         )
     if "train" not in splits:
@@ -132,7 +137,8 @@ def _flags(features: Mapping[str, Any]) -> dict[str, Callable[[dict], int]]:
     return found
 
 
-def _source(builder, name: str, split: str, keep, key: str) -> Source:
+def _source(builder, name: str, split: str, keep, key: str, train: str = "train") -> Source:
+    """train: the split whose label maps say whether they are masks."""
     import tensorflow_datasets
 
     kinds = tensorflow_datasets.features
@@ -150,13 +156,16 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
     text = only(list(filter(told, of_kind(kinds.Text))), CAPTIONS)
     flags = {part: look for part, look in sorted(_flags(features).items()) if part != label}
     as_bytes = tensorflow_datasets.decode.SkipDecoding()
-    records = builder.as_data_source(split, decoders=dict.fromkeys(images, as_bytes))
+    records = {
+        part: builder.as_data_source(part, decoders=dict.fromkeys(images, as_bytes))
+        for part in ({split, train} if maps else {split})
+    }
     label_names = tuple(features[label].names or ()) if label else ()
 
-    def get(i: int, look: Callable) -> tuple[dict[str, Any], Any]:
+    def get(i: int, look: Callable, split: str = split) -> tuple[dict[str, Any], Any]:
         """The record of example i, and what `look` (decode, sides) sees of its image."""
         try:
-            record = records[i]
+            record = records[split][i]
             return record, look(record[image], f"{name}/{split}/{i}")
         except Exception as error:  # a truncated shard or image
             raise UserError(
@@ -166,10 +175,10 @@ def _source(builder, name: str, split: str, keep, key: str) -> Source:
             ) from None
 
     def label_map(i: int) -> np.ndarray:
-        record, _ = get(i, sides)
-        return decode_classes(record[maps[0]], f"tfds:{name}, example {i} of {split}")
+        record, _ = get(i, sides, train)
+        return decode_classes(record[maps[0]], f"tfds:{name}, example {i} of {train}")
 
-    kind = map_kind(label_map, len(records)) if maps else ""
+    kind = map_kind(label_map, len(records[train])) if maps else ""
     fields = {key: Field("image")}
     fields |= {kind: Field(kind)} if maps else {}
     fields |= {"label": Field("label")} if label else {}

@@ -6,7 +6,7 @@ word, the merges, the start and the end. A text is start, words, end, then zeros
 first, as in the authors' code.
 
 A vocabulary is a file of merges in the published layout, a line of two symbols each under a line
-of comment. It is learned from the captions at hand, or a person's copy of the published
+of comment. It is learned from the captions at hand, or the user's copy of the published
 bpe_simple_vocab_16e6.txt.gz.
 """
 

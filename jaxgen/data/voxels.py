@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgen.data import media
+from jaxgen.data.reading import each
 from jaxgen.data.source import Field, Source
 from jaxgen.errors import UserError
 
@@ -74,6 +75,9 @@ def folder(root: Path, split: str, held_out: float) -> Source:
     """The voxels in the files under `root`; see `media.files_of`.  Raises UserError."""
     found = media.files_of(root, media.VOXELS, split, held_out)
 
+    def check() -> None:
+        each("checking voxels", lambda file: read_voxels(file).nbytes, found.files)
+
     def read(i: int) -> dict:
         example = {"voxels": read_voxels(found.files[i])}
         return example | ({"label": found.labels[i]} if found.labels else {})
@@ -85,4 +89,5 @@ def folder(root: Path, split: str, held_out: float) -> Source:
         fingerprint=found.fingerprint(),
         fields=fields,
         label_names=found.label_names,
+        check=check,
     )

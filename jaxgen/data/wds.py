@@ -17,15 +17,17 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib.recfunctions import repack_fields
 
-from jaxgen.data.images import decode_classes, sides, suffixes
+from jaxgen.data.images import decode_classes, read_bytes, sides, suffixes
+from jaxgen.data.metadata import captions_of
 from jaxgen.data.parts import MAPS, map_kind, picture, read_map
 from jaxgen.data.reading import each
-from jaxgen.data.source import Field, Source, digest, keep_hashed, unit_hash
+from jaxgen.data.source import LABELS, Field, Source, digest, keep_hashed, numbered, unit_hash
 from jaxgen.errors import MissingData, UserError
-from jaxgen.files import kept_array
+from jaxgen.files import expanded, kept_array
 
-FORMAT = "1"  # of an index; another number makes all of them anew
+FORMAT = "2"  # of an index; another number makes all of them anew
 IMAGE, MAP, TEXT, JSON = range(4)  # the parts of a sample whose places an index holds
 # dir/17.seg.png belongs to the sample dir/17, as its seg.png; ._17.png to none.
 MEMBER = re.compile(r"((?:.*/)?[^./][^./]*)\.([^/]+)")
@@ -70,7 +72,8 @@ def wds(pattern: str, split: str = "train", held_out: float = 0.0, least: int = 
         if labelled:
             example["label"] = int(sample.row["label"])
         if attributes:
-            example["attributes"] = sample.attributes(attributes)
+            said = sample.attributes()
+            example["attributes"] = np.array([said[name] for name in attributes], np.int32)
         if captioned:
             example["caption"] = sample.captions()[0]
         return example
@@ -90,7 +93,7 @@ def wds(pattern: str, split: str = "train", held_out: float = 0.0, least: int = 
 
 def _paths(pattern: str) -> list[Path]:
     """The shards, by name."""
-    whole = str(Path(pattern).expanduser())
+    whole = str(expanded(pattern))
     if os.path.isdir(whole):
         whole = f"{glob.escape(whole)}/*.tar"
     starts = RANGE.split(whole)  # text, first, last, text, ...
@@ -136,19 +139,28 @@ class _Samples:
         return np.concatenate(columns if part is None else [x[:, part] for x in columns])
 
     def attribute_names(self) -> tuple[str, ...]:
-        """The parts of the first sample."""
-        return tuple(self[0].record().get("attributes") or ())
+        """In the order of the first sample; UserError where another has others."""
+        named = self.column("attributes")
+        if not self.all_have("attribute", named > 0):
+            return ()
+        names = tuple(self[0].attributes())
+        if (others := named != named[0]).any():
+            raise UserError(
+                f"{self[int(np.argmax(others))].name}: its attributes are not {', '.join(names)}, "
+                "as those of the first sample are; give all samples the same"
+            )
+        return names
 
     def label_names(self) -> tuple[str, ...]:
         """The lines of classes.txt beside the shards, else the numbers."""
-        count = int(self.column("label").max()) + 1
+        last = int(self.column("label").max())
         file = self._paths[0].with_name("classes.txt")
         if not file.is_file():
-            return tuple(map(str, range(count)))
-        names = tuple(_text(file.read_bytes(), str(file)).splitlines())
-        if len(names) < count:
+            return numbered(last, "the label")
+        names = tuple(_text(read_bytes(file), str(file)).splitlines())
+        if len(names) <= last:
             raise UserError(
-                f"{file} names {len(names)} classes, and labels go to {count - 1}; add a line for "
+                f"{file} names {len(names)} classes, and labels go to {last}; add a line for "
                 "every class"
             )
         return names
@@ -162,9 +174,11 @@ class _Samples:
 
     def fingerprint(self) -> str:
         """Digest of the shards' names, and of the keys, labels, places and sizes of what they hold;
-        images are not read."""
-        both = zip(self._paths, self._indices, strict=True)
-        return digest(*(digest(path.name, index.tobytes()) for path, index in both))
+        images are not read, and neither are attributes."""
+        parts = [name for name in _layout(1).names or () if name != "attributes"]
+        rows = (repack_fields(index[parts]).tobytes() for index in self._indices)
+        both = zip(self._paths, rows, strict=True)
+        return digest(*(digest(path.name, row) for path, row in both))
 
 
 class _Sample(NamedTuple):
@@ -199,19 +213,10 @@ class _Sample(NamedTuple):
     def captions(self) -> list[str]:
         if self.has(TEXT):
             return [_text(self.part(TEXT), self.name)]
-        return _captions(self.record())
+        return captions_of(self.record())
 
-    def attributes(self, names: tuple[str, ...]) -> np.ndarray:
-        found = self.record().get("attributes")
-        if not isinstance(found, dict) or set(found) != set(names):
-            raise UserError(
-                f"{self.name}: its attributes are not {', '.join(names)}, as those of the first "
-                "sample are; give all samples the same"
-            )
-        values = [found[name] for name in names]
-        if not all(isinstance(value, int) for value in values):
-            raise UserError(f"{self.name}: attributes are whole numbers, not {values}")
-        return np.array(values, np.int32)
+    def attributes(self) -> dict[str, int]:
+        return _attributes(self.record(), self.name)
 
 
 class _Shard:
@@ -239,7 +244,7 @@ def _layout(key: int) -> np.dtype:
     """A row of an index.  key: bytes of the longest one.
 
     hash: that of the key; label: -1 without; captions: how many; offset, size: of the parts in
-    the shard, -1 and 0 without.
+    the shard, -1 and 0 without; attributes: a number of their names, 0 without.
     """
     return np.dtype(
         [
@@ -249,6 +254,7 @@ def _layout(key: int) -> np.dtype:
             ("captions", "i4"),
             ("offset", "i8", 4),
             ("size", "u4", 4),
+            ("attributes", "u8"),
         ]
     )
 
@@ -258,7 +264,7 @@ def _index(path: Path) -> np.ndarray:
     try:
         stat = path.stat()
         what = (FORMAT, str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns))
-        kept = kept_array("shards", digest(*what), lambda: _look_through(path))
+        kept = kept_array("shards", digest(*what), lambda: [_look_through(path)])
         return np.asarray(kept)  # rows of a plain array come faster
     except OSError as error:
         raise UserError(f"{path} cannot be indexed ({error.strerror or error})") from None
@@ -305,7 +311,7 @@ def _members(path: Path, file, read) -> Iterator[tuple[str, str, int, int]]:
 
 def _row(name: str, key: str, parts: list, read) -> tuple:
     """The layout of one sample; see `_layout`."""
-    offset, size, label, captions = [-1] * 4, [0] * 4, -1, 0
+    offset, size, label, captions, attributes = [-1] * 4, [0] * 4, -1, 0, 0
     for suffix, start, count in parts:
         which = _part(suffix)
         if which is not None:
@@ -319,13 +325,20 @@ def _row(name: str, key: str, parts: list, read) -> tuple:
         raise UserError(f"{name} has no image, only {has}; its files must follow each other")
     if offset[JSON] >= 0:
         record = _record(read(offset[JSON], size[JSON]), name)
-        captions = len(_captions(record))
+        captions = len(captions_of(record))
+        if names := sorted(_attributes(record, name)):
+            attributes = int(digest(*names), 16)
         given = record.get("label")
         if label < 0 and type(given) is int and given >= 0:
             label = given
     if offset[TEXT] >= 0:
         captions = 1
-    return key.encode(), unit_hash(key), label, captions, offset, size
+    if label >= LABELS:
+        raise UserError(
+            f"{name}: its label is {label}, and labels are numbers below {LABELS:,}; number the "
+            "classes from 0"
+        )
+    return key.encode(), unit_hash(key), label, captions, offset, size, attributes
 
 
 def _known(suffix: str) -> bool:
@@ -357,10 +370,17 @@ def _record(data: bytes, name: str) -> dict[str, Any]:
     return record if isinstance(record, dict) else {}
 
 
-def _captions(record: dict[str, Any]) -> list[str]:
-    given = record.get("caption", record.get("text"))
-    texts = given if isinstance(given, list) else [given]
-    return [text for text in texts if isinstance(text, str)]
+def _attributes(record: dict[str, Any], name: str) -> dict[str, int]:
+    """The record's attributes; UserError where they are no whole numbers."""
+    given = record.get("attributes") or {}
+    if not isinstance(given, dict):
+        raise UserError(f'{name}: its attributes are {given}; write them as {{"smiling": 1, ...}}')
+    for attribute, value in given.items():
+        if type(value) not in (int, bool) or abs(value) >= 2**31:
+            raise UserError(
+                f"{name}: {attribute} is {value}; attributes are whole numbers of 32 bits"
+            )
+    return given
 
 
 def _text(data: bytes, name: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxgen.errors import UserError
+from jaxgen.errors import NoSplit, UserError
 from jaxgen.evaluate import embeddings, examples, pairs, scores, sets
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.runs.choices import check_names
@@ -108,7 +108,7 @@ def real(trained: "TrainedRun", data, split: str | None = None):
             return data
         try:
             return data.of_split(wanted)
-        except UserError:  # nothing is held out
+        except NoSplit:
             if wanted == split:
                 raise
             return data

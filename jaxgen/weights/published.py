@@ -51,7 +51,7 @@ def locate(
 ) -> tuple[Path, str]:
     """The path and the SHA-256 of one of `files`, any of which will do.
 
-    `weights` names a person's own file; one that has a published name must be that file. Else a
+    `weights` names the user's own file; one that has a published name must be that file. Else a
     copy in the cache is taken, else the first is downloaded. Raises UserError: one line that says
     which file to get and where to put it.
     """

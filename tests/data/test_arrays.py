@@ -65,6 +65,8 @@ def test_a_share_is_held_out():
         ({"classes": IMAGES}, r"uint8 \[N, H, W, 1\]"),
         ({"caption": [["a", "b"], ["c", "d"]]}, r"\[N\] of texts, one an example"),
         ({"caption": [["a", "b"], ["c"]]}, "entries of different shapes"),
+        ({"caption": np.array(["a", None])}, "texts, one an example, not object"),
+        ({"points": np.array([{}, None])}, r"points \(array\) is numbers, not object"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(content, says):
@@ -72,6 +74,8 @@ def test_arrays_that_do_not_fit_are_refused(content, says):
         arrays(content)
     with pytest.raises(UserError, match="cannot be of kind"):
         arrays({"x": IMAGES}, kinds={"x": "picture"})
+    with pytest.raises(UserError, match="has 3 columns, and there are 1 attribute names"):
+        arrays({"image": IMAGES, "attributes": np.zeros((20, 3), int)}, attribute_names=["x"])
 
 
 def test_a_label_map_goes_with_its_image_through_crops_and_flips():
@@ -113,3 +117,26 @@ def test_fields_are_declared_by_sources():
     assert emoji.info.attribute_names == ("skin_tone", "gender")
     assert emoji.examples(3)["attributes"].shape == (3, 2)
     assert kinds("photos+emoji") == {"image": "image"}
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32])
+def test_images_keep_the_channels_that_each_of_them_has(dtype):
+    pair = {"a": np.zeros((20, 6, 6, 3), dtype), "b": np.zeros((20, 6, 6, 1), dtype)}
+    data = arrays(pair, held_out=0.3)
+    for split in (data, data.of_split("test")):
+        assert {name: field.channels for name, field in split.info.fields.items()} == {
+            "a": 3,
+            "b": 1,
+        }
+        shapes = {name: x.shape for name, x in split.examples(2).items()}
+        assert shapes == {name: x.shape for name, x in split.info.zeros(2).items()}
+        assert shapes["b"] == (2, 6, 6, 1)
+
+
+def test_captions_are_known_by_their_texts():
+    """However NumPy holds them: objects, such as a pandas column's, differ in each process."""
+    texts = [f"a cat {k}" for k in range(20)]
+    fingerprint = lambda captions: arrays({"image": IMAGES, "caption": captions}).fingerprint
+    strings = fingerprint(texts)
+    assert fingerprint(np.array(texts, object)) == strings
+    assert fingerprint(np.array([*texts[1:], "a dog"], object)) != strings

@@ -281,7 +281,7 @@ def test_a_stop_while_drawing_leaves_whole_blocks_only(cache, monkeypatch):
         ("faces:lorelei:5", "faces takes a number of people and then a style, not lorelei:5"),
         ("faces:5:lorelei:5", "faces takes no more than faces:N:STYLE"),
         ("faces-domains:lorelei", "then 2 styles, not lorelei"),
-        ("faces:1", "faces:1 has nobody for test; ask for more people"),
+        ("faces:1", "faces:1 has nothing for test; ask for more"),
     ],
 )
 def test_a_wrong_spec_is_named(spec, said):
@@ -318,3 +318,13 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'needs dicebear-core: pip install "jaxgen\[samples\]"'):
         open_source("faces:5", size=16)
+
+
+def test_a_damaged_block_is_drawn_again(cache):
+    before = open_source("faces:20", size=14)[0]
+    first, second = sorted(cache.rglob("14/*.npz"))
+    first.write_bytes(b"")
+    second.write_bytes(second.read_bytes()[:-9])
+    again = open_source("faces:20", size=14)[0]
+    for i in range(len(before)):
+        np.testing.assert_array_equal(again[i]["image"], before[i]["image"])

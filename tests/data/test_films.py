@@ -1,6 +1,7 @@
 """A user's own films and voxels, and what resizing and augmentation do to films, flows, voxels."""
 
 import subprocess
+import unicodedata
 
 import jax
 import numpy as np
@@ -77,6 +78,11 @@ def test_what_a_folder_holds(tmp_path):
     assert (list(images.info.fields), len(images)) == (["image"], 2)
     (tmp_path / "moving" / "back").symlink_to(tmp_path / "moving")
     assert len(load(f"folder:{tmp_path / 'moving'}", size=8, frames=3)) == len(moving)
+    (tmp_path / "solid").mkdir()
+    np.save(tmp_path / "solid" / "a.npy", np.ones((2, 2, 2)))
+    for name in ("notes.pdf", "logo.eps", "more.h5"):  # Pillow knows of them, and reads none
+        (tmp_path / "solid" / name).write_bytes(b"x")
+    assert list(load(f"folder:{tmp_path / 'solid'}", size=8).info.fields) == ["voxels"]
     gif(tmp_path / "still" / "a.gif", 1)
     assert list(load(f"folder:{tmp_path / 'still'}", size=8).info.fields) == ["image"]
 
@@ -202,3 +208,50 @@ def test_arrays_of_films_flows_and_voxels_are_data():
     for wrong in ({"voxels": solid * 2}, {"video": video[:, 0]}, {"flow": flow[..., :1]}):
         with pytest.raises(UserError, match=f"{next(iter(wrong))} .* is "):
             arrays(wrong)
+
+
+def test_films_of_ten_bits_are_read(tmp_path):
+    source = "-f lavfi -i color=c=red:size=16x16:rate=10:duration=1 -pix_fmt yuv420p10le -c:v ffv1"
+    command = [get_ffmpeg_exe(), "-v", "error", *source.split(), tmp_path / "a.mkv"]
+    subprocess.run(command, check=True)
+    frames = films.read_film(tmp_path / "a.mkv", 16)
+    assert (frames.shape, frames.dtype) == ((10, 16, 16, 3), np.uint8)
+    np.testing.assert_allclose(frames[0, 0, 0], (255, 0, 0), atol=3)
+
+
+def test_a_film_is_decoded_frame_by_frame(tmp_path):
+    film(tmp_path / "a.mp4", [50] * 4)
+    frames = films._decode(tmp_path / "a.mp4", 16)
+    assert next(frames).shape == (1, 16, 24, 3)
+    frames.close()  # ends ffmpeg
+
+
+def test_a_damaged_film_in_the_cache_is_made_again(tmp_path):
+    film(tmp_path / "a.mp4", [50] * 4)
+    first = np.array(films.read_film(tmp_path / "a.mp4", 16))
+    (kept,) = (tmp_path / "cache").rglob("*.npy")
+    kept.write_bytes(kept.read_bytes()[:-1])
+    np.testing.assert_array_equal(films.read_film(tmp_path / "a.mp4", 16), first)
+
+
+def test_all_voxels_are_read_before_the_training(tmp_path):
+    for k in range(3):
+        np.save(tmp_path / f"{k}.npy", np.ones((2, 2, 2)))
+    (tmp_path / "1.npy").write_bytes(b"broken")
+    data = load(f"folder:{tmp_path}", size=8, resident="no")
+    with pytest.raises(UserError, match=r"1\.npy has no readable voxels"):
+        data.batches(2, 0)
+
+
+def test_labels_and_names_of_films_are_those_of_images(tmp_path):
+    """In the order of numbers, and in one spelling of Unicode."""
+    prints = set()
+    for form in ("NFC", "NFD"):
+        for k in (10, 9):
+            name = unicodedata.normalize(form, f"{k}/h\u00e4user.npy")
+            (tmp_path / form / name).parent.mkdir(parents=True, exist_ok=True)
+            np.save(tmp_path / form / name, np.ones((2, 2, 2)))
+        data = load(f"folder:{tmp_path / form}", size=8)
+        assert data.info.label_names == ("9", "10")
+        prints.add(data.fingerprint)
+    assert len(prints) == 1

@@ -1,7 +1,8 @@
-"""A person's own images: layouts, captions, labels, splits, and one clear line for a mistake."""
+"""A user's own images: layouts, captions, labels, splits, and one clear line for a mistake."""
 
 import hashlib
 import json
+import os
 import unicodedata
 
 import numpy as np
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxgen.data.pipeline import load
+from jaxgen.data.reading import tell
 from jaxgen.data.source import digest
 from jaxgen.data.specs import open_source
 from jaxgen.errors import UserError
@@ -377,3 +379,69 @@ def test_mistakes_in_label_maps_are_named(tmp_path):
     refused(r"1\.png: it has class 300; classes are numbers from 0 to 255")
     paint(tmp_path / "1.png", size=(3, 2))
     refused(r"are both called 1; rename one")
+
+
+def test_folders_beside_train_are_told_of(tmp_path, capsys):
+    for name in ("bus", "car", "train", "test", "empty"):
+        paint(tmp_path / name / "1.png")
+    (tmp_path / "empty" / "1.png").rename(tmp_path / "empty" / "1.txt")
+    assert len(open_source(f"folder:{tmp_path}")[0]) == 1
+    said = f"{tmp_path}: bus/, car/ beside train/ are not used; if all of them are classes, rename"
+    assert said in capsys.readouterr().err
+    for folder in ("bus", "car"):
+        (tmp_path / folder / "1.png").unlink()
+    tell.cache_clear()
+    open_source(f"folder:{tmp_path}")
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("what", ["label maps", "labels", "captions", "attributes"])
+def test_both_splits_have_the_same_fields(tmp_path, what):
+    for part in ("train", "test"):
+        paint(tmp_path / part / "x" / "1.png")
+    train, test = tmp_path / "train", tmp_path / "test"
+    if what == "label maps":
+        label_map(train / "masks" / "x" / "1.png", np.zeros((8, 12)))
+    elif what == "labels":
+        (test / "x" / "1.png").rename(test / "1.png")
+    else:
+        column, value = ("caption", "one") if what == "captions" else ("n", "1")
+        (train / "metadata.csv").write_text(f"file_name,{column}\nx/1.png,{value}\n")
+    for split in ("train", "test"):
+        with pytest.raises(UserError, match=f"{train} has {what}, and {test} has none; give"):
+            open_source(f"folder:{tmp_path}", split)
+
+
+def test_folders_of_numbers_are_labels_in_their_order(tmp_path):
+    for k in (10, 9, 1):
+        paint(tmp_path / str(k) / "1.png", (k, 0, 0))
+    (source,) = open_source(f"folder:{tmp_path}")
+    assert source.label_names == ("1", "9", "10")
+    assert [source.label_names[source[i]["label"]] for i in range(3)] == [
+        str(red) for red, _, _ in colours(source)
+    ]
+
+
+def test_a_folder_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    paint(tmp_path / "a" / "1.png")
+    paint(tmp_path / "b" / "1.png")
+    scandir = os.scandir
+
+    def refuse(path):
+        if str(path).endswith("b"):
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(UserError, match=r"/b cannot be read \(Permission denied\)"):
+        open_source(f"folder:{tmp_path}")
+
+
+def test_a_broken_test_image_is_not_a_missing_split(tmp_path):
+    for part in ("train", "test"):
+        paint(tmp_path / part / "1.png")
+    data = load(f"folder:{tmp_path}", size=4)
+    assert data.held_out(1)["image"].shape == (1, 4, 4, 3)
+    (tmp_path / "test" / "2.png").write_bytes(b"broken")
+    with pytest.raises(UserError, match=r"test/2\.png is not a readable image"):
+        data.held_out(1)

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import datasets
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 
 from jaxgen.data.pipeline import load
 from jaxgen.data.specs import open_source
-from jaxgen.errors import UserError
+from jaxgen.errors import NoSplit, UserError
 from tests.data.stored import number, numbered, png
 from tests.data.test_pipeline import assert_same, take
 
@@ -147,6 +148,7 @@ def test_what_does_not_fit_is_named(tmp_path):
     refused("none", "1 rows of train have no image", image=[*one, None])
     refused("path", "holds no image, only a path", image=[{"bytes": None, "path": "a.png"}])
     refused("minus", "label goes down to -1", image=one, label=[-1])
+    refused("many", "label goes to 1,000,000, and labels are numbers", image=one, label=[10**6])
     refused("broken", "row 0 of train is not a readable image", image=[b"broken"])
     (tmp_path / "cut").mkdir()
     whole = (tmp_path / "minus/train.parquet").read_bytes()
@@ -169,3 +171,36 @@ def test_without_the_extra_the_command_is_named(tmp_path, monkeypatch):
 def test_other_data_does_not_import_datasets():
     code = "import sys, jaxgen.data.specs; assert not {'datasets', 'pyarrow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("absent", [-1, None])
+def test_a_test_split_without_labels_is_none(tmp_path, absent):
+    """As many of the Hub's are."""
+    write(tmp_path / "x/train.parquet", image=images(range(3)), label=[0, 1, 2])
+    labels = pa.array([absent] * 2, "int64")
+    write(tmp_path / "x/test.parquet", image=images(range(2)), label=labels)
+    data = load(f"hf:{tmp_path}/x", size=8)
+    assert data.info.label_names == ("0", "1", "2")
+    assert data.held_out(2) is None
+    with pytest.raises(NoSplit, match="leave (them )?out"):
+        data.of_split("test")
+    labels = pa.array([absent, 1], "int64")  # and one that has some is broken
+    write(tmp_path / "x/test.parquet", image=images(range(2)), label=labels)
+    with pytest.raises(UserError, match="leave (them )?out"):
+        load(f"hf:{tmp_path}/x", size=8).held_out(2)
+
+
+def test_labels_of_numbers_are_in_their_order(tmp_path):
+    write(tmp_path / "x/train.parquet", image=images(range(3)), label=["10", "9", "1"])
+    assert open_source(f"hf:{tmp_path}/x")[0].label_names == ("1", "9", "10")
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path, monkeypatch):
+    write(tmp_path / "x/train.parquet", image=images([1]))
+
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    with pytest.raises(UserError, match=r"train\.parquet cannot be read \(Permission denied\)"):
+        open_source(f"hf:{tmp_path}/x")

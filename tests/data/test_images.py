@@ -140,7 +140,7 @@ def test_images_that_are_not_square():
 def test_sizes_are_read():
     assert parse_size("64") == (64, 64)
     assert parse_size("48x96") == parse_size("48X96") == (48, 96)
-    for text in ("", "x", "0", "48x", "4.5", "-3", "1x2x3", "a"):
+    for text in ("", "x", "0", "48x", "4.5", "-3", "1x2x3", "a", "\u00b2"):
         with pytest.raises(UserError, match="no size; write 64 for a square, 48x96"):
             parse_size(text)
 

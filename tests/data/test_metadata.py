@@ -112,6 +112,10 @@ def test_columns_of_numbers_are_attributes(images, capsys):
         ("a.png,1\nb.png,3000000000\n", "line 3: n is 3000000000"),
         ("a.png,1\nb.png,1\na.png,2\n", "line 4 has other attributes of a.png than a line before"),
         ("a.png,1\n", "has no attributes for b.png"),
+        ("a.png,Jaws\nb.png,1984\n", "line 2: n is Jaws; .* or remove the column"),
+        ("/a.png,1\nb.png,1\n", "names /a.png, which is not there; give names relative to"),
+        ("../a.png,1\nb.png,1\n", r"names \.\./a.png, which is not there"),
+        ("", "has no rows; give one to each image"),
     ],
 )
 def test_attributes_that_are_not_whole_numbers_are_refused(images, text, message):
@@ -156,3 +160,12 @@ def test_nothing_is_left_unused_in_silence(images, capsys):
     error = capsys.readouterr().err
     assert f"metadata.csv is not used; move it beside the images, into {folder}/train" in error
     assert f"{folder}/train: 1 image; passed over, as Pillow does not read them: 1 .csv" in error
+
+
+def test_columns_without_whole_numbers_of_32_bits_are_not_used(images, capsys):
+    rows = "a.png,x,0.5,3000000000,{0}\nb.png,y,0.25,3000000001,{0}\n".format("9" * 400)
+    source = images("file_name,caption,score,id,huge\n" + rows)
+    assert "attributes" not in source.fields
+    assert "columns that are not used: score, id, huge" in capsys.readouterr().err
+    lines = [{"file_name": name, "caption": "x", "id": 10**400} for name in ("a.png", "b.png")]
+    assert "attributes" not in images("\n".join(map(json.dumps, lines)), "jsonl").fields

@@ -198,6 +198,7 @@ def test_mistakes_are_named(numbered):
         data.batches(6, 0, processes=4)
     for wrong in (
         {"size": 0},
+        {"size": 4, "frames": 0},
         {"size": 4, "channels": 2},
         {"size": 4, "crop": "left"},
         {"size": 4, "resample": "best"},

@@ -1,6 +1,7 @@
 """The shipped sets: how many, how they look, what is said of them, what is held out."""
 
 import collections
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -140,3 +141,13 @@ def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r'needs scikit-image: pip install "jaxgen\[samples\]"'):
         open_source("photos")
+
+
+@pytest.mark.usefixtures("few_openmoji")
+def test_a_full_disk_is_a_clear_line(monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(UserError, match=r"cannot be kept in .*No space left"):
+        open_source("openmoji", size=8)

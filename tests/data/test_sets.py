@@ -7,7 +7,7 @@ from scipy import ndimage
 from jaxgen.data import animals, clips, fonts, shapes3d, sprites
 from jaxgen.data.pipeline import load
 from jaxgen.data.specs import open_source
-from jaxgen.errors import UserError
+from jaxgen.errors import NoSplit, UserError
 
 
 def centre(image):
@@ -45,6 +45,15 @@ def test_sprites_of_one_image_stand_on_one_side():
         open_source("sprites:737281")
     with pytest.raises(UserError, match="takes a whole number"):
         open_source("sprites:many")
+
+
+@pytest.mark.parametrize("spec", ["shapes3d:1", "clips-flow:1", "stereo"])
+def test_a_set_without_a_test_split_holds_nothing_out(spec):
+    assert load(spec, size=32, frames=2).held_out(4) is None
+    with pytest.raises(NoSplit, match="(nothing for test; ask for more|no test images)$"):
+        open_source(spec, "test")
+    with pytest.raises(NoSplit, match="sprites:1 has nothing for train"):
+        open_source("sprites:1")
 
 
 def test_no_animal_of_the_test_split_is_nearly_one_of_training():

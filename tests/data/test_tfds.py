@@ -3,12 +3,13 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
 from jaxgen.data.pipeline import load
 from jaxgen.data.specs import open_source
-from jaxgen.data.tfds import prepare_command
+from jaxgen.data.tfds import data_folder, prepare_command
 from jaxgen.errors import UserError
 
 PREPARE = """
@@ -66,6 +67,9 @@ class Faces(Shades):
                 "file_name": f"{k}.png",
             }
 
+class Halves(Faces):
+    SPLITS = {"train": 4, "test": 1}
+
 class Twosides(Shades):
     SPLITS = {"trainA": 3, "trainB": 4, "testA": 2, "testB": 2}
 
@@ -77,7 +81,7 @@ class Configured(Shades):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=n, version="1.0.0") for n in ("dim", "lit")]
 
 folder = sys.argv[1]
-for kind in (Shades, Faces, Twosides, Newshades):
+for kind in (Shades, Faces, Halves, Twosides, Newshades):
     kind(data_dir=folder, file_format="array_record").download_and_prepare()
 for config in ("dim", "lit"):
     Configured(config=config, data_dir=folder, file_format="array_record").download_and_prepare()
@@ -139,6 +143,23 @@ def test_label_maps_and_attributes_are_read_where_they_are_declared():
         assert example["attributes"].tolist() == [k % 3, k == 3, k > 1]
         seen.add(k)
     assert seen == set(range(4))
+
+
+@pytest.mark.usefixtures("tfds_folder")
+def test_the_train_split_says_what_label_maps_are():
+    """The test split has black ones alone, which could be masks."""
+    for split in ("train", "test"):
+        assert "classes" in open_source("tfds:halves", split)[0].fields
+
+
+def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):
+    def homeless(_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("TFDS_DATA_DIR", raising=False)
+    monkeypatch.setattr(Path, "expanduser", homeless)
+    with pytest.raises(UserError, match="no such home folder; set TFDS_DATA_DIR to the folder"):
+        data_folder()
 
 
 @pytest.mark.usefixtures("tfds_folder")

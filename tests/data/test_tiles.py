@@ -202,3 +202,14 @@ def test_sets_that_cannot_be_joined_are_named(tmp_path):
     ):
         with pytest.raises(UserError, match=message):
             open_source(spec)
+
+
+def test_joined_sets_have_the_images_that_all_of_them_have(tmp_path):
+    save(tmp_path / "one/1.png", ramp(4, 4, blue=1))
+    save(tmp_path / "one/masks/1.png", np.zeros((4, 4), np.uint8))
+    save(tmp_path / "two/1.png", ramp(4, 4, blue=2))
+    one, two = (f"folder:{tmp_path}/{name}" for name in ("one", "two"))
+    for spec, blues in ((f"{one}+{two}", [1, 2]), (f"{two}+{one}", [2, 1])):
+        data = load(spec, size=4)
+        assert list(data.info.fields) == ["image"]
+        assert [int(data[i]["image"][0, 0, 2]) for i in range(2)] == blues

@@ -208,7 +208,22 @@ def test_a_broken_shard_is_named(shards, cut, said):
         ([("._a", {"png": b""})], "holds no samples"),
         (
             [("a", {"png": numbered(1), "json": {"attributes": {"x": 0.5}}})],
-            "are whole numbers, not",
+            "sample a: x is 0.5; attributes are whole numbers",
+        ),
+        ([("a", {"png": b"", "json": {"attributes": {"x": 5 * 10**9}}})], "sample a: x is 50+;"),
+        ([("a", {"png": b"", "json": {"attributes": 5}})], "sample a: its attributes are 5; write"),
+        ([("a", {"png": b"", "cls": "3000000000"})], "sample a: its label is 30+, and labels are"),
+        (
+            [("a", {"png": b"", "json": {"label": 10**6}})],
+            "sample a: its label is 10+, and labels are",
+        ),
+        (
+            [("a", {"png": b""}), ("b", {"png": b"", "json": {"attributes": {"x": 1}}})],
+            "sample a: there is no attribute, which others have",
+        ),
+        (
+            [(k, {"png": b"", "json": {"attributes": {k: 1}}}) for k in "ab"],
+            "sample b: its attributes are not a, as those of the first",
         ),
     ],
 )
@@ -243,3 +258,17 @@ def test_names_of_any_encoding_are_samples(tmp_path):
     (source,) = open_source(f"wds:{tmp_path}", held_out=0.001)
     assert number(source[0]["image"]) == 3
     assert source.origin(0)[0].endswith("sample caf\\udce9")
+
+
+def test_a_damaged_index_is_made_again(shards, tmp_path):
+    before = open_source(f"wds:{shards}")[0]
+    for k, file in enumerate(sorted((tmp_path / "cache").rglob("*.npy"))):
+        os.truncate(file, 140 * k)  # the first is empty
+    again = open_source(f"wds:{shards}")[0]
+    assert (again.fingerprint, len(again)) == (before.fingerprint, len(before))
+
+
+def test_a_home_that_is_not_there_is_named():
+    for spec in ("wds:~nobody-here/s.tar", "folder:~nobody-here/p", "~nobody-here/p"):
+        with pytest.raises(UserError, match="there is no such home folder; write the whole path"):
+            open_source(spec)
