@@ -544,7 +544,7 @@ def test_another_set_is_told_apart(system, tmp_path, jaxgen):
 @pytest.mark.parametrize(("shift", "right"), [(0, 1.0), (1, 0.0)])
 def test_samples_by_class_teach_a_classifier(shift, right, monkeypatch):
     """A sampler that paints every class like the data, or like the next class."""
-    shorter = functools.partial(library.classification_accuracy, rounds=200, learning_rate=5e-3)
+    shorter = functools.partial(library.classification_accuracy, rounds=60, learning_rate=5e-3)
     monkeypatch.setattr(library, "classification_accuracy", shorter)
     labels = np.arange(400) % 4
     shades = (60 * labels).astype(np.uint8)
