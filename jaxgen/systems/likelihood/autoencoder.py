@@ -84,7 +84,7 @@ def machine(
 
 def unroll(old, fresh):
     """The states of an autoencoder that starts from the machines' (`Stage.carry`)."""
-    up, down = unrolled([old[name].params for name in sorted(old)])
+    up, down = unrolled([old[f"rbm_{i}"].params for i in range(len(old))])
     return {
         "encoder": fresh["encoder"].replace(params=up),
         "decoder": fresh["decoder"].replace(params=down),
