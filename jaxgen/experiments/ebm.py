@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, CountOrZero, Rate, ShareBelowOne, Size, Weight
+from jaxgen.commands.flags import Count, CountOrZero, Rate, ShareBelowOne, Size, Weight, size_text
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -57,6 +57,8 @@ class Args(Arguments):
         super().check()
         if self.labels and self.net == "digits":
             raise UserError("--net digits knows no labels; use --net resnet")
+        if self.net == "resnet" and min(self.size) < 8:
+            raise UserError(f"--net resnet takes --size 8 or more, not {size_text(self.size)}")
 
 
 def system(args: Args, info):

@@ -32,7 +32,7 @@ class Args(Arguments):
     clip: Rate = 100.0
     """Largest norm of a gradient."""
     weight_decay: Weight = 5e-5
-    """Weight decay of the kernels' magnitudes and the couplings' scales."""
+    """Weight decay of the kernels' magnitudes and the checkerboard couplings' scales."""
 
     def check(self) -> None:
         super().check()

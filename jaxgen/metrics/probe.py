@@ -70,12 +70,12 @@ def nearest_neighbours(
     x: Features, labels: Labels, x_test: Float[Array | np.ndarray, "m d"], k: int = 5
 ) -> Int[Array, "m"]:
     """The class of most of the `k` training features that are nearest to each of the test features;
-    where several have as many, the lowest."""
+    where several have as many, the lowest.  All vote where there are fewer than `k`."""
     x, labels = jnp.asarray(x, jnp.float32), jnp.asarray(labels)
 
     @jax.jit
     def vote(one):
-        _, nearest = jax.lax.top_k(-((x - one) ** 2).sum(axis=1), k)
+        _, nearest = jax.lax.top_k(-((x - one) ** 2).sum(axis=1), min(k, len(x)))
         return (labels[nearest][:, None] == classes).sum(axis=0).argmax()
 
     classes = jnp.arange(int(labels.max()) + 1)

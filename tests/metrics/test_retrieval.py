@@ -46,3 +46,4 @@ def test_nearest_neighbours_vote():
     found = probe.nearest_neighbours(x, labels, np.array([[0.9], [11.2], [5.9]]), k=3)
     assert found.tolist() == [2, 1, 0]  # 5.9: 2 (2), 10 (1), 1 (0), of which the lowest
     assert probe.nearest_neighbours(x, labels, x, k=1).tolist() == labels.tolist()
+    assert probe.nearest_neighbours(x[:3], labels[:3], x[4:5], k=5).tolist() == [2]

@@ -10,6 +10,7 @@ from flax import linen as nn
 from jaxgen.data.arrays import arrays
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
+from jaxgen.experiments.ebm import Args
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.systems.likelihood.ebm import ebm
 from jaxgen.train.abilities import Translator
@@ -108,3 +109,8 @@ def test_an_image_has_an_energy_by_label(run):
     with pytest.raises(UserError, match="auroc is of images alone, and made scores their label"):
         run.evaluate("auroc", data=DATA, other=DATA)
     np.testing.assert_allclose(energies[3], energies[0], atol=0.05)  # but for the grey's noise
+
+
+def test_images_too_small_for_the_residual_network():
+    with pytest.raises(UserError, match="--size 8 or more, not 4x8"):
+        Args(net="resnet", size=(4, 8)).check()
