@@ -33,7 +33,7 @@ def test_sharpness_falls_with_blur():
 
 
 def test_what_is_measured(tmp_path, monkeypatch):
-    """Of untrained networks: as many rounds for both, on images of all parts of the data."""
+    """Untrained networks: as many rounds for both, on images of all parts of the data."""
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (80, 28, 28, 1), dtype=np.uint8)
     data = arrays({"image": image}, held_out=0.5)
