@@ -6,8 +6,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 import jaxgen
 from jaxgen.__main__ import COMMANDS
 
@@ -15,36 +13,28 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 
 
-@pytest.fixture(scope="module")
-def site(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("site")
-    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", DOCS, folder]
+def test_site(tmp_path):
+    """One test, so that no second worker builds it again."""
+    command = [sys.executable, "-m", "sphinx", "-q", "-W", "--keep-going", DOCS, tmp_path]
     env = {**os.environ, "JAX_PLATFORMS": "cpu", "http_proxy": "0:0", "https_proxy": "0:0"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=env)
     assert done.returncode == 0, done.stderr
-    return folder
 
-
-def test_pages_load_nothing_from_elsewhere(site):
-    pages = list(site.rglob("*.html"))
+    pages = list(tmp_path.rglob("*.html"))
     assert len(pages) > 15
-    loaded = r"<(?:script|link|img)\b[^>]*(?:src|href)=\"(?:https?:)?//[^\"]*"
+    elsewhere = r"<(?:script|link|img)\b[^>]*(?:src|href)=\"(?:https?:)?//[^\"]*"
     for page in pages:
-        assert not re.findall(loaded, page.read_text(encoding="utf-8")), page
+        assert not re.findall(elsewhere, page.read_text(encoding="utf-8")), page
 
-
-def test_every_name_of_the_library_is_described(site):
-    page = (site / "reference" / "library.html").read_text(encoding="utf-8")
+    library = (tmp_path / "reference" / "library.html").read_text(encoding="utf-8")
     for name in jaxgen.__all__:
-        assert f'id="jaxgen.{name}"' in page or f'id="module-jaxgen.{name}"' in page, name
+        assert f'id="jaxgen.{name}"' in library or f'id="module-jaxgen.{name}"' in library, name
 
-
-def test_every_system_is_described(site):
-    page = (site / "reference" / "systems.html").read_text(encoding="utf-8")
+    systems = (tmp_path / "reference" / "systems.html").read_text(encoding="utf-8")
     for path in (ROOT / "jaxgen" / "systems").rglob("*.py"):
         if path.stem != "__init__":
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            assert f'id="module-{name}"' in page
+            assert f'id="module-{name}"' in systems
 
 
 def test_every_command_is_described():
