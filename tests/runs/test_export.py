@@ -208,7 +208,8 @@ NAMES = ["wgan", "theano", "dcgan", "vae", "stylegan2", "pix2pix", "srgan", "lab
 @pytest.mark.parametrize("name", NAMES)
 def test_a_program_runs_without_jaxgen_and_gives_the_images_of_the_run(programs, name):
     found, images, card = programs[name]
-    np.testing.assert_allclose(found, images, rtol=1e-6, atol=1e-6)
+    # A millionth of the range [-1, 1]: another program may round in another order.
+    np.testing.assert_allclose(found, images, rtol=0, atol=2e-6)
     assert found.std() > 1e-4
     assert card["platforms"] == ["cpu", "cuda", "tpu"]
     assert card["output"]["range"] == "[-1, 1]"
