@@ -529,7 +529,7 @@ def _example(drawing: bytes, size: int, seen: Mapping[str, str]) -> dict[str, An
 FIELDS = {
     "image": Field("image", 4),
     "alpha": Field("mask"),
-    "parts": Field("classes"),
+    "parts": Field("classes", classes=len(PARTS)),
     "attributes": Field("attributes"),
     "caption": Field("caption"),
 }

@@ -63,8 +63,12 @@ def starts(film: np.ndarray, frames: int) -> list[int]:
     """The first frames of clips of that many frames: every half clip, none across a cut."""
     change = [np.abs(a.astype(np.int16) - b).mean() > CUT for a, b in pairwise(film)]
     shots = [0, *(i + 1 for i in np.flatnonzero(change)), len(film)]
-    step = max(frames // 2, 1)
-    return [k for first, end in pairwise(shots) for k in range(first, end - frames + 1, step)]
+    return [k for first, end in pairwise(shots) for k in every_half(first, end, frames)]
+
+
+def every_half(first: int, end: int, frames: int) -> range:
+    """The first frames of clips of that many frames, from `first` on and before `end`."""
+    return range(first, end - frames + 1, max(frames // 2, 1))
 
 
 def clips(
