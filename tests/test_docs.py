@@ -10,6 +10,7 @@ import pytest
 
 import jaxgen
 from jaxgen.__main__ import COMMANDS
+from jaxgen.data.specs import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -45,6 +46,14 @@ def test_every_system_is_described(site):
         if path.stem != "__init__":
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             assert f'id="module-{name}"' in page
+
+
+def test_every_shipped_set_is_shown():
+    page = (DOCS / "data.md").read_text(encoding="utf-8")
+    for name in SHIPPED:
+        picture = "faces.png" if name == "faces" else f"sets/{name}.png"
+        assert f"]({picture})" in page, name
+        assert (DOCS / picture).is_file(), name
 
 
 def test_every_command_is_described():
