@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgen.data import media
-from jaxgen.data.reading import each
+from jaxgen.data.reading import content, each
 from jaxgen.data.source import Field, Source, digest
 from jaxgen.errors import UserError
 from jaxgen.files import kept_array
@@ -25,7 +25,7 @@ def read_film(file: Path, side: int) -> np.ndarray:
 
     Decoded once, then read from the cache as they are asked for.  Raises UserError.
     """
-    return kept_array("films", f"{media.content(file)}-{side}", lambda: _decode(file, side))
+    return kept_array("films", f"{content(file)}-{side}", lambda: _decode(file, side))
 
 
 def _decode(file: Path, side: int) -> Iterator[np.ndarray]:

@@ -1,6 +1,7 @@
 """Many files read in threads, with a progress line, and one line about those that are broken."""
 
 import functools
+import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -48,6 +49,12 @@ def readable(file: Any) -> Iterator[None]:
         raise UserError(
             f"{file} cannot be read ({error.strerror}); mend it or move it away"
         ) from None
+
+
+def content(file: Path) -> str:
+    """Digest of what is in the file.  Raises UserError."""
+    with readable(file), open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "blake2b").hexdigest()[:16]
 
 
 def stamps(files: Iterable[Path], *more: str) -> str:

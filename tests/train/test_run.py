@@ -105,6 +105,29 @@ def test_the_fingerprint_decides_where_the_data_may_lie(tmp_path, other):
     assert read_run(tmp_path).environment[1]["changed"]["data"] == ["folder:a", other]
 
 
+def test_of_a_file_the_contents_decide(tmp_path):
+    run, one, two = (tmp_path / name for name in ("run", "one.npz", "two.npz"))
+    one.write_bytes(b"weights")
+    with Run(run, ARGS | {"weights": one}, HERE) as first:
+        first.stage("0-a")
+    saved(run)
+    one.rename(two)
+    with Run(run, ARGS | {"weights": two}, HERE) as again:
+        again.stage("0-a")
+    changed = read_run(run).environment[1]["changed"]
+    assert changed == {"weights": [str(one), str(two)]}
+    one.write_bytes(b"others")
+    said = rf'weights is now "{one}", with other contents than "{two}" had'
+    with pytest.raises(UserError, match=said):
+        Run(run, ARGS | {"weights": one}, HERE).__enter__()
+    two.write_bytes(b"others")
+    with pytest.raises(UserError, match=f'"{two}", with other contents than "{two}" had'):
+        Run(run, ARGS | {"weights": two}, HERE).__enter__()
+    two.unlink()  # a run that is opened has its weights in its checkpoint
+    with Run(run, ARGS | {"weights": two}, HERE):
+        pass
+
+
 def test_a_system_says_which_arguments_are_places(tmp_path):
     args = ARGS | {"content": "a.jpg", "data": "x"}
     places = frozenset({"content"})
