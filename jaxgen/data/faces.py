@@ -627,6 +627,7 @@ def faces(split: str, size: int, *options: str) -> Source:
         fields=FIELDS,
         attribute_names=STYLES[style].attributes,
         measure=lambda i: (f"person {chosen[i]}", size, size),
+        captions=lambda i: (caption(seen[i]),),
     )
 
 
