@@ -1,13 +1,17 @@
 """Files: never half-written, and where those that can be made again are kept."""
 
 import os
+import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from jaxgen.errors import UserError
+
+WORTH = 0.5  # seconds
 
 
 @contextmanager
@@ -81,6 +85,33 @@ def kept_array(folder: str, name: str, make: Callable[[], Iterable[Any]]) -> Any
         except (ValueError, EOFError):
             path.unlink(missing_ok=True)
     return kept_array(folder, name, make)
+
+
+def kept_arrays(folder: str, name: str, make: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
+    """The arrays by name that `make` gives, or the cache has as folder/name.npz.
+
+    They are kept, in place of others in that folder, where making them took longer than `WORTH` and
+    the cache can be written.  A file that is damaged is made again.
+    """
+    import numpy as np
+
+    try:
+        path = cache_folder() / folder / f"{name}.npz"
+    except UserError:  # there is no home
+        return dict(make())
+    broken = (OSError, ValueError, EOFError, BadZipFile)
+    with suppress(*broken), open(path, "rb") as opened, np.load(opened) as file:
+        return dict(file)
+    start = time.monotonic()
+    arrays = make()
+    if time.monotonic() - start > WORTH:
+        with suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with replacing(path) as temporary:
+                np.savez(temporary, **arrays)
+            for other in set(path.parent.glob("[!.]*.npz")) - {path}:
+                other.unlink(missing_ok=True)
+    return dict(arrays)
 
 
 def _write_rows(path: Path, blocks: Iterable[Any]) -> None:

@@ -12,6 +12,8 @@ from PIL.PngImagePlugin import PngInfo
 from jaxgen.errors import UserError
 from jaxgen.files import replacing
 
+SEEN = 256  # pixels of the longer side of a film, at least about half of which it has
+
 
 def as_uint8(images) -> np.ndarray:
     """Images in [-1, 1] as 0..255: floor(127.5 x + 128), saturated; uint8 passes through."""
@@ -57,9 +59,12 @@ def save_png(path: Path, picture: Image.Image, description: str = "") -> None:
 def save_film(path: Path, frames: Sequence[Image.Image], fps: float = 24) -> None:
     """Writes the frames, all of one size, as a `.gif` (which loops) or `.mp4` (H.264).
 
-    UserError where ffmpeg fails.
+    Small ones are enlarged by a whole factor, up to `SEEN` pixels.  UserError where ffmpeg fails.
     """
-    path, frames = Path(path), [frame.convert("RGB") for frame in frames]
+    factor = max(1, SEEN // max(frames[0].size))
+    size = [factor * side for side in frames[0].size]
+    larger = lambda frame: frame.resize(size, Image.Resampling.NEAREST)
+    path, frames = Path(path), [larger(frame.convert("RGB")) for frame in frames]
     if path.suffix.lower() not in (".gif", ".mp4"):
         raise ValueError(f"a film is a .gif or an .mp4 file, not {path.name}")
     with replacing(path) as temporary:

@@ -16,24 +16,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from flax import linen as nn
 
 from jaxgen.data.pipeline import load
+from jaxgen.evaluate.classifier import SmallClassifier
 from jaxgen.runs.load import load as load_run
 from jaxgen.train.abilities import Sampler
 from jaxgen.train.nets import bind
 
 STEPS, BATCH = 1500, 128
-
-
-class Classifier(nn.Module):
-    @nn.compact
-    def __call__(self, x):
-        for width in (16, 32):
-            x = nn.relu(nn.Conv(width, (5, 5))(x))
-            x = nn.max_pool(x, (2, 2), (2, 2))
-        x = nn.relu(nn.Dense(128)(x.reshape(len(x), -1)))
-        return nn.Dense(10)(x)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,7 +48,7 @@ def classifier():
     """(images [n, 28, 28, 1] in [-1, 1] -> probabilities [n, 10], held-out accuracy)."""
     train = load("mnist5k", size=28, channels=1).resident
     test = load("mnist5k", size=28, channels=1, split="test").resident
-    model, adam = Classifier(), optax.adam(optax.cosine_decay_schedule(1e-3, STEPS))
+    model, adam = SmallClassifier(10), optax.adam(optax.cosine_decay_schedule(1e-3, STEPS))
     scale = lambda x: jnp.asarray(x, jnp.float32) / 127.5 - 1
     params = model.init(jax.random.key(0), jnp.zeros((1, 28, 28, 1)))
     state = adam.init(params)

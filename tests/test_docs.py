@@ -8,6 +8,7 @@ from pathlib import Path
 
 import jaxgen
 from jaxgen.__main__ import COMMANDS
+from jaxgen.data.specs import SHIPPED
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -35,6 +36,14 @@ def test_site(tmp_path):
         if path.stem != "__init__":
             name = ".".join(path.relative_to(ROOT).with_suffix("").parts)
             assert f'id="module-{name}"' in systems
+
+
+def test_every_shipped_set_is_shown():
+    page = (DOCS / "data.md").read_text(encoding="utf-8")
+    for name in SHIPPED:
+        picture = "faces.png" if name == "faces" else f"sets/{name}.png"
+        assert f"]({picture})" in page, name
+        assert (DOCS / picture).is_file(), name
 
 
 def test_every_command_is_described():

@@ -35,3 +35,32 @@ def test_a_damaged_array_is_made_again(tmp_path, monkeypatch, damage):
     path.write_bytes(whole[:-1] if damage is None else damage)
     np.testing.assert_array_equal(files.kept_array("some", "numbers", make), kept)
     assert (len(made), path.read_bytes()) == (2, whole)
+
+
+def test_arrays_that_take_long_are_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path))
+    made = []
+
+    def make():
+        made.append(1)
+        return {"a": np.arange(3, dtype=np.int16), "b": np.zeros((0, 2))}
+
+    def kept(name="one"):
+        found = files.kept_arrays("some", name, make)
+        assert {k: (x.tolist(), x.dtype) for k, x in found.items()} == {
+            "a": ([0, 1, 2], np.int16),
+            "b": ([], np.float64),
+        }
+        return len(made), sorted(path.name for path in tmp_path.rglob("*.npz"))
+
+    assert kept() == (1, [])  # made at once
+    monkeypatch.setattr(files, "WORTH", -1)
+    assert kept() == kept() == (2, ["one.npz"])
+    assert kept("two") == (3, ["two.npz"])
+    for damage in (b"", b"damaged", (tmp_path / "some/two.npz").read_bytes()[:-9]):
+        (tmp_path / "some/two.npz").write_bytes(damage)
+        assert kept("two")[1] == ["two.npz"]
+    assert len(made) == 6
+    (tmp_path / "file").touch()  # no room for a folder
+    monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path / "file"))
+    assert kept()[0] == 7

@@ -27,7 +27,7 @@ from jaxgen.errors import UserError
 if TYPE_CHECKING:
     from jaxgen.runs.trained import TrainedRun
 
-RunFolder = Annotated[
+Run = Annotated[
     Positional[Path],
     arg(metavar="RUN", help="Run folder, such as runs/wgan; it may still be training."),
 ]

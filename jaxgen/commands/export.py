@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Copy, OfOptions, Out, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import Copy, OfOptions, Out, Round, Run, System, by, open_run
 from jaxgen.commands.flags import Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import Direction
@@ -14,7 +14,7 @@ Player = Annotated[tuple[str, ...], arg(metavar="NAME ...", help_behavior_hint="
 
 
 def export(
-    run: RunFolder,
+    run: Run,
     *,
     to: Literal["safetensors", "stablehlo"],
     out: Out = None,

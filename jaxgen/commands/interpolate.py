@@ -6,17 +6,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import (
-    Batch,
-    Copy,
-    OfSampler,
-    Out,
-    Round,
-    RunFolder,
-    System,
-    by,
-    open_run,
-)
+from jaxgen.commands.choices import Batch, Copy, OfSampler, Out, Round, Run, System, by, open_run
 from jaxgen.commands.flags import Count, Range, Rate, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import image_files
@@ -36,7 +26,7 @@ Number = Annotated[
 
 
 def interpolate(
-    run: RunFolder,
+    run: Run,
     *,
     n: Number = None,
     frames: Count = 16,

@@ -32,7 +32,7 @@ def catalogue(folder: Annotated[Positional[Path], arg(metavar="DIR")] = Path("ru
     for name, paper, data, recipes in found:
         lines += [f"  {name:{wide}}  {paper}", f"  {'':{wide}}  data: {data}"]
         lines[-1] += f"; recipes: {recipes}" if recipes else ""
-    lines += ["", "data (--data NAME)", ""]
+    lines += ["", "data (--data NAME; docs/data.md shows pictures)", ""]
     wide = max(len(name + shipped.options) for name, shipped in SHIPPED.items())
     for name, shipped in SHIPPED.items():
         lines.append(f"  {name + shipped.options:{wide}}  {shipped.what}")

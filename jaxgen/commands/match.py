@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Batch, Copy, Round, RunFolder, System, open_run
+from jaxgen.commands.choices import Batch, Copy, Round, Run, System, open_run
 from jaxgen.commands.flags import Count
 from jaxgen.commands.translate import Images, image_files
 from jaxgen.errors import MissingData, UserError
@@ -16,7 +16,7 @@ Texts = Annotated[
 
 
 def match(
-    run: RunFolder,
+    run: Run,
     images: Images,
     *,
     texts: Texts = (),

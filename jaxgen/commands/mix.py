@@ -5,17 +5,7 @@ from typing import Annotated
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import (
-    Batch,
-    Copy,
-    OfMixer,
-    Out,
-    Round,
-    RunFolder,
-    System,
-    by,
-    open_run,
-)
+from jaxgen.commands.choices import Batch, Copy, OfMixer, Out, Round, Run, System, by, open_run
 from jaxgen.commands.flags import Count, Range, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
@@ -26,7 +16,7 @@ Layer = Annotated[
 
 
 def mix(
-    run: RunFolder,
+    run: Run,
     *,
     rows: Count = 4,
     columns: Count = 6,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Copy, OfConditions, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import Copy, OfConditions, Round, Run, System, by, open_run
 from jaxgen.commands.flags import Count, Rate, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import Folder, Images, image_files
@@ -21,7 +21,7 @@ FRAMES, FPS = 100, 20
 
 
 def project(
-    run: RunFolder,
+    run: Run,
     images: Images,
     *,
     steps: Count = 1000,

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tyro.conf import arg
 
-from jaxgen.commands.choices import RunFolder
+from jaxgen.commands.choices import Run
 from jaxgen.commands.terminal import writing
 from jaxgen.evaluate import scores
 from jaxgen.files import replacing
@@ -27,7 +27,7 @@ POINTS = 400  # of a curve; about the pixels it is wide
 CLOCK = ("round", "images", "seconds")  # what a record counts, not a curve
 
 
-def report(run: RunFolder, *, out: Out = None) -> Path:
+def report(run: Run, *, out: Out = None) -> Path:
     """A run as one page: curves, scores, pictures, arguments.
 
     The page loads nothing from anywhere. Stages follow each other, their rounds counted on.

@@ -2,17 +2,7 @@
 
 from pathlib import Path
 
-from jaxgen.commands.choices import (
-    Batch,
-    Copy,
-    OfSampler,
-    Out,
-    Round,
-    RunFolder,
-    System,
-    by,
-    open_run,
-)
+from jaxgen.commands.choices import Batch, Copy, OfSampler, Out, Round, Run, System, by, open_run
 from jaxgen.commands.flags import Count, Rate, Seed
 from jaxgen.commands.interpolate import FILMS
 from jaxgen.commands.terminal import writing
@@ -20,7 +10,7 @@ from jaxgen.errors import UserError
 
 
 def sample(
-    run: RunFolder,
+    run: Run,
     *,
     n: Count = 64,
     seed: Seed = 0,

@@ -2,13 +2,13 @@
 
 import math
 
-from jaxgen.commands.choices import Batch, Copy, OfConditions, Round, RunFolder, System, open_run
+from jaxgen.commands.choices import Batch, Copy, OfConditions, Round, Run, System, open_run
 from jaxgen.commands.flags import Seed
 from jaxgen.commands.translate import Images, image_files
 
 
 def score(
-    run: RunFolder,
+    run: Run,
     images: Images,
     *,
     seed: Seed = 0,

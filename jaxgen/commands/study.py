@@ -1,8 +1,8 @@
 """From a command line to what a study finds: numbers and a figure.
 
-A study is an experiment of several short runs, on points, with a plot of their own.  Its module has
-a dataclass `Args` and a function `study(args, run)`, which trains by `fit`, in stages of the run's
-folder, and then calls `finish`.
+A study is an experiment of several short runs, with a plot of their own.  Its module has a
+dataclass `Args(Study)` and a function `study(args, run)`, which trains by `fit`, in stages of the
+run's folder, and then calls `finish`.
 """
 
 import dataclasses
@@ -13,10 +13,27 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from jaxgen.commands.arguments import parse
+from jaxgen.commands.arguments import Basic, parse
+from jaxgen.commands.flags import Count
 from jaxgen.commands.launch import module_name
 from jaxgen.commands.start import start_jax
 from jaxgen.commands.terminal import one_line
+
+
+@dataclasses.dataclass(frozen=True)
+class Study(Basic):
+    """The flags of studies, whose runs are all of the same length."""
+
+    rounds: Count = 3000
+    batch_size: Count = 100
+    rounds_per_call: Count = 20
+    log_every: Count = 500
+    sample_every: Count = 3000
+    save_every: Count = 3000
+
+    @property
+    def rounds_matter(self) -> bool:
+        return True
 
 
 def launch(study: Callable[[Any, Any], None]) -> None:

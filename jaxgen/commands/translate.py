@@ -7,7 +7,7 @@ from typing import Annotated
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands.choices import Copy, OfTranslators, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import Copy, OfTranslators, Round, Run, System, by, open_run
 from jaxgen.commands.flags import Range, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
@@ -31,7 +31,7 @@ Tile = Annotated[
 
 
 def translate(
-    run: RunFolder,
+    run: Run,
     images: Images,
     *,
     out: Folder = None,

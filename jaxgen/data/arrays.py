@@ -5,6 +5,7 @@ from typing import Any, get_args
 
 import numpy as np
 
+from jaxgen.data.parts import count_classes, there
 from jaxgen.data.pipeline import RESIDENT_BYTES, Data
 from jaxgen.data.source import PIXELS, Field, Kind, Source, digest, keep_split, numbered
 from jaxgen.errors import UserError
@@ -148,7 +149,8 @@ def _checked(name: str, x: np.ndarray, kind: Kind) -> Field:
     ):
         wrong("[N, A] of integers of 32 bits")
     channels = x.shape[-1] if kind in ("image", "video") else 0
-    return Field(kind, channels, x.shape[1] if kind == "video" else 0)
+    classes = count_classes(there(x)) if kind == "classes" else 0
+    return Field(kind, channels, x.shape[1] if kind == "video" else 0, classes)
 
 
 def _numbers(content, fields, kind) -> tuple[str, ...]:

@@ -529,7 +529,7 @@ def _example(drawing: bytes, size: int, seen: Mapping[str, str]) -> dict[str, An
 FIELDS = {
     "image": Field("image", 4),
     "alpha": Field("mask"),
-    "parts": Field("classes"),
+    "parts": Field("classes", classes=len(PARTS)),
     "attributes": Field("attributes"),
     "caption": Field("caption"),
 }
@@ -627,6 +627,7 @@ def faces(split: str, size: int, *options: str) -> Source:
         fields=FIELDS,
         attribute_names=STYLES[style].attributes,
         measure=lambda i: (f"person {chosen[i]}", size, size),
+        captions=lambda i: (caption(seen[i]),),
     )
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgen.data import media
-from jaxgen.data.reading import each
+from jaxgen.data.reading import content, each
 from jaxgen.data.source import Field, Source, digest
 from jaxgen.errors import UserError
 from jaxgen.files import kept_array
@@ -25,7 +25,7 @@ def read_film(file: Path, side: int) -> np.ndarray:
 
     Decoded once, then read from the cache as they are asked for.  Raises UserError.
     """
-    return kept_array("films", f"{media.content(file)}-{side}", lambda: _decode(file, side))
+    return kept_array("films", f"{content(file)}-{side}", lambda: _decode(file, side))
 
 
 def _decode(file: Path, side: int) -> Iterator[np.ndarray]:
@@ -63,8 +63,12 @@ def starts(film: np.ndarray, frames: int) -> list[int]:
     """The first frames of clips of that many frames: every half clip, none across a cut."""
     change = [np.abs(a.astype(np.int16) - b).mean() > CUT for a, b in pairwise(film)]
     shots = [0, *(i + 1 for i in np.flatnonzero(change)), len(film)]
-    step = max(frames // 2, 1)
-    return [k for first, end in pairwise(shots) for k in range(first, end - frames + 1, step)]
+    return [k for first, end in pairwise(shots) for k in every_half(first, end, frames)]
+
+
+def every_half(first: int, end: int, frames: int) -> range:
+    """The first frames of clips of that many frames, from `first` on and before `end`."""
+    return range(first, end - frames + 1, max(frames // 2, 1))
 
 
 def clips(

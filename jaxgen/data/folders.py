@@ -12,6 +12,7 @@ import numpy as np
 from jaxgen.data import metadata
 from jaxgen.data.images import Header, decode, decode_classes, header, read_bytes, suffixes
 from jaxgen.data.metadata import Metadata, name_in
+from jaxgen.data.parts import map_field, there
 from jaxgen.data.reading import each, readable, tell
 from jaxgen.data.source import Field, Source, digest, in_order, keep_split
 from jaxgen.errors import MissingData, UserError
@@ -192,24 +193,26 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int =
     same_fields("label maps", maps)
     same_fields("captions", {side: tables[side].captions for side in files})
     same_fields("attributes", {side: tables[side].attributes for side in files})
-    kind = "mask" if all(m.binary for side in maps.values() for m in side.values()) else "classes"
+    label_map = None
+    if maps[base]:
+        label_map = map_field(np.any([x.there for m in maps.values() for x in m.values()], axis=0))
 
     names = [name_in(file, base) for file in files[base]]
     keep = kept(names, split, None if "test" in folders else held_out, spec)
     checked = check([files[base][i] for i in keep], least)
     fields = {"image": Field("image")}
-    fields |= {kind: Field(kind)} if maps[base] else {}
+    fields |= {label_map.kind: label_map} if label_map else {}
     fields |= {"label": Field("label")} if labels[base] else {}
     fields |= {"attributes": Field("attributes")} if table.attributes else {}
     fields |= {"caption": Field("caption")} if table.captions else {}
-    for image in checked if maps[base] else ():
+    for image in checked if label_map else ():
         maps[base][image.file].check_size(image)
 
     def read(i: int) -> dict:
         file = checked[i].file
         example: dict = {"image": checked[i].decode()}
-        if maps[base]:
-            example[kind] = decode_classes(maps[base][file].file)
+        if label_map:
+            example[label_map.kind] = decode_classes(maps[base][file].file)
         if labels[base]:
             example["label"] = number[labels[base][file]]
         if table.attributes:
@@ -222,7 +225,7 @@ def folder(root: Path, split: str = "train", held_out: float = 0.0, least: int =
         return table.captions[checked[i].file]
 
     said = [table.said(image.file) for image in checked]
-    drawn = [maps[base][image.file].digest for image in checked] if maps[base] else []
+    drawn = [maps[base][image.file].digest for image in checked] if label_map else []
     extra = (*number, *(text for texts in said for text in texts), *table.attribute_names)
     return Source(
         length=len(keep),
@@ -279,13 +282,13 @@ def _agree(tables: list[Metadata]) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class LabelMap:
-    """The file of a label map, its BLAKE2 digest and sides; binary: all values are 0 or 255."""
+    """The file of a label map, its BLAKE2 digest and sides; there: its numbers, bool [256]."""
 
     file: Path
     digest: str
     height: int
     width: int
-    binary: bool
+    there: np.ndarray
 
     def check_size(self, image: Checked) -> None:
         """UserError where it does not lie on the image."""
@@ -310,7 +313,7 @@ def _maps(base: Path, files: list[Path]) -> dict[Path, LabelMap]:
             )
         array = decode_classes(data, str(file))
         content = hashlib.blake2b(data, digest_size=8).hexdigest()
-        return LabelMap(file, content, *array.shape[:2], bool(np.isin(array, (0, 255)).all()))
+        return LabelMap(file, content, *array.shape[:2], there(array))
 
     found, stems = _by_stem(images_in(folder), folder), _by_stem(files, base)
     if alone := sorted(set(stems) ^ set(found)):

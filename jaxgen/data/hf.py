@@ -15,7 +15,7 @@ import numpy as np
 
 from jaxgen.data.folders import existing, files_in
 from jaxgen.data.images import decode_classes, sides
-from jaxgen.data.parts import CAPTIONS, MAPS, map_kind, only, picture, read_map
+from jaxgen.data.parts import CAPTIONS, MAPS, look_through, only, picture, read_map
 from jaxgen.data.reading import readable
 from jaxgen.data.source import (
     Field,
@@ -61,7 +61,7 @@ def hf(root: Path, split: str = "train", held_out: float = 0.0, least: int = 0) 
         missing = f"hf:{root} has no test split; hold out a share of it"
         keep = keep_hashed([unit_hash(str(k)) for k in keep], split, held_out, missing)
     rows = _Rows(f"hf:{root}", splits, own)
-    fields = rows.fields()
+    fields = rows.fields(files["train"])
 
     def read(i: int) -> dict[str, Any]:
         return rows.read(int(keep[i]), fields, least)
@@ -218,14 +218,15 @@ class _Rows:
     def name(self, k: int) -> str:
         return f"{self._spec}, row {k} of {self._split}"
 
-    def fields(self) -> dict[str, Field]:
-        kind = ""
+    def fields(self, files: list[Path]) -> dict[str, Field]:
+        """files: of the training split, which says what label maps are."""
+        label_map = None
         if self._map:
             train = _Rows(self._spec, self._splits, "train") if self._split != "train" else self
-            kind = map_kind(train._label_map, len(train._table))
+            label_map = look_through(self._spec, train._label_map, len(train._table), files)
         return {
             "image": Field("image"),
-            **({kind: Field(kind)} if kind else {}),
+            **({label_map.kind: label_map} if label_map else {}),
             **({"label": Field("label")} if self._label else {}),
             **({"attributes": Field("attributes")} if self.attribute_names else {}),
             **({"caption": Field("caption")} if self._caption else {}),

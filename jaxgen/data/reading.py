@@ -1,11 +1,14 @@
 """Many files read in threads, with a progress line, and one line about those that are broken."""
 
 import functools
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
+from jaxgen.data.source import digest
 from jaxgen.errors import UserError
 from jaxgen.progress import progress, say
 
@@ -46,6 +49,19 @@ def readable(file: Any) -> Iterator[None]:
         raise UserError(
             f"{file} cannot be read ({error.strerror}); mend it or move it away"
         ) from None
+
+
+def content(file: Path) -> str:
+    """Digest of what is in the file.  Raises UserError."""
+    with readable(file), open(file, "rb") as opened:
+        return hashlib.file_digest(opened, "blake2b").hexdigest()[:16]
+
+
+def stamps(files: Iterable[Path], *more: str) -> str:
+    """A name for what is kept of the files: a digest of their places, sizes and times of writing.
+    Raises OSError."""
+    stats = [(file.resolve(), file.stat()) for file in files]
+    return digest(*more, *(f"{path} {stat.st_size} {stat.st_mtime_ns}" for path, stat in stats))
 
 
 @functools.cache

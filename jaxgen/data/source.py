@@ -48,11 +48,13 @@ class Field:
       array       numbers that are passed on as they are
     channels: of an image or a video; 0 where the files decide.
     depth: T or D, of what has it; voxels have 0 where the size decides.
+    classes: of a label map: its numbers are below that, or 255, which stands for no class.
     """
 
     kind: Kind
     channels: int = 0
     depth: int = 0
+    classes: int = 0
 
 
 @dataclasses.dataclass(frozen=True)

@@ -177,7 +177,7 @@ def open_source(
     own = (root, split, held_out, size if reduce else 0)
     match kind, rest:
         case "tfds", name if name:
-            return tfds.tfds(name, split, held_out)
+            return tfds.tfds(name, split, held_out, frames)
         case "folder", path if path:
             match media.kind_of(root):
                 case "films":
@@ -228,7 +228,7 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
     sources = [source for (source,) in opened]
     same = lambda one, other: other and (one.kind, one.depth) == (other.kind, other.depth)
     fields = {
-        name: field
+        name: dataclasses.replace(field, classes=max(s.fields[name].classes for s in sources))
         for name, field in sources[0].fields.items()
         if all(same(field, source.fields.get(name)) for source in sources)
     }

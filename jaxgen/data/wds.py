@@ -21,8 +21,8 @@ from numpy.lib.recfunctions import repack_fields
 
 from jaxgen.data.images import decode_classes, read_bytes, sides, suffixes
 from jaxgen.data.metadata import captions_of
-from jaxgen.data.parts import MAPS, map_kind, picture, read_map
-from jaxgen.data.reading import each
+from jaxgen.data.parts import MAPS, look_through, picture, read_map
+from jaxgen.data.reading import each, stamps
 from jaxgen.data.source import LABELS, Field, Source, digest, keep_hashed, numbered, unit_hash
 from jaxgen.errors import MissingData, UserError
 from jaxgen.files import expanded, kept_array
@@ -51,14 +51,15 @@ def wds(pattern: str, split: str = "train", held_out: float = 0.0, least: int = 
     captioned = samples.all_have("caption", samples.column("captions") > 0)
     labelled = samples.all_have("label", samples.column("label") >= 0)
     mapped = samples.all_have("label map", samples.column("offset", MAP) >= 0)
-    kind = map_kind(lambda k: samples[k].label_map(), len(samples)) if mapped else ""
+    maps = (lambda k: samples[k].label_map(), len(samples), samples.paths)
+    label_map = look_through(f"wds:{pattern}", *maps) if mapped else None
     label_names = samples.label_names() if labelled else ()
     attributes = samples.attribute_names()
     missing = f"wds:{pattern} holds out no test images; hold out a share of it"
     keep = keep_hashed(samples.column("hash"), split, held_out, missing)
 
     fields = {"image": Field("image")}
-    fields |= {kind: Field(kind)} if mapped else {}
+    fields |= {label_map.kind: label_map} if label_map else {}
     fields |= {"label": Field("label")} if labelled else {}
     fields |= {"attributes": Field("attributes")} if attributes else {}
     fields |= {"caption": Field("caption")} if captioned else {}
@@ -67,7 +68,8 @@ def wds(pattern: str, split: str = "train", held_out: float = 0.0, least: int = 
         sample = samples[keep[i]]
         image = sample.part(IMAGE)
         example: dict[str, Any] = {"image": picture(image, sample.name, least)}
-        if mapped:
+        if label_map:
+            kind = label_map.kind
             example[kind] = read_map(sample.part(MAP), sample.name, kind, image)
         if labelled:
             example["label"] = int(sample.row["label"])
@@ -120,7 +122,7 @@ class _Samples:
     """The samples of several shards, one after the other."""
 
     def __init__(self, paths: list[Path]):
-        self._paths = paths
+        self.paths = paths
         self._indices = each("indexing shards", _index, paths)
         self._ends = list(itertools.accumulate(map(len, self._indices)))
         self._open = functools.lru_cache(OPEN)(_Shard)
@@ -131,7 +133,7 @@ class _Samples:
     def __getitem__(self, k: int) -> "_Sample":
         n = bisect_right(self._ends, k)
         index = self._indices[n]
-        return _Sample(self._paths[n], index[k - self._ends[n] + len(index)], self._open)
+        return _Sample(self.paths[n], index[k - self._ends[n] + len(index)], self._open)
 
     def column(self, name: str, part: int | None = None) -> np.ndarray:
         """An entry of all rows; see `_layout`."""
@@ -154,7 +156,7 @@ class _Samples:
     def label_names(self) -> tuple[str, ...]:
         """The lines of classes.txt beside the shards, else the numbers."""
         last = int(self.column("label").max())
-        file = self._paths[0].with_name("classes.txt")
+        file = self.paths[0].with_name("classes.txt")
         if not file.is_file():
             return numbered(last, "the label")
         names = tuple(_text(read_bytes(file), str(file)).splitlines())
@@ -177,7 +179,7 @@ class _Samples:
         images are not read, and neither are attributes."""
         parts = [name for name in _layout(1).names or () if name != "attributes"]
         rows = (repack_fields(index[parts]).tobytes() for index in self._indices)
-        both = zip(self._paths, rows, strict=True)
+        both = zip(self.paths, rows, strict=True)
         return digest(*(digest(path.name, row) for path, row in both))
 
 
@@ -262,9 +264,7 @@ def _layout(key: int) -> np.dtype:
 def _index(path: Path) -> np.ndarray:
     """The shard's index, out of the cache where it is there already; UserError for a broken one."""
     try:
-        stat = path.stat()
-        what = (FORMAT, str(path.resolve()), str(stat.st_size), str(stat.st_mtime_ns))
-        kept = kept_array("shards", digest(*what), lambda: [_look_through(path)])
+        kept = kept_array("shards", stamps([path], FORMAT), lambda: [_look_through(path)])
         return np.asarray(kept)  # rows of a plain array come faster
     except OSError as error:
         raise UserError(f"{path} cannot be indexed ({error.strerror or error})") from None

@@ -2,14 +2,13 @@
 
 import dataclasses
 
-from jaxgen.commands.arguments import Basic
 from jaxgen.commands.flags import Count, Rate
-from jaxgen.commands.study import finish, launch
+from jaxgen.commands.study import Study, finish, launch
 from jaxgen.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(Basic):
+class Args(Study):
     """Random codes of an autoencoder and of a VAE (Kingma & Welling, 2014),
     https://arxiv.org/abs/1312.6114.
 
@@ -20,22 +19,12 @@ class Args(Basic):
     are in the run folder.
     """
 
-    rounds: Count = 3000
-    batch_size: Count = 100
-    rounds_per_call: Count = 20
-    log_every: Count = 500
-    save_every: Count = 3000
-    sample_every: Count = 3000
     latents: tuple[int, ...] = (2, 4, 8, 16, 32, 64)
     """Sizes of the code."""
     units: Count = 500
     """Units (ReLU) of each of the two hidden layers, of encoder and decoder."""
     lr: Rate = 1e-3
     """Learning rate of both, by Adam."""
-
-    @property
-    def rounds_matter(self) -> bool:
-        return True  # all are trained for as long
 
     def check(self):
         if not self.latents or min(self.latents) < 1:

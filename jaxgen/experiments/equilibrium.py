@@ -4,13 +4,12 @@ import dataclasses
 import math
 from typing import Literal
 
-from jaxgen.commands.arguments import Basic
 from jaxgen.commands.flags import Count, Rate, Weight
-from jaxgen.commands.study import finish, launch
+from jaxgen.commands.study import Study, finish, launch
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(Basic):
+class Args(Study):
     """GAN losses on mixtures in the plane (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661.
 
     One system is played with the minimax loss, the non-saturating one and WGAN-GP's, and once in
@@ -23,6 +22,7 @@ class Args(Basic):
     rounds: Count = 8000
     batch_size: Count = 256
     rounds_per_call: Count = 50
+    log_every: Count = 100
     save_every: Count = 400
     sample_every: Count = 2000
     data: Literal["ring", "grid", "swiss-roll"] = "ring"
@@ -42,10 +42,6 @@ class Args(Basic):
     """Weight of WGAN-GP's penalty, lambda; 0.1 in its authors' toy script."""
     critic_steps: Count = 3
     """WGAN-GP's critic steps a round; 5 in its paper."""
-
-    @property
-    def rounds_matter(self) -> bool:
-        return True  # the rates fall over them
 
 
 JUDGED = 10_000  # points and samples

@@ -4,14 +4,13 @@ import dataclasses
 import math
 from typing import Annotated
 
-from jaxgen.commands.arguments import Basic
 from jaxgen.commands.flags import Count, Range, Rate
-from jaxgen.commands.study import finish, launch
+from jaxgen.commands.study import Study, finish, launch
 from jaxgen.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(Basic):
+class Args(Study):
     """Parallel lines, Example 1 of WGAN (Arjovsky et al., 2017), https://arxiv.org/abs/1701.07875.
 
     Critics are trained on data on {0} x [0, 1] and samples on {theta} x [0, 1], and what they say
@@ -19,11 +18,9 @@ class Args(Basic):
     theta is not 0, the earth-mover distance is |theta|. Numbers and figure are in the run folder.
     """
 
-    rounds: Count = 3000
     batch_size: Count = 64
     rounds_per_call: Count = 50
-    save_every: Count = 3000
-    sample_every: Count = 3000
+    log_every: Count = 100
     thetas: Annotated[int, Range(3)] = 21
     """Number of values of theta, evenly from -1 to 1; an odd number has 0 among them."""
     width: Count = 64
@@ -34,10 +31,6 @@ class Args(Basic):
     """Weight of the gradient penalty, lambda. It lets slopes grow to 1 + |theta| / (2 lambda)."""
     clip: Rate = 0.1
     """Limit of the clipped critic's weights, which stay in [-clip, clip]."""
-
-    @property
-    def rounds_matter(self) -> bool:
-        return True  # the rates fall over them
 
     def check(self):
         if self.thetas % 2 == 0:

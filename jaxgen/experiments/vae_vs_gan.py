@@ -2,14 +2,13 @@
 
 import dataclasses
 
-from jaxgen.commands.arguments import Basic
 from jaxgen.commands.flags import Count, Rate
-from jaxgen.commands.study import finish, launch
+from jaxgen.commands.study import Study, finish, launch
 from jaxgen.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(Basic):
+class Args(Study):
     """A VAE (Kingma & Welling, 2014), https://arxiv.org/abs/1312.6114, beside a GAN (Goodfellow et
     al., 2014), https://arxiv.org/abs/1406.2661, of the same size.
 
@@ -20,12 +19,6 @@ class Args(Basic):
     seconds. Numbers and figure are in the run folder.
     """
 
-    rounds: Count = 3000
-    batch_size: Count = 100
-    rounds_per_call: Count = 20
-    log_every: Count = 500
-    save_every: Count = 3000
-    sample_every: Count = 3000
     images: tuple[int, ...] = (100, 700, 4500)
     """Numbers of training images."""
     latent: Count = 20
@@ -34,10 +27,6 @@ class Args(Basic):
     """Units (ReLU) of each of the two hidden layers of decoder and generator."""
     lr: Rate = 4e-4
     """Learning rate of all, by Adam; with beta_1 = 0.5 for the GAN."""
-
-    @property
-    def rounds_matter(self) -> bool:
-        return True  # all are trained for as long
 
     def check(self):
         if not self.images or min(self.images) < self.batch_size or max(self.images) > 4500:

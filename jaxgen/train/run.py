@@ -16,6 +16,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from jaxgen.data.reading import content
 from jaxgen.errors import UserError
 from jaxgen.files import replacing
 from jaxgen.train.checkpoints import DIGESTS, cannot_write, saved_rounds
@@ -76,9 +77,9 @@ class Run:
 
     A folder that holds a run is gone on with, if the arguments (but for those named in `free`) and
     the data's fingerprint are those it was started with; it belongs to one process at a time. Those
-    named in `places` say where the data lies: of them the fingerprint alone decides. With
-    `write=False` (processes other than 0) nothing is touched. What cannot be written, for a full
-    disk or a lack of permission, is a UserError.
+    named in `places` say where the data lies: of them the fingerprint alone decides. Of a Path to a
+    file its contents decide. With `write=False` (processes other than 0) nothing is touched. What
+    cannot be written, for a full disk or a lack of permission, is a UserError.
     """
 
     def __init__(
@@ -94,6 +95,8 @@ class Run:
         self.folder, self.write, self._free, self._places = Path(workdir), write, free, places
         self.name = args.get("stage")  # what the progress line calls it
         self._args, self._session = _plain(args), _plain(environment)
+        paths = {name: x for name, x in _flat(args).items() if isinstance(x, Path)}
+        self._paths = {name: x for name, x in paths.items() if name not in free | places}
         self._data = data
         self._open = ExitStack()
         self._events = None
@@ -217,6 +220,8 @@ class Run:
 
     def _begin(self) -> None:
         sessions: list[dict] = []
+        if files := {name: content(path) for name, path in self._paths.items() if path.is_file()}:
+            self._session["files"] = files
         # Before its first checkpoint a run has nothing to lose: a mistake is mended in place.
         if any(self.folder.rglob(DIGESTS)):
             sessions = _read(self.folder / "environment.json") or []
@@ -232,9 +237,9 @@ class Run:
             if self._data is not None:
                 contents["data.json"] = self._data
             contents["args.json"] = self._args  # last: a folder with it is a run's
-            for name, content in contents.items():
+            for name, said in contents.items():
                 with replacing(self.folder / name) as temporary:
-                    temporary.write_text(json.dumps(content, indent=2) + "\n")
+                    temporary.write_text(json.dumps(said, indent=2) + "\n")
 
     def _agree(self, args: dict, sessions: list[dict]) -> dict[str, Any]:
         """Refuses what may not change; what may and did goes into the session."""
@@ -248,10 +253,18 @@ class Run:
         mine = self._session.get("data_fingerprint")
         same = bool(prints and mine) and prints[-1] == mine
         free = self._free | self._places if same else self._free
+        kept = {name: x for session in sessions for name, x in session.get("files", {}).items()}
+        here = self._session.get("files", {})
+        alike = {name: kept[name] == here[name] for name in kept.keys() & here.keys()}
         wrong = [
             f"{name} was {_said(name, then)} and is now {_said(name, now)}"
             for name, values in changed.items()
-            if name.split(".")[0] not in free and not _one_place(*values)
+            if name.split(".")[0] not in free and name not in alike and not _one_place(*values)
+        ]
+        wrong += [
+            f"{name} is now {_said(name, now)}, with other contents than {_said(name, then)} had"
+            for name in sorted(alike)
+            if not alike[name]
         ]
         if wrong:
             raise UserError(

@@ -17,7 +17,7 @@ def test_film_and_strip(trained, jaxgen, tmp_path):
     assert code == 0
     assert film == str(trained / "use" / "walk_round_00000004_seed_0.gif")
     with Image.open(film) as image:
-        assert (image.n_frames, image.size, image.info["loop"]) == (12, (8, 8), 0)
+        assert (image.n_frames, image.size, image.info["loop"]) == (12, (256, 256), 0)
     assert size(strip) == (4 * 10 - 2, 3 * 10 - 2)
     rows = tmp_path / "walk.PNG"
     assert jaxgen(*words, "--out", rows)[1].split() == [str(rows)]

@@ -46,7 +46,7 @@ def test_a_film_of_how_images_come_about(trained, jaxgen, tmp_path):
     assert jaxgen("sample", run, *words, "--out", path) == (0, f"{path}\n", "")
     with Image.open(path) as film:
         frames = [np.asarray(x.convert("L")) for x in ImageSequence.Iterator(film)]
-    assert [x.shape for x in frames] == [(10, 10)] * 5  # two by two
+    assert [x.shape for x in frames] == [(250, 250)] * 5  # two by two, enlarged
     assert [x[0, 0] for x in frames] == [0, 64, 128, 191, 255]
     code, _, line = jaxgen("sample", trained, "--out", path)
     assert (code, line.count("\n")) == (2, 1)

@@ -99,7 +99,10 @@ def test_what_systems_are_told_survives_json(tmp_path):
         *((8, 8, 3), {"image": Field("image", 3), "text": Field("text")}, (), ("hat",)),
         tokens.learn(captions, 10, context=6),
     )
-    for info in (plain, words):
+    maps = np.arange(6, dtype=np.uint8).repeat(4).reshape(6, 2, 2, 1)
+    classes = arrays({"image": IMAGES[:6, :2, :2], "classes": maps}).info
+    assert classes.fields["classes"] == Field("classes", classes=6)
+    for info in (plain, words, classes):
         again = DataInfo.from_json(json.loads(json.dumps(info.to_json())))
         assert again == info
         assert {k: x.shape for k, x in again.zeros(2).items()} == {

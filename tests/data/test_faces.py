@@ -79,7 +79,7 @@ def test_fields_and_channels():
         assert b[8, 8, 3] == 255
     for arrays in rgb.arrays:
         assert set(np.unique(arrays["alpha"])) == {0, 255}
-        assert arrays["parts"].max() < len(faces.PARTS)
+        assert arrays["parts"].max() < len(faces.PARTS) == rgb.info.fields["parts"].classes
         assert arrays["attributes"].dtype == np.int32
 
 

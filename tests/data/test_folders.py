@@ -11,7 +11,7 @@ from PIL import Image
 
 from jaxgen.data.pipeline import load
 from jaxgen.data.reading import tell
-from jaxgen.data.source import digest
+from jaxgen.data.source import Field, digest
 from jaxgen.data.specs import open_source
 from jaxgen.errors import UserError
 
@@ -329,6 +329,7 @@ def test_label_maps_lie_in_masks(tmp_path):
         "classes": "classes",
         "label": "label",
     }
+    assert source.fields["classes"].classes == 8
     assert source.label_names == ("cat", "dog")
     assert source[0]["classes"].tolist() == [[[0], [1], [2]], [[2], [1], [7]]]
     assert source[1]["classes"].tolist() == [[[2], [1]], [[0], [0]]]
@@ -352,7 +353,13 @@ def test_label_maps_of_black_and_white_are_masks(tmp_path):
     assert source[0]["mask"].tolist() == [[[255], [255]]]
     label_map(tmp_path / "test" / "masks" / "0.png", [[0, 3]])
     for split in ("train", "test"):
-        assert "classes" in open_source(f"folder:{tmp_path}", split)[0].fields
+        field = open_source(f"folder:{tmp_path}", split)[0].fields["classes"]
+        assert field == Field("classes", classes=4)  # 255 is none
+    copy = tmp_path / "copy"
+    paint(copy / "1.png", size=(2, 1))
+    label_map(copy / "masks" / "1.png", [[0, 5]])
+    joined = load(f"folder:{tmp_path}+folder:{copy}", size=4)
+    assert joined.info.fields["classes"].classes == 6
 
 
 def test_mistakes_in_label_maps_are_named(tmp_path):

@@ -75,6 +75,7 @@ def test_columns_are_read_by_their_features(rich):
         "caption": "caption",
     }
     assert test.fields == source.fields
+    assert source.fields["classes"].classes == 5  # of the training split
     assert source.label_names == ("cat", "dog")
     assert source.attribute_names == ("smiling", "shape", "red", "big")
     for k in range(8):

@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgen import files
+from jaxgen.data import pipeline
 from jaxgen.data.order import Order
 from jaxgen.data.pipeline import load
 from jaxgen.errors import UserError
@@ -183,6 +185,21 @@ def test_captions_become_tokens_and_stay_out_of_batches():
     assert set(batch) == {"image", "text"}
     assert (batch["text"].shape, batch["text"].dtype) == ((4, 2), np.int32)
     assert data.captions(2) == [data[0]["caption"], data[1]["caption"]]
+
+
+def test_shipped_sets_are_decoded_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path))
+    monkeypatch.setattr(files, "WORTH", -1)
+    letters = lambda caption: [len(caption), ord(caption[0])]
+    want = load("photos", size=8, split="test", resident="no", tokenize=letters)
+    want = {name: want.examples(2)[name] for name in ("image", "text")}
+    first = load("photos", size=8, split="test")
+    monkeypatch.setattr(pipeline, "each", None)  # nothing is decoded
+    again = load("photos", size=8, split="test")
+    words = load("photos", size=8, split="test", tokenize=letters)
+    assert first.fingerprint == again.fingerprint == words.fingerprint
+    assert_same([first.examples(2), again.examples(2)], [{"image": want["image"]}] * 2)
+    assert_same([words.examples(2)], [want])
 
 
 def test_a_file_that_breaks_later_is_named(numbered, tmp_path):

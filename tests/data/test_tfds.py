@@ -5,15 +5,17 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from jaxgen.data.pipeline import load
+from jaxgen.data.source import Field
 from jaxgen.data.specs import open_source
 from jaxgen.data.tfds import data_folder, prepare_command
 from jaxgen.errors import UserError
 
 PREPARE = """
-import io, sys
+import io, json, pathlib, shutil, sys
 import numpy as np
 from PIL import Image
 import tensorflow_datasets as tfds
@@ -70,6 +72,19 @@ class Faces(Shades):
 class Halves(Faces):
     SPLITS = {"train": 4, "test": 1}
 
+class Films(Shades):
+    SPLITS = {"train": 4, "test": 1}
+    def _info(self):
+        kinds = tfds.features
+        features = {
+            "video": kinds.Sequence(kinds.Image(shape=(None, None, 3))),
+            "label": kinds.ClassLabel(names=["even", "odd"]),
+        }
+        return tfds.core.DatasetInfo(builder=self, features=kinds.FeaturesDict(features))
+    def _generate_examples(self, n):
+        for k in range(n):
+            yield k, {"video": [png(k, 10 * k + t) for t in range(2 + 2 * k)], "label": k % 2}
+
 class Twosides(Shades):
     SPLITS = {"trainA": 3, "trainB": 4, "testA": 2, "testB": 2}
 
@@ -81,10 +96,19 @@ class Configured(Shades):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=n, version="1.0.0") for n in ("dim", "lit")]
 
 folder = sys.argv[1]
-for kind in (Shades, Faces, Halves, Twosides, Newshades):
+for kind in (Shades, Faces, Halves, Films, Twosides, Newshades):
     kind(data_dir=folder, file_format="array_record").download_and_prepare()
 for config in ("dim", "lit"):
     Configured(config=config, data_dir=folder, file_format="array_record").download_and_prepare()
+# The same films, described as by the feature Video, which cannot be made without TensorFlow.
+shutil.copytree(f"{folder}/films", f"{folder}/videos")
+description = pathlib.Path(folder, "videos/1.0.0/features.json")
+features = json.loads(description.read_text())
+features["featuresDict"]["features"]["video"] = {
+    "pythonClassName": "tensorflow_datasets.core.features.video_feature.Video",
+    "video": {"shape": {"dimensions": ["-1", "-1", "-1", "3"]}, "encodingFormat": "png"},
+}
+description.write_text(json.dumps(features))
 assert "tensorflow" not in sys.modules
 """
 
@@ -103,6 +127,7 @@ def prepared(tmp_path_factory):
 @pytest.fixture
 def tfds_folder(prepared, monkeypatch):
     monkeypatch.setenv("TFDS_DATA_DIR", str(prepared))
+    monkeypatch.setenv("JAXGEN_CACHE", str(prepared / "cache"))
     return prepared
 
 
@@ -132,6 +157,7 @@ def test_label_maps_and_attributes_are_read_where_they_are_declared():
         "label": "label",
         "attributes": "attributes",
     }  # and no caption: the name of a file says nothing
+    assert source.fields["classes"].classes == 9  # as declared; there are 7
     assert source.attribute_names == ("hair", "old", "smiling")
     seen = set()
     for i in range(4):
@@ -150,6 +176,37 @@ def test_the_train_split_says_what_label_maps_are():
     """The test split has black ones alone, which could be masks."""
     for split in ("train", "test"):
         assert "classes" in open_source("tfds:halves", split)[0].fields
+
+
+@pytest.mark.usefixtures("tfds_folder")
+@pytest.mark.parametrize("name", ["films", "videos"])
+def test_films_are_cut_into_clips(name, capfd):
+    """Film k has 2 + 2 k frames of the grey 10 k + t."""
+    (source,) = open_source(f"tfds:{name}", frames=4)
+    assert source.fields["video"] == Field("video", depth=4)
+    assert (
+        f"tfds:{name}: 1 of 4 films have fewer than 4 frames; passed over" in capfd.readouterr().err
+    )
+    seen = set()
+    for i in range(len(source)):
+        example = source[i]
+        k, first = divmod(int(example["video"][0, 0, 0, 0]), 10)
+        shades = example["video"] - np.arange(4, dtype=np.uint8)[:, None, None, None]
+        assert shades.shape == (4, 10 + k, 12, 3)
+        assert (shades == 10 * k + first).all()
+        assert example["label"] == k % 2
+        where, *sides = source.origin(i)
+        assert where.endswith(f" of train, frame {first}")
+        assert sides == [10 + k, 12]
+        seen.add((k, first))
+    assert seen == {(k, first) for k in (1, 2, 3) for first in range(0, 2 * k, 2)}
+    others = [open_source(f"tfds:{name}", frames=n)[0] for n in (4, 6)]
+    assert others[0].fingerprint == source.fingerprint != others[1].fingerprint
+    with pytest.raises(UserError, match="has no film of 9 frames; use fewer"):
+        open_source(f"tfds:{name}", frames=9)
+    data = load(f"tfds:{name}", size=(6, 8), frames=4)
+    assert data.info.fields["video"] == Field("video", 3, 4)
+    assert data.examples(2)["video"].shape == (2, 4, 6, 8, 3)
 
 
 def test_a_user_without_a_home_is_told_what_to_set(monkeypatch):

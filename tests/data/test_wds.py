@@ -46,6 +46,7 @@ def test_all_parts_of_a_sample_are_read(shards):
         "label": "label",
         "caption": "caption",
     }
+    assert source.fields["classes"].classes == 181
     assert (len(source), source.label_names) == (15, ("0", "1", "2"))
     for k in range(15):
         example = source[k]
@@ -106,14 +107,17 @@ def test_maps_of_0_and_255_are_masks(tmp_path):
     (source,) = open_source(spec)
     assert source.fields["mask"].kind == "mask"
     np.testing.assert_array_equal(source[3]["mask"][..., 0], mask)
-    samples["18"]["mask.png"] = png(mask // 2)
-    write_shard(tmp_path / "s.tar", samples)
-    with pytest.raises(UserError, match="sample 18: its mask has other values than 0 and 255"):
-        open_source(spec)[0][18]
     samples["18"]["mask.png"] = png(mask[:4])
     write_shard(tmp_path / "s.tar", samples)
     with pytest.raises(UserError, match=r"sample 18: its label map is 4x8 pixels .*image 8x8"):
         open_source(spec)[0][18]
+    samples["18"]["mask.png"] = png(mask // 2)
+    write_shard(tmp_path / "s.tar", samples)
+    assert open_source(spec)[0].fields["classes"].classes == 128
+    samples["18"]["mask.png"] = b"broken"
+    write_shard(tmp_path / "s.tar", samples)
+    with pytest.raises(UserError, match="sample 18 is not a readable image"):
+        open_source(spec)
 
 
 def test_a_split_depends_on_the_keys_alone(shards, tmp_path_factory):
@@ -144,13 +148,16 @@ def test_opening_reads_no_images_and_captions_are_read_alone(shards, monkeypatch
     look, part = wds._look_through, wds._Sample.part
     monkeypatch.setattr(wds, "_look_through", lambda path: looked.append(path) or look(path))
     monkeypatch.setattr(wds._Sample, "part", lambda s, n: read.append(n) or part(s, n))
-    monkeypatch.setattr(wds, "map_kind", lambda *_: "classes")
+    open_source(spec)  # counts the classes of the label maps, once
+    assert (len(looked), set(read)) == (3, {wds.MAP})
+    looked.clear()
+    read.clear()
     tokenize = lambda text: [len(text)]
     for _ in range(2):
         data = load(spec, size=8, resident="no", tokenize=tokenize)
         data.fingerprint  # noqa: B018
         data.several  # noqa: B018
-    assert (len(looked), read) == (3, [])
+    assert (looked, read) == ([], [])
     assert len(data.all_captions(4)) == 4
     assert read == [wds.TEXT] * 4
     read.clear()

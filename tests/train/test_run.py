@@ -105,6 +105,29 @@ def test_the_fingerprint_decides_where_the_data_may_lie(tmp_path, other):
     assert read_run(tmp_path).environment[1]["changed"]["data"] == ["folder:a", other]
 
 
+def test_of_a_file_the_contents_decide(tmp_path):
+    run, one, two = (tmp_path / name for name in ("run", "one.npz", "two.npz"))
+    one.write_bytes(b"weights")
+    with Run(run, ARGS | {"weights": one}, HERE) as first:
+        first.stage("0-a")
+    saved(run)
+    one.rename(two)
+    with Run(run, ARGS | {"weights": two}, HERE) as again:
+        again.stage("0-a")
+    changed = read_run(run).environment[1]["changed"]
+    assert changed == {"weights": [str(one), str(two)]}
+    one.write_bytes(b"others")
+    said = rf'weights is now "{one}", with other contents than "{two}" had'
+    with pytest.raises(UserError, match=said):
+        Run(run, ARGS | {"weights": one}, HERE).__enter__()
+    two.write_bytes(b"others")
+    with pytest.raises(UserError, match=f'"{two}", with other contents than "{two}" had'):
+        Run(run, ARGS | {"weights": two}, HERE).__enter__()
+    two.unlink()  # a run that is opened has its weights in its checkpoint
+    with Run(run, ARGS | {"weights": two}, HERE):
+        pass
+
+
 def test_a_system_says_which_arguments_are_places(tmp_path):
     args = ARGS | {"content": "a.jpg", "data": "x"}
     places = frozenset({"content"})
@@ -327,16 +350,23 @@ def test_grids():
 
 @pytest.mark.parametrize("suffix", [".gif", ".mp4"])
 def test_films(tmp_path, suffix):
+    """Small ones are seven times as large."""
     frames = [Image.new("RGB", (33, 17), (x, 0, 255 - x)) for x in (0, 120, 240)]
+    for frame in frames:
+        frame.putpixel((1, 1), (255, 255, 255))
     save_film(tmp_path / f"walk{suffix}", frames, fps=10)
     assert [p.name for p in tmp_path.iterdir()] == [f"walk{suffix}"]
     if suffix == ".gif":
         with Image.open(tmp_path / "walk.gif") as film:
             seen = np.stack([np.asarray(f.convert("RGB")) for f in ImageSequence.Iterator(film)])
+            assert film.size == (33 * 7, 17 * 7)
+            white = (seen > 250).all(-1)
+            assert white[:, 7:14, 7:14].all()
+            assert white.sum() == 3 * 7 * 7
             assert film.info["duration"] == 100
             assert film.info["loop"] == 0
     else:
         decode = f"-v error -i {tmp_path}/walk.mp4 -f rawvideo -pix_fmt rgb24 -"
         raw = subprocess.run([get_ffmpeg_exe(), *decode.split()], capture_output=True, check=True)
-        seen = np.frombuffer(raw.stdout, np.uint8).reshape(3, 18, 34, 3)
-    np.testing.assert_allclose(seen[:, 8, 8], [(0, 0, 255), (120, 0, 135), (240, 0, 15)], atol=12)
+        seen = np.frombuffer(raw.stdout, np.uint8).reshape(3, 120, 232, 3)
+    np.testing.assert_allclose(seen[:, 60, 60], [(0, 0, 255), (120, 0, 135), (240, 0, 15)], atol=12)
