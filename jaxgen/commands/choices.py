@@ -41,7 +41,7 @@ Copy = Annotated[
     arg(
         metavar="N",
         help="Which of a run's seeds is used, from 0.",
-        help_behavior_hint="(default: the first; evaluate: the mean over all)",
+        help_behavior_hint="(default: the first; of scores the mean over all)",
     ),
 ]
 System = Annotated[

@@ -11,7 +11,8 @@ from jaxgen.errors import UserError
 def compare(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")]) -> str:
     """The newest scores of several runs as a table; a star marks the best of each metric.
 
-    Scores that were not measured in the same way are shown, but not ranked.
+    Scores that were not measured in the same way are shown, but not ranked. Seeds that evaluate
+    --copy has scored have a row each.
 
     Args:
         runs: Run folders, or files of scores such as evaluate --out writes.
@@ -20,9 +21,9 @@ def compare(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")
         raise UserError("compare takes two runs or more")
     from jaxgen.evaluate.compare import differences, newest, table
 
-    columns = {str(run): newest(run) for run in runs}
-    if len(columns) < len(runs):
+    if len(set(map(str, runs))) < len(runs):
         raise UserError("a run is named twice; compare takes different ones")
+    columns = {name: records for run in runs for name, records in newest(run).items()}
     refused = differences(columns)
     print(table(columns, refused))
     if refused:

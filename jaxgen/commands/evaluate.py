@@ -204,6 +204,8 @@ def _about(record: Mapping[str, Any]) -> list[str]:
         parts += [record["direction"]]
     if "round" in record and "seed" in record:
         parts += [f"seed {record['seed']}"]
+    if "copy" in record:
+        parts += [f"copy {record['copy']}"]
     if "copies" in record:
         parts += [f"mean of {len(record['copies'])} seeds"]
     parts += [f"{name} {value}" for name, value in record.get("choices", {}).items()]

@@ -12,19 +12,28 @@ from jaxgen.evaluate.run import higher_is_better
 Records = Mapping[str, Mapping[str, Any]]
 
 
-def newest(run: Path) -> dict[str, dict[str, Any]]:
-    """The last score of each metric and feature network, by label.
+def newest(run: Path) -> dict[str, Records]:
+    """The last score of each metric and feature network, by label, of the run; and of those of its
+    seeds that were scored by themselves: {"RUN": ..., "RUN, copy 1": ...}.
 
     Likelihoods of the same kind of x have one label, whatever their system calls them; of several
     bounds the tightest counts.
     """
     path = run / "scores.jsonl" if run.is_dir() else run
-    found = {scores.label(record): record for record in scores.read(path)}
+    found: dict[int | None, dict[str, dict[str, Any]]] = {}
+    for record in scores.read(path):
+        found.setdefault(record.get("copy"), {})[scores.label(record)] = record
     if not found:
         if not run.exists():
             raise UserError(f"there is no {run}; name run folders, such as runs/wgan")
         raise UserError(f"{run} has no scores yet; make some with python -m jaxgen evaluate {run}")
-    by_label: dict[str, dict[str, Any]] = {}
+    named = lambda copy: f"{run}" if copy is None else f"{run}, copy {copy}"
+    in_order = sorted(found, key=lambda copy: -1 if copy is None else copy)
+    return {named(copy): _by_kind(found[copy]) for copy in in_order}
+
+
+def _by_kind(found: Records) -> Records:
+    by_label: dict[str, Mapping[str, Any]] = {}
     for name, record in found.items():
         if of := record.get("settings", {}).get("of"):
             name = f"log p, {of}"

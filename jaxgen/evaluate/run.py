@@ -85,6 +85,8 @@ def evaluate(
     names = chosen(scoring, metrics)
     table = suits(trained.system)
     about = {"round": trained.round, "ema": averaged}
+    if trained.copy is not None:
+        about["copy"] = trained.copy
     if choices:
         about["choices"] = {name: str(x) for name, x in choices.items()}
     records = []

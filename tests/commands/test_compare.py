@@ -108,6 +108,23 @@ def test_mistakes(run, jaxgen, tmp_path):
     assert f"has no scores yet; make some with python -m jaxgen evaluate {tmp_path}" in line
 
 
+def test_each_seed_that_was_scored_has_a_row(run, jaxgen):
+    """Beside the mean over all, and never in one row with another seed."""
+    a = run("a", {"fid": 10.0}, deviation=1.0, copies=[9.0, 11.0])
+    run("a", {"fid": 9.0, "recall": 0.5}, copy=0)
+    run("a", {"fid": 11.0}, copy=1)
+    b = run("b", {"fid": 10.5, "recall": 0.25})
+    code, said, problem = jaxgen("compare", a, b)
+    assert (code, problem) == (0, "")
+    rows = [line.split("8,000") for line in said.splitlines()[1:5]]
+    assert [(name.strip(), values.split()) for name, values in rows] == [
+        (f"{a}", ["10", "±", "1", "-"]),
+        (f"{a}, copy 0", ["9", "*", "0.5", "*"]),
+        (f"{a}, copy 1", ["11", "-"]),
+        (f"{b}", ["10.5", "0.25"]),
+    ]
+
+
 def test_files_of_scores_and_half_a_line(run, jaxgen):
     a, b = run("a", {"fid": 12.5}), run("b", {"fid": 10.25})
     with open(b / "scores.jsonl", "a") as file:

@@ -70,8 +70,8 @@ def test_traversal(styled, jaxgen):
     code, _, line = jaxgen("interpolate", styled, "--traverse", "--n", 9)
     assert (code, line) == (2, "jaxgen: --n is at most 4, the numbers of a latent, not 9\n")
     code, _, line = jaxgen("interpolate", styled, "--copy", 1)
-    assert code == 2
-    assert line.startswith("jaxgen: --copy is from 0 to 0 in ")
+    said = f"jaxgen: --copy is for runs of several seeds, and {styled} has one; leave it out\n"
+    assert (code, line) == (2, said)
 
 
 def test_truncated_walks(styled, jaxgen):
