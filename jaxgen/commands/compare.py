@@ -19,17 +19,19 @@ def compare(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")
     """
     if len(runs) < 2:
         raise UserError("compare takes two runs or more")
-    from jaxgen.evaluate.compare import differences, newest, table
+    from jaxgen.evaluate.compare import best, differences, newest, table
 
     if len(set(map(str, runs))) < len(runs):
         raise UserError("a run is named twice; compare takes different ones")
     columns = {name: records for run in runs for name, records in newest(run).items()}
     refused = differences(columns)
-    print(table(columns, refused))
+    print(table(columns, starred := best(columns, refused)))
     if refused:
         raise UserError(
             "not ranked, as not measured alike: "
             + "; ".join(f"{name} ({', '.join(parts)})" for name, parts in refused.items())
             + ". Evaluate these runs again with the same flags and version"
         )
+    if not starred:
+        return "\nno best: no metric was measured of two of these; evaluate them by the same --metrics"
     return "\n* the best; all else that scores depend on is the same"

@@ -29,7 +29,7 @@ def densities(system: System) -> dict[str, Metric]:
 
 
 def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Nats an example, on average over held-out ones, and bits a dimension."""
+    """Nats an example, on average over held-out ones, and bits a dimension of a likelihood."""
     known = {d.name: d for d in scoring.trained.system.all_of(Density)}
     data, count = scoring.held_out()
 
@@ -37,15 +37,16 @@ def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
         return {name: known[name].log_prob(nets, batch, key) for name in names}
 
     found = _of_examples(scoring, data, count, values)
-    dimensions = math.prod(scoring.trained.info.shape)
-    return [
-        _record(scoring, name, found[name], data, count)
-        | {
-            "bits_per_dimension": float(-found[name].mean() / math.log(2) / dimensions),
-            "settings": {"unit": "nats", "exact": known[name].exact, "of": known[name].of},
-        }
-        for name in names
-    ]
+    bit, records = math.log(2) * math.prod(scoring.trained.info.shape), []
+    for name in names:
+        settings = {"unit": "nats", "exact": known[name].exact, "of": known[name].of}
+        about: dict[str, Any] = {"settings": settings}
+        if known[name].likelihood:
+            about["bits_per_dimension"] = float(-found[name].mean() / bit)
+        else:
+            settings["likelihood"] = False
+        records.append(_record(scoring, name, found[name], data, count) | about)
+    return records
 
 
 def told_apart(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:

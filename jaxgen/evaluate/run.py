@@ -184,4 +184,4 @@ def higher_is_better(record: Mapping[str, Any]) -> bool | None:
     """None for a metric that is not known; a system's own densities are higher where better."""
     if record["metric"] in METRICS:
         return METRICS[record["metric"]].higher_is_better
-    return True if "bits_per_dimension" in record else None
+    return True if "of" in record.get("settings", {}) else None

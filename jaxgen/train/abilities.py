@@ -108,12 +108,15 @@ class Density:
     name: what it is called as a metric.
     exact: whether it is log p itself and no lower bound of it.
     of: what x is, such as binary pixels; likelihoods of different things are not compared.
+    likelihood: False for an objective that is written like one and is none, such as that of a
+      Bernoulli decoder of grey pixels, whose probabilities do not sum to 1.
     """
 
     log_prob: Callable[[Any, Any, jax.Array], jax.Array]
     name: str = "log_prob"
     exact: bool = True
     of: str = "grey levels"
+    likelihood: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -500,6 +500,19 @@ def test_densities_codes_and_reconstructions():
     assert known.evaluate("elbo") == {"elbo": found["elbo"]["value"]}
 
 
+def test_an_objective_that_is_no_likelihood_is_called_so():
+    from jaxgen.commands.evaluate import table
+
+    data = arrays({"image": np.full((3, 4, 4, 3), 200, np.uint8)})
+    bound, odd = evaluate(toys.scoring(), ("bound", "odd"), data=data)
+    assert "bits_per_dimension" in bound
+    assert "bits_per_dimension" not in odd
+    assert (bound["settings"].get("likelihood"), odd["settings"]["likelihood"]) == (None, False)
+    said = table([bound, odd]).splitlines()
+    assert said[0].endswith(" bits a dimension, a bound)")
+    assert said[1].endswith("  (no likelihood: shades)")
+
+
 @pytest.mark.parametrize("system", [toys.scoring_system, toys.energy_system])
 def test_another_set_is_told_apart(system, tmp_path, jaxgen):
     """By the toy's brightest pixel, or by minus the mean as energy: in each of nine pairs, or in

@@ -38,9 +38,9 @@ def test_a_line_an_image(runs, files, jaxgen):
     lines = [
         f"{files[0]}       log_prob 255 nats ({-255 / np.log(2) / 48:.4g} bits a dimension, exact, "
         f"of grey levels); bound {mean:.6g} nats ({-mean / np.log(2) / 48:.4g} bits a dimension, "
-        "a bound, of levels)",
+        f"a bound, of levels); odd {mean:.6g} nats (no likelihood: shades)",
         f"{files[1]}  log_prob 0 nats (-0 bits a dimension, exact, of grey levels); bound 0 nats "
-        "(-0 bits a dimension, a bound, of levels)",
+        "(-0 bits a dimension, a bound, of levels); odd 0 nats (no likelihood: shades)",
     ]
     assert said.splitlines() == lines
     code, said, _ = jaxgen("score", runs["energy"][0], files[0].parent, runs["energy"][1])
@@ -53,7 +53,7 @@ def test_from_python(runs, files):
     images = [np.full((n, 9, 1), 10 * n, np.uint8) for n in range(1, 6)]
     for batch in (2, 64):
         found = trained.score(images, batch=batch)
-        assert set(found) == {"log_prob", "bound"}
+        assert set(found) == {"log_prob", "bound", "odd"}
         np.testing.assert_allclose(found["bound"], [10, 20, 30, 40, 50], rtol=1e-5)
     np.testing.assert_allclose(trained.score(files)["log_prob"], [255, 0], atol=1e-4)
     with pytest.raises(UserError, match="takes no label; it has no choices"):
