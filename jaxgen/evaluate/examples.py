@@ -16,10 +16,9 @@ from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
 from jaxgen.metrics.auroc import auroc
 from jaxgen.metrics.mig import gaps, mutual_information_gap, turned
 from jaxgen.metrics.probe import nearest_neighbours
-from jaxgen.runs.scoring import scorers
+from jaxgen.runs.scoring import noise_keys, one_by_one, scorers
 from jaxgen.train.abilities import Autoencoder, Density, Energy, Sampler
 from jaxgen.train.game import System
-from jaxgen.train.nets import bind
 
 
 def densities(system: System) -> dict[str, Metric]:
@@ -190,17 +189,17 @@ def check(scoring: Scoring, names: Sequence[str]) -> None:
 
 
 def _of_examples(scoring, data, count, values) -> dict[str, np.ndarray]:
-    """{name: [count, ...]} of `values` (nets, batch, key) for held-out examples."""
+    """{name: [count, ...]} of `values` (nets, batch, key) for held-out examples, each by itself."""
     fields = data.info.fields
 
     @jax.jit
-    def run(states, batch, key):
-        return values(bind(states, key), to_program(batch, fields), key)
+    def run(states, batch, keys):
+        return one_by_one(values, states, to_program(batch, fields), keys)
 
     found: dict[str, list] = {}
-    for first, n, examples in chunks(data, spread(data, count), scoring.batch):
-        key = jax.random.fold_in(jax.random.key(scoring.seed), first)
-        for name, x in run(scoring.trained.states, examples, key).items():
+    for _, n, examples in chunks(data, spread(data, count), scoring.batch):
+        keys = noise_keys(scoring.seed, examples["image"])
+        for name, x in run(scoring.trained.states, examples, keys).items():
             found.setdefault(name, []).append(np.asarray(x, np.float64)[:n])
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
