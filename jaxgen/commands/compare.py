@@ -33,5 +33,7 @@ def compare(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")
             + ". Evaluate these runs again with the same flags and version"
         )
     if not starred:
-        return "\nno best: no metric was measured of two of these; evaluate them by the same --metrics"
+        return (
+            "\nno best: no metric was measured of two of these; evaluate them by the same --metrics"
+        )
     return "\n* the best; all else that scores depend on is the same"

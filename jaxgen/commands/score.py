@@ -26,8 +26,8 @@ def score(
     bounds; what is said to be no likelihood, with the same objective of other runs only.
 
     Args:
-        seed: Seed of the noise, where the system draws any; each image has noise of its own, whatever
-            the others are.
+        seed: Seed of the noise, where the system draws any; each image has its own, whatever the
+            others are.
     """
     files = list(image_files(images))
     trained = open_run(run, system, round, copy)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxgen import progress
 from jaxgen.errors import UserError
-from jaxgen.evaluate import scores, sets
+from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Scoring
 from jaxgen.evaluate.run import chosen, evaluate, real, suits, usual
 from jaxgen.runs.trained import TrainedRun
@@ -36,9 +36,7 @@ def in_training(
     """
     trained = TrainedRun(system, {}, data.info, 0, name)
     first = chosen(Scoring(trained, real(trained, data), samples), names)
-    if of_sets := [n for n in first if n in sets.COMPUTE]:
-        sets.check(of_sets, data, samples)
-        sets.network_for(of_sets, "squeezenet", None)
+    scored = {"": first}  # by stage
 
     def measure(states, round, system=system, data=data, stage=""):
         own = [n for n in names or usual(system) if n in suits(system)]
@@ -46,7 +44,10 @@ def in_training(
             return {}
         trained = TrainedRun(system, states, data.info, round, name, copy=copy)
         try:
-            found = evaluate(trained, own if names else (), data=data, samples=samples, batch=batch)
+            if stage not in scored:
+                about = Scoring(trained, real(trained, data), samples)
+                scored[stage] = chosen(about, own if names else ())
+            found = evaluate(trained, scored[stage], data=data, samples=samples, batch=batch)
             if folder:
                 scores.append(Path(folder) / stage / "scores.jsonl", found)
         except Exception as error:  # hours of training are worth more than a score
