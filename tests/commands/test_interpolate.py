@@ -98,6 +98,8 @@ def test_a_walk_between_images_of_ones_own(coder, trained, jaxgen, tmp_path):
     np.testing.assert_allclose(shades, [[0, 50, 100, 150], [200, 150, 100, 50]], atol=1)
     for run, flags, problem in (
         (coder, ("--between", files[0]), "a walk is between 2 images or more, not 1"),
+        (coder, (*words, "--n", 3), "--n is of latents; leave it out where images are given"),
+        (coder, (*words, "--seed", 0), "--seed is of latents; leave it out where images are given"),
         (coder, ("--between", files[0], tmp_path / "c.png"), f"there is no {tmp_path}/c.png"),
         (coder, (), "walks between images; give it two, --between ONE TWO"),
         ((trained,), words, "wgan has no encoder; a vae has one"),
@@ -111,6 +113,8 @@ def test_a_walk_between_images_of_ones_own(coder, trained, jaxgen, tmp_path):
     ("flags", "problem"),
     [
         (["--n", 1], "--n is at least 2, not 1"),
+        (["--n", "many"], "--n is a whole number, not many"),
+        (["--seed", -4], "--seed is from 0 to 2147483647, not -4"),
         (["--frames", 0], "--frames is at least 1, not 0"),
         (["--fps", 0], "--fps is more than 0, not 0"),
         (["--out", "walk.avi"], "walk.avi is no .gif, .mp4 or .png file"),
