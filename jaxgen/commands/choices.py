@@ -41,7 +41,7 @@ Copy = Annotated[
     arg(
         metavar="N",
         help="Which of a run's seeds is used, from 0.",
-        help_behavior_hint="(default: the first; evaluate: the mean over all)",
+        help_behavior_hint="(default: the first; of scores the mean over all)",
     ),
 ]
 System = Annotated[
@@ -67,9 +67,15 @@ class Flag:
     read: Callable[[Any], Any] = lambda value: value
 
 
-def of_conditions(trained: "TrainedRun") -> dict[str, Flag]:
-    """The conditions of the run's sampler."""
-    return {k: _condition(trained.info, k) for way in _samplers(trained) for k in way.condition}
+def of_conditions(trained: "TrainedRun", several: str = "several are taken in turn"):
+    """The conditions of the run's sampler, for images one after the other."""
+    names = [name for way in _samplers(trained) for name in way.condition]
+    return {name: _condition(trained.info, name, several) for name in names}
+
+
+def of_condition(trained: "TrainedRun") -> dict[str, Flag]:
+    """The conditions of the run's sampler, for one image."""
+    return of_conditions(trained, "")
 
 
 def of_sampler_options(trained: "TrainedRun") -> dict[str, Flag]:
@@ -79,13 +85,15 @@ def of_sampler_options(trained: "TrainedRun") -> dict[str, Flag]:
 
 def of_sampler(trained: "TrainedRun") -> dict[str, Flag]:
     """The conditions and options of the run's sampler."""
-    return of_conditions(trained) | of_sampler_options(trained)
+    every = of_conditions(trained, "several are taken in turn, by default all")
+    return every | of_sampler_options(trained)
 
 
 def of_translators(trained: "TrainedRun") -> dict[str, Flag]:
     """The further inputs and the options of the run's translators."""
-    inputs = {k: _condition(trained.info, k) for w in _translators(trained) for k in w.inputs[1:]}
-    return inputs | {k: _option(x) for w in _translators(trained) for k, x in w.options.items()}
+    info, ways = trained.info, _translators(trained)
+    inputs = {name: _condition(info, name, "") for way in ways for name in way.inputs[1:]}
+    return inputs | {name: _option(x) for way in ways for name, x in way.options.items()}
 
 
 def of_options(trained: "TrainedRun") -> dict[str, Flag]:
@@ -106,6 +114,7 @@ def _translators(trained):
     return trained.system.all_of(Translator)
 
 
+OfCondition = Annotated[Any, of_condition]
 OfConditions = Annotated[Any, of_conditions]
 OfMixer = Annotated[Any, of_sampler_options]
 OfSampler = Annotated[Any, of_sampler]
@@ -121,21 +130,24 @@ def _option(option):
     return Flag(Annotated[(kind, *bounds, arg(help=f"{option.help}.", **hint))], option.default)
 
 
-def _condition(info, name):
-    def several(metavar, help):
-        about = arg(metavar=f"{metavar} ...", help=help, help_behavior_hint="")
-        return Annotated[tuple[str, ...], about]
+def _condition(info, name, several):
+    def words(metavar, help, of_several="several are taken in turn"):
+        if not several:
+            about = arg(metavar=metavar, help=f"{help}.", help_behavior_hint="")
+            return Flag(Annotated[str | None, about], None)
+        about = arg(metavar=f"{metavar} ...", help=f"{help}; {of_several}.", help_behavior_hint="")
+        return Flag(Annotated[tuple[str, ...], about], ())
 
     match info.fields[name].kind if name in info.fields else "image":
         case "label":
             known = ", ".join(info.label_names[:20]) + ", ..." * (len(info.label_names) > 20)
-            help = f"Class, by number or name ({known}); several are taken in turn, by default all."
-            return Flag(several("CLASS", help), ())
+            return words("CLASS", f"Class, by number or name ({known})", several)
         case "text":
-            return Flag(several("TEXT", "What images show; several are taken in turn."), ())
+            return words("TEXT", f"What {'images show' if several else 'the image shows'}")
         case "attributes":
             help = f"Attributes that are not 0, of {', '.join(info.attribute_names)}."
-            return Flag(several("NAME=VALUE", help), (), _attributes)
+            about = arg(metavar="NAME=VALUE ...", help=help, help_behavior_hint="")
+            return Flag(Annotated[tuple[str, ...], about], (), _attributes)
         case _:
             file = Annotated[Path | None, arg(metavar="FILE", help="Image file.")]
             return Flag(file, None, _image)

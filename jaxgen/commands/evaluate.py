@@ -174,6 +174,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         if "bits_per_dimension" in record:
             bound = "" if record["settings"]["exact"] else ", a bound"
             others.append(f"{record['bits_per_dimension']:.4g} bits a dimension{bound}")
+        if not record.get("settings", {}).get("likelihood", True):
+            others.append(f"no likelihood: {record['settings']['of']}")
         others += [f"{name} {value:.2g}" for name, value in record.get("by_factor", {}).items()]
         if "other" in record.get("settings", {}):
             others.append(
@@ -204,6 +206,8 @@ def _about(record: Mapping[str, Any]) -> list[str]:
         parts += [record["direction"]]
     if "round" in record and "seed" in record:
         parts += [f"seed {record['seed']}"]
+    if "copy" in record:
+        parts += [f"copy {record['copy']}"]
     if "copies" in record:
         parts += [f"mean of {len(record['copies'])} seeds"]
     parts += [f"{name} {value}" for name, value in record.get("choices", {}).items()]

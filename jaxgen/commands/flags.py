@@ -64,9 +64,11 @@ _size = PrimitiveConstructorSpec(
     str_from_instance=lambda x: [size_text(x)],
 )
 
+SEEDS = Range(0, 2**31 - 1)  # what NumPy and JAX both take
+
 Count = Annotated[int, Range(1)]
 CountOrZero = Annotated[int, Range(0)]
-Seed = Annotated[int, Range(0, 2**31 - 1)]  # what NumPy and JAX both take
+Seed = Annotated[int, SEEDS]
 Rate = Annotated[float, Range(0, above=True)]
 Weight = Annotated[float, Range(0)]
 Share = Annotated[float, Range(0, 1)]

@@ -7,7 +7,7 @@ from typing import Annotated
 from tyro.conf import arg
 
 from jaxgen.commands.choices import Batch, Copy, OfSampler, Out, Round, Run, System, by, open_run
-from jaxgen.commands.flags import Count, Range, Rate, Seed
+from jaxgen.commands.flags import SEEDS, Count, Range, Rate
 from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import image_files
 from jaxgen.errors import UserError
@@ -23,6 +23,7 @@ Number = Annotated[
     Range(2),
     arg(metavar="N", help_behavior_hint=f"(default: {WALK}; with --traverse all, 16 at most)"),
 ]
+OfLatents = Annotated[int | None, SEEDS, arg(metavar="INT", help_behavior_hint="(default: 0)")]
 
 
 def interpolate(
@@ -32,7 +33,7 @@ def interpolate(
     frames: Count = 16,
     between: Between = (),
     traverse: bool = False,
-    seed: Seed = 0,
+    seed: OfLatents = None,
     out: Out = None,
     fps: Rate = 24,
     batch: Batch = 64,
@@ -59,6 +60,9 @@ def interpolate(
         raise UserError(f"--out {out} is no .gif, .mp4 or .png file; give it one of these endings")
     if between and traverse:
         raise UserError("--traverse stays at one latent; leave it or --between out")
+    if between and (given := [f"--{k}" for k, x in (("n", n), ("seed", seed)) if x is not None]):
+        raise UserError(f"{given[0]} is of latents; leave it out where images are given, --between")
+    seed = seed or 0
     files = list(image_files(between)) if between else []
     trained = open_run(run, system, round, copy)
     import numpy as np

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Copy, OfConditions, Round, Run, System, by, open_run
+from jaxgen.commands.choices import Copy, OfCondition, Round, Run, System, by, open_run
 from jaxgen.commands.flags import Count, Rate, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import Folder, Images, image_files
@@ -34,7 +34,7 @@ def project(
     system: System = None,
     round: Round = None,
     copy: Copy = None,
-    **choices: OfConditions,
+    **choices: OfCondition,
 ) -> list[Path]:
     """The nearest image that a trained run can generate: a PNG with the input, and its point.
 

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Run
+from jaxgen.commands.choices import Copy, Run, by
 from jaxgen.commands.terminal import writing
 from jaxgen.evaluate import scores
 from jaxgen.files import replacing
@@ -27,20 +27,22 @@ POINTS = 400  # of a curve; about the pixels it is wide
 CLOCK = ("round", "images", "seconds")  # what a record counts, not a curve
 
 
-def report(run: Run, *, out: Out = None) -> Path:
+def report(run: Run, *, copy: Copy = None, out: Out = None) -> Path:
     """A run as one page: curves, scores, pictures, arguments.
 
-    The page loads nothing from anywhere. Stages follow each other, their rounds counted on.
+    The page loads nothing from anywhere. Stages follow each other, their rounds counted on. Of
+    seeds that were trained side by side the curves are means and the pictures those of the first;
+    with --copy the scores are those of one of them.
 
     Args:
         out: HTML file.
     """
-    return write(run, out or run / "report.html")
+    return write(run, out or run / f"report{by({}, copy)}.html", copy)
 
 
-def write(run: Path, path: Path, **mend: str) -> Path:
+def write(run: Path, path: Path, copy: int | None = None, **mend: str) -> Path:
     """Writes the page; `mend` is what `jaxgen.commands.terminal.writing` says where it cannot."""
-    page = _page(run)
+    page = _page(run, copy)
     with writing(path, **mend):
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
@@ -48,14 +50,15 @@ def write(run: Path, path: Path, **mend: str) -> Path:
     return path
 
 
-def _page(run: Path) -> str:
+def _page(run: Path, copy: int | None) -> str:
     record = _with_stages(read_run(run))
+    seeds = record.seeds(copy)
     return _template() % {
         "title": escape(_title(record)),
-        "subtitle": escape(_subtitle(record)),
+        "subtitle": escape(_subtitle(record, seeds, copy)),
         "command": escape(record.environment[-1].get("command", "") if record.environment else ""),
         "totals": _totals(record),
-        "scores": _scores(record.workdir),
+        "scores": _scores(record.workdir, copy),
         "arguments": _table(record.args),
         "environment": _table(record.environment[-1] if record.environment else {}),
         "sessions": _sessions(record.environment),
@@ -133,13 +136,16 @@ def _title(run: RunRecord) -> str:
     return run.args.get("experiment", "").split(".")[-1] or run.workdir.resolve().name
 
 
-def _subtitle(run: RunRecord) -> str:
+def _subtitle(run: RunRecord, seeds: int, copy: int | None) -> str:
     session = run.environment[-1] if run.environment else {}
     parts = [str(run.workdir)]
     if session.get("devices"):
         parts.append(f"{session['devices']} x {session.get('device_kind', 'device')}")
     if session.get("started"):
         parts.append(session["started"][:16].replace("T", " ") + " UTC")
+    if seeds > 1:
+        scored = "" if copy is None else f"scores of copy {copy}, "
+        parts.append(f"{seeds} seeds: {scored}means of the curves, pictures of copy 0")
     return " · ".join(parts)
 
 
@@ -158,14 +164,18 @@ def _totals(run: RunRecord) -> str:
     )
 
 
-def _scores(folder: Path) -> str:
-    """A table of the newest scores, of the run and of its stages."""
+def _scores(folder: Path, copy: int | None) -> str:
+    """A table of the newest scores, of the run and of its stages; or of a copy alone."""
     rows = {}
     for place in (*_stages(folder), folder):
         for record in scores.read(place / "scores.jsonl"):
+            if copy is not None and not (record := scores.of_copy(record, copy)):
+                continue
             name = scores.label(record)
             if direction := record.get("direction"):
                 name += f" ({direction})"
+            if "copy" in record:
+                name += f" of copy {record['copy']}"
             if place != folder:
                 name += f" of {place.name}"
             rows[name] = {

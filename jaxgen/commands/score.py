@@ -23,10 +23,11 @@ def score(
     An image of another size is cut and resized as in training. Energies are low for what is like
     the training data, and are compared with those of other images by the same run only. Likelihoods
     are compared between runs where they are of the same, such as grey levels, and all exact or all
-    bounds.
+    bounds; what is said to be no likelihood, with the same objective of other runs only.
 
     Args:
-        seed: Seed of the noise, where the system draws any.
+        seed: Seed of the noise, where the system draws any; each image has its own, whatever the
+            others are.
     """
     files = list(image_files(images))
     trained = open_run(run, system, round, copy)
@@ -40,9 +41,11 @@ def score(
     def said(name, value):
         if name not in densities:
             return f"{name} {value:.5g}"
-        kind = "exact" if densities[name].exact else "a bound"
-        bits = f"{-value / bit:.4g} bits a dimension"
-        return f"{name} {value:.6g} nats ({bits}, {kind}, of {densities[name].of})"
+        density, nats = densities[name], f"{name} {value:.6g} nats"
+        if not density.likelihood:
+            return f"{nats} (no likelihood: {density.of})"
+        kind = "exact" if density.exact else "a bound"
+        return f"{nats} ({-value / bit:.4g} bits a dimension, {kind}, of {density.of})"
 
     values = [{name: x[i] for name, x in found.items()} for i in range(len(files))]
     wide = max(len(str(file)) for file in files)

@@ -240,6 +240,10 @@ _WORDS: tuple[tuple[str, Callable[..., str]], ...] = (
         r"Error parsing (\S+): could not convert string to float: (.*)",
         "{} is a number, not {}".format,
     ),
+    (
+        r"Error parsing (\S+): no type matching \{None\}\|INT could .* \['(.*)'\]",
+        "{} is a whole number, not {}".format,
+    ),
     (r"Error parsing (\S+): (.*)", "{}: {}".format),
     (r"Missing value for argument '(\w+)'.*", lambda name: f"a {name.upper()} comes before flags"),
     (r"Missing value for argument '(\S+)'.*", "{} needs a value".format),

@@ -12,22 +12,32 @@ from jaxgen.evaluate.run import higher_is_better
 Records = Mapping[str, Mapping[str, Any]]
 
 
-def newest(run: Path) -> dict[str, dict[str, Any]]:
-    """The last score of each metric and feature network, by label.
+def newest(run: Path) -> dict[str, Records]:
+    """The last score of each metric and feature network, by label, of the run; and of those of its
+    seeds that were scored by themselves: {"RUN": ..., "RUN, copy 1": ...}.
 
     Likelihoods of the same kind of x have one label, whatever their system calls them; of several
-    bounds the tightest counts.
+    bounds the tightest counts.  An objective that is no likelihood has a label of its own.
     """
     path = run / "scores.jsonl" if run.is_dir() else run
-    found = {scores.label(record): record for record in scores.read(path)}
+    found: dict[int | None, dict[str, dict[str, Any]]] = {}
+    for record in scores.read(path):
+        found.setdefault(record.get("copy"), {})[scores.label(record)] = record
     if not found:
         if not run.exists():
             raise UserError(f"there is no {run}; name run folders, such as runs/wgan")
         raise UserError(f"{run} has no scores yet; make some with python -m jaxgen evaluate {run}")
-    by_label: dict[str, dict[str, Any]] = {}
+    named = lambda copy: f"{run}" if copy is None else f"{run}, copy {copy}"
+    in_order = sorted(found, key=lambda copy: -1 if copy is None else copy)
+    return {named(copy): _by_kind(found[copy]) for copy in in_order}
+
+
+def _by_kind(found: Records) -> Records:
+    by_label: dict[str, Mapping[str, Any]] = {}
     for name, record in found.items():
-        if of := record.get("settings", {}).get("of"):
-            name = f"log p, {of}"
+        settings = record.get("settings", {})
+        if of := settings.get("of"):
+            name = f"log p, {of}" if settings.get("likelihood", True) else f"{name}, {of}"
             if name in by_label and by_label[name]["value"] > record["value"]:
                 continue
         by_label[name] = record
@@ -49,16 +59,20 @@ def differences(columns: Mapping[str, Records]) -> dict[str, list[str]]:
     return found
 
 
-def table(columns: Mapping[str, Records], refused: Mapping[str, Sequence[str]]) -> str:
-    """A row a run, a column a metric."""
-    names = _labels(columns)
-    best = {}
-    for name in names:
-        own = {run: column[name] for run, column in columns.items() if name in column}
-        up = higher_is_better(next(iter(own.values())))
+def best(columns: Mapping[str, Records], refused: Mapping[str, Sequence[str]]) -> dict[str, float]:
+    """The best value of each metric that several runs have and that is not `refused`."""
+    found = {}
+    for name in _labels(columns):
+        own = [column[name] for column in columns.values() if name in column]
+        up = higher_is_better(own[0])
         if up is not None and name not in refused and len(own) > 1:
-            pick = max if up else min
-            best[name] = pick(record["value"] for record in own.values())
+            found[name] = (max if up else min)(record["value"] for record in own)
+    return found
+
+
+def table(columns: Mapping[str, Records], best: Mapping[str, float]) -> str:
+    """A row a run, a column a metric; a star at what is `best`."""
+    names = _labels(columns)
     rows = [["run", "round", *names]]
     for run, column in columns.items():
         rounds = {record["round"] for record in column.values() if "round" in record}
@@ -83,6 +97,8 @@ def _said(record: Mapping[str, Any]) -> str:
     settings = record.get("settings", {})
     if "of" not in settings:
         return scores.said(record)
+    if not settings.get("likelihood", True):
+        return f"{scores.said(record)} {settings['unit']}, no likelihood"
     kind, bits = "exact" if settings["exact"] else "bound", record["bits_per_dimension"]
     return f"{scores.said(record)} {settings['unit']}, {bits:.4g} bits/dim, {kind}"
 

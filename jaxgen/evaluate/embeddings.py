@@ -12,7 +12,7 @@ import numpy as np
 
 from jaxgen.data.source import to_program
 from jaxgen.evaluate import scores
-from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
+from jaxgen.evaluate.metric import Metric, Scoring, check_fields, chunks, spread
 from jaxgen.losses.contrastive import unit
 from jaxgen.metrics import probe, retrieval
 from jaxgen.runs.matching import embedded
@@ -26,28 +26,14 @@ RETRIEVAL = {
     "image-to-text-5": ("image", "text", 5),
     "text-to-image-5": ("text", "image", 5),
 }
-NEEDS = {"text": "captions", "label": "labels"}
 
 
-def lacking(scoring: Scoring, names: Sequence[str]) -> dict[str, str]:
-    """What the data lacks for those of the metrics that cannot be had of it, in words."""
-    if not names:
-        return {}
-    data, found = scoring.real("test"), {}
-    info = data.info
-    for name in names:
-        needed = METRICS[name].needs
-        if needed not in info.fields or (needed == "label" and not info.label_names):
-            found[name] = (
-                f"{name} needs {NEEDS[needed]}, which {data.spec} has not; leave it out, or name "
-                "other data"
-            )
-        elif name == "linear-probe" and scoring.taught().fingerprint == data.fingerprint:
-            found[name] = (
-                f"{name} needs examples to learn from besides those that it is scored on; hold "
-                "some out, or give other data"
-            )
-    return found
+def check(scoring: Scoring, name: str) -> None:
+    """UserError for data that lacks what the metric needs."""
+    data, needed = scoring.held_out()[0], METRICS[name].needs
+    check_fields(name, data, "image", needed)
+    if name == "linear-probe":
+        scoring.taught_labels(name, data)
 
 
 def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -72,7 +58,7 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
                 guess = _zero_shot(trained, embedder, data, held["image"], scoring.batch)
                 baselines = {"chance": 1 / classes}
             else:
-                train = scoring.taught()
+                train = scoring.taught_labels(name, data)
                 rows = range(len(train))
                 taught = _vectors(trained, embedder, {"features"}, train, rows, scoring.batch)
                 learned = taught["features"], taught["batch"]["label"]
@@ -124,8 +110,8 @@ def _zero_shot(trained, embedder, data, images, batch) -> np.ndarray:
 METRICS = {
     m.name: m
     for m in (
-        *(Metric(name, Embedder, score, True, True, "text") for name in RETRIEVAL),
-        Metric("zero-shot", Embedder, score, True, True, "label"),
-        Metric("linear-probe", Embedder, score, True, True, "label"),
+        *(Metric(name, Embedder, score, check, True, True, "text") for name in RETRIEVAL),
+        Metric("zero-shot", Embedder, score, check, True, True, "label"),
+        Metric("linear-probe", Embedder, score, check, True, True, "label"),
     )
 }

@@ -12,40 +12,42 @@ import numpy as np
 from jaxgen.data.source import to_program
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
-from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
+from jaxgen.evaluate.metric import Metric, Scoring, check_fields, chunks, spread
 from jaxgen.metrics.auroc import auroc
 from jaxgen.metrics.mig import gaps, mutual_information_gap, turned
 from jaxgen.metrics.probe import nearest_neighbours
-from jaxgen.runs.scoring import scorers
+from jaxgen.runs.scoring import noise_keys, one_by_one, scorers
 from jaxgen.train.abilities import Autoencoder, Density, Energy, Sampler
 from jaxgen.train.game import System
-from jaxgen.train.nets import bind
+from jaxgen.train.nets import bind, shapes
 
 
 def densities(system: System) -> dict[str, Metric]:
     """A metric for each of the system's densities, by the density's name."""
     named = system.all_of(Density)
-    return {d.name: Metric(d.name, Density, log_prob, True, usual=True) for d in named}
+    about = (Density, log_prob, check_given, True)
+    return {d.name: Metric(d.name, *about, usual=True) for d in named}
 
 
 def log_prob(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """Nats an example, on average over held-out ones, and bits a dimension."""
+    """Nats an example, on average over held-out ones, and bits a dimension of a likelihood."""
     known = {d.name: d for d in scoring.trained.system.all_of(Density)}
-    data, count = scoring.held_out()
+    data, count = check_given(scoring, names[0])
 
     def values(nets, batch, key):
         return {name: known[name].log_prob(nets, batch, key) for name in names}
 
     found = _of_examples(scoring, data, count, values)
-    dimensions = math.prod(scoring.trained.info.shape)
-    return [
-        _record(scoring, name, found[name], data, count)
-        | {
-            "bits_per_dimension": float(-found[name].mean() / math.log(2) / dimensions),
-            "settings": {"unit": "nats", "exact": known[name].exact, "of": known[name].of},
-        }
-        for name in names
-    ]
+    bit, records = math.log(2) * math.prod(scoring.trained.info.shape), []
+    for name in names:
+        settings = {"unit": "nats", "exact": known[name].exact, "of": known[name].of}
+        about: dict[str, Any] = {"settings": settings}
+        if known[name].likelihood:
+            about["bits_per_dimension"] = float(-found[name].mean() / bit)
+        else:
+            settings["likelihood"] = False
+        records.append(_record(scoring, name, found[name], data, count) | about)
+    return records
 
 
 def told_apart(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -97,7 +99,7 @@ def knn(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     nearest codes."""
     coder = scoring.trained.ability(Autoencoder, "has no encoder")
     data, count = scoring.held_out()
-    train = scoring.taught()
+    train = scoring.taught_labels("knn", data)
 
     def values(nets, batch, key):
         codes = coder.encode(nets, batch["image"])
@@ -134,22 +136,26 @@ def mig(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     found = _of_examples(scoring, data, count, values)
     factors = found["factor"].reshape(count, -1)
     varies = [len(np.unique(column)) > 1 for column in factors.T]
+    if not any(varies):
+        raise UserError(
+            f"mig: all {count} examples of {data.spec} ({data.split}) have the same {factor}; "
+            "leave it out, or name other data"
+        )
     codes = tuple(found[name] for name in ("sample", "mean", "log_sigma"))
     measure = lambda codes: mutual_information_gap(
         *codes, factors[:, varies], jax.random.key(scoring.seed)
     )
-    gap, baselines = measure(codes), {}
-    if codes[0].shape[1] > 1:
-        pair, known = np.argsort(gap.information.sum(axis=0))[-2:], gap.information.copy()
-        known[:, pair] = measure(turned(*(x[:, pair] for x in codes), np.pi / 4)).information
-        baselines["two latents turned by 45 degrees"] = float(gaps(known, gap.entropies).mean())
+    gap = measure(codes)
+    pair, known = np.argsort(gap.information.sum(axis=0))[-2:], gap.information.copy()
+    known[:, pair] = measure(turned(*(x[:, pair] for x in codes), np.pi / 4)).information
+    baselines = {"two latents turned by 45 degrees": float(gaps(known, gap.entropies).mean())}
     one = _record(scoring, "mig", np.array([gap.mig]), data, count)
     del one["deviation"]
     called = data.info.attribute_names if factor == "attributes" else [factor]
     names = [str(name) for name, more in zip(called, varies, strict=True) if more]
     by_factor = dict(zip(names, gap.by_factor.tolist(), strict=True))
-    about = {"settings": {"factors": factor}, "by_factor": by_factor}
-    return [one | about | ({"baselines": baselines} if baselines else {})]
+    about = {"settings": {"factors": factor}, "by_factor": by_factor, "baselines": baselines}
+    return [one | about]
 
 
 def _factor(data) -> str | None:
@@ -158,48 +164,66 @@ def _factor(data) -> str | None:
     return kinds.get("attributes", kinds.get("label"))
 
 
-def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for what this system, or the data, cannot have."""
-    if "auroc" in names:
-        if scoring.other is None:
-            raise UserError("other is needed by auroc: a set that is to be told from the data")
-        sampler = scoring.trained.system.ability(Sampler)
-        if sampler and sampler.condition:
-            what = " and ".join(sampler.condition)
-            raise UserError(
-                f"auroc is of images alone, and {scoring.trained.name} scores their {what}"
-            )
-    if "knn" in names:
-        data = scoring.held_out()[0]
-        if "label" not in data.info.fields:
-            raise UserError(
-                f"knn needs labels, which {data.spec} has not; leave it out, or name other data"
-            )
-        if scoring.taught().fingerprint == data.fingerprint:
-            raise UserError(
-                "knn needs examples to learn from besides those that it is scored on; hold some "
-                "out, or give other data"
-            )
-    if "mig" not in names:
-        return
-    coder = scoring.trained.ability(Autoencoder, "has no encoder")
-    if coder.posterior is None or _factor(scoring.held_out()[0]) is None:
-        lacks = "an encoder with a variance" if coder.posterior is None else "attributes or labels"
-        raise UserError(f"mig needs {lacks}; leave it out, or name other data")
+def check_given(scoring: Scoring, name: str) -> tuple[Any, int]:
+    """Held-out examples, and how many of them count, with what a density is given of them (that is
+    what a sampler of the same system is).  UserError where they lack it."""
+    data, count = scoring.held_out()
+    sampler = scoring.trained.system.ability(Sampler)
+    return scoring.given(name, data, "image", *(sampler.condition if sampler else ())), count
+
+
+def check_images(scoring: Scoring, name: str) -> None:
+    """UserError for data without single images."""
+    check_fields(name, scoring.held_out()[0], "image")
+
+
+def check_other(scoring: Scoring, name: str) -> None:
+    """UserError where there is no other set to be told apart, or images alone have no score."""
+    if scoring.other is None:
+        raise UserError("other is needed by auroc: a set that is to be told from the data")
+    sampler = scoring.trained.system.ability(Sampler)
+    if sampler and sampler.condition:
+        what = " and ".join(sampler.condition)
+        raise UserError(f"auroc is of images alone, and {scoring.trained.name} scores their {what}")
+    for data in (scoring.held_out()[0], scoring.other):
+        check_fields(name, data, "image")
+
+
+def check_labels(scoring: Scoring, name: str) -> None:
+    """UserError without labels, or without others to learn them from."""
+    scoring.taught_labels(name, scoring.held_out()[0])
+
+
+def check_mig(scoring: Scoring, name: str) -> None:
+    """UserError where there are no factors, or fewer than two latents with a variance."""
+    trained, data = scoring.trained, scoring.held_out()[0]
+    coder = trained.ability(Autoencoder, "has no encoder")
+    if (posterior := coder.posterior) is None:
+        raise UserError("mig needs an encoder with a variance; leave it out")
+    check_fields(name, data, "image")
+    if _factor(data) is None:
+        check_fields(name, data, "attributes or labels")
+    coded = lambda states, images: posterior(bind(states, jax.random.key(0)), images)
+    zeros = trained.info.zeros
+    mean, _ = jax.eval_shape(coded, shapes(trained.system, zeros), zeros(1)["image"])
+    if mean.shape[-1] < 2:
+        raise UserError(
+            f"mig: {trained.name} has one latent, and the gap is between two; leave it out"
+        )
 
 
 def _of_examples(scoring, data, count, values) -> dict[str, np.ndarray]:
-    """{name: [count, ...]} of `values` (nets, batch, key) for held-out examples."""
+    """{name: [count, ...]} of `values` (nets, batch, key) for held-out examples, each by itself."""
     fields = data.info.fields
 
     @jax.jit
-    def run(states, batch, key):
-        return values(bind(states, key), to_program(batch, fields), key)
+    def run(states, batch, keys):
+        return one_by_one(values, states, to_program(batch, fields), keys)
 
     found: dict[str, list] = {}
-    for first, n, examples in chunks(data, spread(data, count), scoring.batch):
-        key = jax.random.fold_in(jax.random.key(scoring.seed), first)
-        for name, x in run(scoring.trained.states, examples, key).items():
+    for _, n, examples in chunks(data, spread(data, count), scoring.batch):
+        keys = noise_keys(scoring.seed, examples["image"])
+        for name, x in run(scoring.trained.states, examples, keys).items():
             found.setdefault(name, []).append(np.asarray(x, np.float64)[:n])
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
@@ -219,10 +243,12 @@ def _record(scoring, name, values, data, count):
 METRICS = {
     m.name: m
     for m in (
-        Metric("reconstruction-l1", Autoencoder, reconstruction, False),
-        Metric("reconstruction-squared", Autoencoder, reconstruction, False, usual=True),
-        Metric("knn", Autoencoder, knn, True),
-        Metric("mig", Autoencoder, mig, True),
-        Metric("auroc", Energy, told_apart, True),
+        Metric("reconstruction-l1", Autoencoder, reconstruction, check_images, False),
+        Metric(
+            "reconstruction-squared", Autoencoder, reconstruction, check_images, False, usual=True
+        ),
+        Metric("knn", Autoencoder, knn, check_labels, True),
+        Metric("mig", Autoencoder, mig, check_mig, True),
+        Metric("auroc", Energy, told_apart, check_other, True),
     )
 }

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from jaxgen.data.names import numbered_as
 from jaxgen.errors import UserError
 from jaxgen.progress import progress
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 LEAST = 10  # images of either set; a score of fewer says nothing
 SAMPLES = 5000
+WORDS = {"image": "single images", "label": "labels", "text": "captions"}  # of fields
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,6 +51,19 @@ class Scoring:
         """The real examples that a probe, a classifier or a baseline learns from."""
         return self.data("train") if self.train is None else self.train
 
+    def taught_labels(self, name: str, like: Any):
+        """`taught` with the labels of the examples `like`, on which the metric of that name is
+        scored.  UserError where it has none, or is the same."""
+        check_fields(name, like, "image", "label")
+        train = self.taught()
+        if train.fingerprint == like.fingerprint:
+            raise UserError(
+                f"{name} needs examples to learn from besides those that it is scored on; hold "
+                "some out, or give other data"
+            )
+        check_fields(name, train, "image", "label")
+        return numbered_as(train, like.info, ["label"], f"{like.spec} ({like.split})")
+
     def held_out(self) -> tuple[Any, int]:
         """Held-out examples, and how many of them count."""
         data = self.real("test")
@@ -57,12 +72,20 @@ class Scoring:
             raise UserError(f"{data.spec} ({data.split}) has no images; name other data")
         return data, count
 
+    def given(self, name: str, data: Any, *fields: str):
+        """`data` with the labels and attributes that the system knows, of which it is given these
+        fields.  UserError where the metric of that name lacks one."""
+        check_fields(name, data, *fields)
+        return numbered_as(data, self.trained.info, fields, self.trained.name)
+
 
 @dataclasses.dataclass(frozen=True)
 class Metric:
     """A score: its name, the ability that a system needs for it, and how it is computed.
 
     score: (Scoring, names) -> records, of several metrics that share their work.
+    check: (Scoring, name) -> None; UserError, before anything is computed, for what cannot be
+      scored.
     needs: what it needs of images ("features", "logits", "pixels") or of data ("text", "label").
     usual: whether it is among those that are scored by default.
     network: the feature network for which the bare name stands in the literature.
@@ -71,10 +94,21 @@ class Metric:
     name: str
     ability: type
     score: Callable[[Scoring, Sequence[str]], list[dict[str, Any]]]
+    check: Callable[[Scoring, str], None]
     higher_is_better: bool
     usual: bool = False
     needs: str = ""
     network: str | None = None
+
+
+def check_fields(name: str, data, *fields: str) -> None:
+    """UserError for data that lacks one of the fields that the metric of that name needs."""
+    for field in fields:
+        if field not in data.info.fields:
+            raise UserError(
+                f"{name}: {data.spec} has no {WORDS.get(field, field)}; leave it out, or name "
+                "other data"
+            )
 
 
 def spread(data, count: int) -> list[int]:

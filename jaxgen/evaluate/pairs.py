@@ -13,7 +13,7 @@ from jaxgen.data.folders import matched
 from jaxgen.data.source import to_float, to_program
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
-from jaxgen.evaluate.metric import Metric, Scoring, chunks, spread
+from jaxgen.evaluate.metric import Metric, Scoring, check_fields, chunks, spread
 from jaxgen.metrics import pixels, segmentation
 from jaxgen.nn import imagenet
 from jaxgen.pictures import as_uint8
@@ -40,7 +40,7 @@ def networks(names: Sequence[str], weights: Path | None) -> dict[str, Any]:
 def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     """Held-out examples, translated."""
     way = translator(scoring.trained, scoring.direction)
-    data, count = scoring.held_out()
+    data, count = _held_out(scoring, names[0])
     trunks = networks(names, scoring.weights)
     found = compare(
         names, translations(scoring, way, data, count, "spread" in names), trunks, _border(way)
@@ -60,26 +60,38 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     ]
 
 
-def check(scoring: Scoring, names: Sequence[str]) -> None:
-    """UserError for scores that translations cannot have: of label maps, of larger images, or by
-    weights that are missing."""
-    way, data = translator(scoring.trained, scoring.direction), scoring.held_out()[0]
+def check(scoring: Scoring, name: str) -> None:
+    """UserError for a score that translations cannot have: of data without pairs, of label maps, of
+    larger images, or by weights that are missing."""
+    way, (data, _) = translator(scoring.trained, scoring.direction), _held_out(scoring, name)
     fields = data.info.fields
     pair = lambda batch: way.pair(to_program(batch, fields))
-    truth = jax.eval_shape(pair, data.take([0]))[1]
-    picture = jax.ShapeDtypeStruct(truth.shape, jnp.uint8)
-    for name in names:
-        if name in SEGMENTATION:
-            if not jnp.issubdtype(truth.dtype, jnp.integer):
-                raise UserError(f"{name} needs a ground truth of label maps; leave it out")
-        elif name in distances.NAMES:
-            height, width, channels = truth.shape[1:]
-            rim = 2 * _border(way)
-            shape = (height - rim, width - rim, channels)
-            distances.check(distances.distance(name, scoring.weights), shape)
-        else:
-            seen = functools.partial(_score, name, distances={}, border=_border(way))
-            jax.eval_shape(lambda x, seen=seen: seen(x, x), picture)
+    try:
+        truth = jax.eval_shape(pair, data.take([0]))[1]
+    except KeyError as error:
+        if (field := error.args[0]) in scoring.trained.info.fields:
+            check_fields(name, data, field)
+        raise
+    if name in SEGMENTATION:
+        if not jnp.issubdtype(truth.dtype, jnp.integer):
+            raise UserError(f"{name} needs a ground truth of label maps; leave it out")
+    elif name in distances.NAMES:
+        height, width, channels = truth.shape[1:]
+        rim = 2 * _border(way)
+        shape = (height - rim, width - rim, channels)
+        distances.check(distances.distance(name, scoring.weights), shape)
+    else:
+        seen = functools.partial(_score, name, distances={}, border=_border(way))
+        picture = jax.ShapeDtypeStruct(truth.shape, jnp.uint8)
+        jax.eval_shape(lambda x: seen(x, x), picture)
+
+
+def _held_out(scoring: Scoring, name: str) -> tuple[Any, int]:
+    """Held-out examples, with labels and attributes as the system knows them."""
+    way, (data, count) = translator(scoring.trained, scoring.direction), scoring.held_out()
+    kinds = {field: about.kind for field, about in scoring.trained.info.fields.items()}
+    known = [x for x in way.inputs[1:] if kinds.get(x) in ("label", "attributes")]
+    return scoring.given(name, data, *known), count
 
 
 def _border(way: Translator) -> int:
@@ -210,16 +222,16 @@ def of_folders(images: Path, reference: Path) -> Iterator[Arrays]:
 METRICS = {
     m.name: m
     for m in (
-        Metric("l1", Translator, score, False, usual=True),
-        Metric("psnr", Translator, score, True),
-        Metric("psnr-y", Translator, score, True),
-        Metric("ssim", Translator, score, True),
-        Metric("ssim-y", Translator, score, True),
-        Metric("ms-ssim", Translator, score, True),
-        Metric("squeezenet-distance", Translator, score, False, usual=True),
-        Metric("lpips-vgg", Translator, score, False),
-        Metric("lpips-squeeze", Translator, score, False),
-        Metric("spread", Translator, score, True),
-        *(Metric(name, Translator, score, True) for name in SEGMENTATION),
+        Metric("l1", Translator, score, check, False, usual=True),
+        Metric("psnr", Translator, score, check, True),
+        Metric("psnr-y", Translator, score, check, True),
+        Metric("ssim", Translator, score, check, True),
+        Metric("ssim-y", Translator, score, check, True),
+        Metric("ms-ssim", Translator, score, check, True),
+        Metric("squeezenet-distance", Translator, score, check, False, usual=True),
+        Metric("lpips-vgg", Translator, score, check, False),
+        Metric("lpips-squeeze", Translator, score, check, False),
+        Metric("spread", Translator, score, check, True),
+        *(Metric(name, Translator, score, check, True) for name in SEGMENTATION),
     )
 }

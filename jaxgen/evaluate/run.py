@@ -2,14 +2,17 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from jaxgen.errors import NoSplit, UserError
+from jaxgen.errors import MissingData, NoSplit, UserError
 from jaxgen.evaluate import embeddings, examples, pairs, scores, sets
 from jaxgen.evaluate.metric import Metric, Scoring
+from jaxgen.progress import say
 from jaxgen.runs.choices import check_names
+from jaxgen.runs.translating import translator
 from jaxgen.train.abilities import Density, Embedder, Sampler, Translator
 from jaxgen.train.game import System
 
@@ -85,6 +88,8 @@ def evaluate(
     names = chosen(scoring, metrics)
     table = suits(trained.system)
     about = {"round": trained.round, "ema": averaged}
+    if trained.copy is not None:
+        about["copy"] = trained.copy
     if choices:
         about["choices"] = {name: str(x) for name, x in choices.items()}
     records = []
@@ -101,7 +106,7 @@ def real(trained: "TrainedRun", data, split: str | None = None):
     if data is None and trained.args is None:
         raise UserError(f"{trained.name} was made from Python; give its data: evaluate(data=...)")
     if data is None:
-        return lambda split: trained.args.load_data(split, resident="no")
+        return functools.cache(lambda split: trained.args.load_data(split, resident="no"))
 
     def of(wanted):
         if getattr(data, "split", wanted) == wanted or not hasattr(data, "of_split"):
@@ -136,26 +141,34 @@ def usual(system: System) -> list[str]:
 
 
 def chosen(scoring: Scoring, metrics: Sequence[str]) -> list[str]:
-    """The metrics that are scored: `metrics`, or the usual ones for which the data has what they
-    need.  UserError for what cannot be scored, before anything is computed."""
+    """The metrics that are scored: `metrics`, or those of the usual ones that can be; what is left
+    out of these is said.  UserError for what cannot be scored, before anything is computed."""
     trained = scoring.trained
     known = check(trained.name, trained.system, metrics)
     names = list(dict.fromkeys(metrics)) or usual(trained.system)
     if not names:
         raise UserError(f"{trained.name} has no usual scores; it can have {', '.join(known)}")
-    lacking = embeddings.lacking(scoring, [n for n in names if n in embeddings.METRICS])
-    if metrics and lacking:
-        raise UserError(next(iter(lacking.values())))
-    names = [name for name in names if name not in lacking]
-    if not names:
-        spec = scoring.real("test").spec
-        raise UserError(f"{spec} has neither captions nor labels; name other data")
-    if of_pairs := [name for name in names if name in pairs.METRICS]:
-        pairs.check(scoring, of_pairs)
-    if "ppl" in names:
-        sets.check_path_length(scoring)
-    examples.check(scoring, names)
-    return names
+    if scoring.direction is not None:
+        translator(trained, scoring.direction)
+    fit: list[str] = []
+    left_out: dict[str, list[str]] = {}
+    for name in names:
+        try:
+            known[name].check(scoring, name)
+            fit.append(name)
+        except MissingData:  # there is nothing to score any of them on
+            raise
+        except UserError as error:
+            why = str(error).removeprefix(name).lstrip(": ").partition("; leave it out")[0]
+            left_out.setdefault(why, []).append(name)
+            if metrics or left_out == {why: names}:  # asked for, or all for one reason
+                raise
+    lines = [f"{', '.join(of_these)}: {why}" for why, of_these in left_out.items()]
+    if not fit:
+        raise UserError("; ".join(lines))
+    for line in lines:
+        say(f"left out: {line}")
+    return fit
 
 
 def check(run: str, system: System, names: Sequence[str]) -> dict[str, Metric]:
@@ -182,4 +195,4 @@ def higher_is_better(record: Mapping[str, Any]) -> bool | None:
     """None for a metric that is not known; a system's own densities are higher where better."""
     if record["metric"] in METRICS:
         return METRICS[record["metric"]].higher_is_better
-    return True if "bits_per_dimension" in record else None
+    return True if "of" in record.get("settings", {}) else None

@@ -2,8 +2,8 @@
 
 A record is a JSON object: `metric`, `label` (its name as it may be published: the bare `fid` is
 Inception's alone), `value` and, where it is a mean of several, their `deviation`; what the same
-metric gives for `baselines`; where several seeds were trained, the value of each (`copies`); then
-its provenance (`CONDITIONS` and `SUBJECT`).
+metric gives for `baselines`; where several seeds were trained, the value of each (`copies`), or the
+number of the one that was scored (`copy`); then its provenance (`CONDITIONS` and `SUBJECT`).
 """
 
 import json
@@ -22,7 +22,7 @@ CONDITIONS = (
     *("data", "split", "data_fingerprint", "size", "direction", "choices", "ema", "version"),
 )
 # What was measured.
-SUBJECT = ("images", "images_fingerprint", "seed", "round", "date")
+SUBJECT = ("images", "images_fingerprint", "seed", "copy", "round", "date")
 
 
 def record(metric: str, *, network: str | None = None, **about: Any) -> dict[str, Any]:
@@ -62,6 +62,15 @@ def mean(records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         each = [record[part] for record in records if part in record]
         whole |= {part: {k: fmean(one[k] for one in each) for k in each[0]}} if each else {}
     return whole | {"copies": values}
+
+
+def of_copy(record: Mapping[str, Any], copy: int) -> dict[str, Any]:
+    """The value of one of several seeds, from its own record or from that of all; else {}."""
+    if "copies" in record:
+        whole = {**record, "value": record["copies"][copy], "copy": copy}
+        means = ("copies", "deviation", "bits_per_dimension", "by_factor", "baselines")
+        return {k: v for k, v in whole.items() if k not in means}
+    return dict(record) if record.get("copy") == copy else {}
 
 
 def label(record: Mapping[str, Any]) -> str:

@@ -242,7 +242,14 @@ def arc(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
     return np.sqrt(a.shape[-1]) * sphere(a, b, t)
 
 
-def check_path_length(scoring: Scoring) -> None:
+def check_sets(scoring: Scoring, name: str) -> None:
+    """UserError for too few or too small images, data without single ones, or weights that are
+    missing."""
+    check([name], scoring.real("train"), scoring.samples or SAMPLES, scoring.references)
+    network_for([name], scoring.features, scoring.weights)
+
+
+def check_path_length(scoring: Scoring, name: str) -> None:
     """UserError for weights that ppl misses, or images that are too small for its distance."""
     distance = distances.distance(scoring.distance, scoring.weights)
     distances.check(distance, scoring.trained.info.shape)
@@ -291,15 +298,9 @@ def accuracy(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     """The classification accuracy score: a classifier that learned from labelled samples, on real
     held-out images; its baseline learned from as many real ones."""
     trained, (data, count) = scoring.trained, scoring.held_out()
-    sampler = trained.ability(Sampler, "draws no samples")
-    if "label" not in sampler.condition or "label" not in data.info.fields:
-        raise UserError(
-            "classification-accuracy needs a sampler that takes a label, and data with labels; "
-            "leave it out"
-        )
-    if "label" in scoring.choices:
-        raise UserError("label cannot be chosen for classification-accuracy, which takes them all")
-    real, test = scoring.taught(), data.take(spread(data, count))
+    known = lambda data: scoring.given("classification-accuracy", data, "image", "label")
+    real, data = known(scoring.taught()), known(data)
+    test = data.take(spread(data, count))
     n = scoring.samples or min(SAMPLES, len(real))
     labels = real.take(spread(real, n))
     options = {"seed": scoring.seed, "batch": scoring.batch, **scoring.choices}
@@ -319,18 +320,29 @@ def accuracy(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     return [one]
 
 
+def check_accuracy(scoring: Scoring, name: str) -> None:
+    """UserError for a sampler that takes no label, or data without the labels that it takes."""
+    sampler = scoring.trained.ability(Sampler, "draws no samples")
+    if "label" not in sampler.condition:
+        raise UserError(f"{name} needs a sampler that takes a label; leave it out")
+    if "label" in scoring.choices:
+        raise UserError(f"label cannot be chosen for {name}, which takes them all")
+    for data in (scoring.held_out()[0], scoring.taught()):
+        scoring.given(name, data, "image", "label")
+
+
 METRICS = {
     m.name: m
     for m in (
-        Metric("fid", Sampler, score, False, True, "features", "inception"),
-        Metric("kid", Sampler, score, False, True, "features", "inception"),
-        Metric("is", Sampler, score, True, False, "logits", "inception"),
-        Metric("precision", Sampler, score, True, False, "features", "vgg16"),
-        Metric("recall", Sampler, score, True, False, "features", "vgg16"),
-        Metric("density", Sampler, score, True, False, "features", "vgg16"),
-        Metric("coverage", Sampler, score, True, False, "features", "vgg16"),
-        Metric("swd", Sampler, score, False, False, "pixels"),
-        Metric("ppl", Sampler, path_length, False),
-        Metric("classification-accuracy", Sampler, accuracy, True, False, "label"),
+        Metric("fid", Sampler, score, check_sets, False, True, "features", "inception"),
+        Metric("kid", Sampler, score, check_sets, False, True, "features", "inception"),
+        Metric("is", Sampler, score, check_sets, True, False, "logits", "inception"),
+        Metric("precision", Sampler, score, check_sets, True, False, "features", "vgg16"),
+        Metric("recall", Sampler, score, check_sets, True, False, "features", "vgg16"),
+        Metric("density", Sampler, score, check_sets, True, False, "features", "vgg16"),
+        Metric("coverage", Sampler, score, check_sets, True, False, "features", "vgg16"),
+        Metric("swd", Sampler, score, check_sets, False, False, "pixels"),
+        Metric("ppl", Sampler, path_length, check_path_length, False),
+        Metric("classification-accuracy", Sampler, accuracy, check_accuracy, True, False, "label"),
     )
 }

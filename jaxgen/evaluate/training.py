@@ -5,7 +5,7 @@ from pathlib import Path
 
 from jaxgen import progress
 from jaxgen.errors import UserError
-from jaxgen.evaluate import scores, sets
+from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Scoring
 from jaxgen.evaluate.run import chosen, evaluate, real, suits, usual
 from jaxgen.runs.trained import TrainedRun
@@ -20,6 +20,7 @@ def in_training(
     folder: Path | None,
     name: str = "this system",
     batch: int = 64,
+    copy: int | None = None,
 ) -> Callable[..., dict[str, float]]:
     """(states, round) -> {"score/LABEL": value}, against the training data, or its held-out part
     where there is a ground truth; the records are added to scores.jsonl in `folder`.
@@ -27,6 +28,7 @@ def in_training(
     names: metrics, by default those that suit the system.
     system: of stages the last one; the function is then given each stage's own `system`, `data` and
       folder's name `stage`, and scores what suits that system.
+    copy: which of several seeds the states are of.
 
     What can be known before the training is refused before it, in a UserError: a metric that the
     system cannot have, too few or too small images, missing weights.  A scoring that fails later,
@@ -34,17 +36,18 @@ def in_training(
     """
     trained = TrainedRun(system, {}, data.info, 0, name)
     first = chosen(Scoring(trained, real(trained, data), samples), names)
-    if of_sets := [n for n in first if n in sets.COMPUTE]:
-        sets.check(of_sets, data, samples)
-        sets.network_for(of_sets, "squeezenet", None)
+    scored = {"": first}  # by stage
 
     def measure(states, round, system=system, data=data, stage=""):
         own = [n for n in names or usual(system) if n in suits(system)]
         if not own:
             return {}
-        trained = TrainedRun(system, states, data.info, round, name)
+        trained = TrainedRun(system, states, data.info, round, name, copy=copy)
         try:
-            found = evaluate(trained, own if names else (), data=data, samples=samples, batch=batch)
+            if stage not in scored:
+                about = Scoring(trained, real(trained, data), samples)
+                scored[stage] = chosen(about, own if names else ())
+            found = evaluate(trained, scored[stage], data=data, samples=samples, batch=batch)
             if folder:
                 scores.append(Path(folder) / stage / "scores.jsonl", found)
         except Exception as error:  # hours of training are worth more than a score

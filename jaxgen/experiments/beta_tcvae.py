@@ -70,6 +70,10 @@ def system(args: Args, info):
     from jaxgen.systems.likelihood import pixels
     from jaxgen.systems.likelihood.beta_tcvae import beta_tcvae
 
+    if args.estimator == "mss" and not info.examples:
+        raise UserError(
+            f"--estimator mss needs the number of images, which {args.data} does not tell; use mws"
+        )
     if args.estimator == "mss" and info.examples < args.batch_size:
         raise UserError(
             f"--estimator mss takes a --batch-size of at most {info.examples:,}, all images"

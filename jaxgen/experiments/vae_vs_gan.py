@@ -44,8 +44,6 @@ PANELS = {
 
 
 def study(args: Args, run) -> None:
-    import time
-
     import numpy as np
 
     import jaxgen as jg
@@ -64,10 +62,9 @@ def study(args: Args, run) -> None:
     for i, (n, name, system) in enumerate(
         (n, name, system) for n in args.images for name, system in systems(args).items()
     ):
-        stage, start = run.stage(f"{i}-{name}-{n}"), time.monotonic()
+        stage = run.stage(f"{i}-{name}-{n}")
         own = jg.arrays({"image": chosen(n)})
         states = fit(system, own, args.rounds, run=stage, **args.schedule)
-        seconds = time.monotonic() - start
         trained = TrainedRun(system, local(states), own.info, args.rounds, name)
         found = trained.evaluate("coverage", "density", data=judged, samples=JUDGED)
         samples = trained.sample(JUDGED, batch=JUDGED, seed=args.seed)
@@ -75,7 +72,7 @@ def study(args: Args, run) -> None:
         entry["sharpness"] = round_to(float(sharpness(samples) / sharpness(held["image"])))
         if name == "vae":
             entry["elbo"] = round_to(float(trained.evaluate("elbo", data=judged)["elbo"]))
-        entry["seconds"] = round_to(seconds)
+        entry["seconds"] = stage.last()["seconds"]  # of its training, also where it was continued
         table.append(entry)
         pictures[name, n] = samples[:SHOWN]
         print("  ".join(f"{k} {x}" for k, x in entry.items()))

@@ -48,8 +48,11 @@ def mutual_information_gap(
 
     factors: any numbers, equal for equal values; H(v) is that of their frequencies (log of the
     number of values where all are as frequent).  Above `most` samples an entropy uses a random
-    choice of them by `key`.  ValueError for a factor with one value, or if a key is missing.
+    choice of them by `key`.  ValueError for a factor with one value, for fewer than two latents or
+    one factor, or if a key is missing.
     """
+    if samples.shape[1] < 2 or not np.shape(factors)[1]:
+        raise ValueError("the gap is between two latents, of one factor or more")
     samples, mean, log_sigma = map(np.asarray, (samples, mean, log_sigma))
 
     def entropy(rows, key):

@@ -43,6 +43,16 @@ def conditions(
     return to_program(rows, info.fields)
 
 
+def of_one_image(info: DataInfo, name: str, value: Any) -> np.ndarray:
+    """`condition` [1, ...] of a single image; UserError for several, or where a label lacks."""
+    rows = condition(info, name, value)
+    if len(rows) != 1 and value is None:
+        raise UserError(f"{name} is needed, and has no default; there are {_few(info.label_names)}")
+    if len(rows) != 1:
+        raise UserError(f"{name} is one value here, not {len(rows)}")
+    return rows
+
+
 def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
     """What a user gives for a batch field, as an array [m, ...] of m values.
 
@@ -108,7 +118,10 @@ def _attributes(name, names, value):
 
 
 def _unknown(name, x, names):
-    near = difflib.get_close_matches(x, names, 1)
-    few = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    near, few = difflib.get_close_matches(x, names, 1), _few(names)
     hint = f"did you mean {near[0]}?" if near else f"there are {few}" if few else "give a number"
     return UserError(f"{name} {x!r} is not known; {hint}")
+
+
+def _few(names):
+    return ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")

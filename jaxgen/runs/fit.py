@@ -66,7 +66,9 @@ def iterate(
         from jaxgen.evaluate.training import in_training
 
         name = (record or {}).get("experiment", "this system").rpartition(".")[2]
-        options["evaluate"] = in_training(evaluate, last, data, evaluate_samples, run, name)
+        options["evaluate"] = in_training(
+            *(evaluate, last, data, evaluate_samples, run, name), copy=0 if seeds > 1 else None
+        )
         options["evaluate_every"] = evaluate_every
     several = range(seeds) if seeds > 1 else ()
     own = lambda states: {"copies": [nets.local(states, i) for i in several]}

@@ -43,7 +43,8 @@ def load(
     """
     devices.check_float32()
     folder = Path(folder)
-    record = read_run(folder).args
+    opened = read_run(folder)
+    record, seeds = opened.args, opened.seeds(copy)
     top = folder.parent if "stage" in record else folder
     if not any(map(saved_rounds, [folder / "checkpoints", *folder.glob("*-*/checkpoints")])):
         raise UserError(f"{folder} has no checkpoint yet; wait for its first one")
@@ -64,9 +65,6 @@ def load(
         places = [folder / name for name in folders(built)]
         done = [i for i, place in enumerate(places) if saved_rounds(place / "checkpoints")]
         folder, built = places[done[-1]], built[done[-1]].system
-    seeds = record.get("seeds", 1)
-    if not 0 <= (copy or 0) < seeds:
-        raise UserError(f"copy is from 0 to {seeds - 1} in {folder}, not {copy}")
     mesh = devices.make_mesh(jax.local_devices()[:1])
     like = nets.placed(nets.shapes(built, info.zeros, seeds), mesh)
     checkpoints = Checkpoints(folder / "checkpoints", write=False)
@@ -75,8 +73,8 @@ def load(
     if found is None:
         raise UserError(f"{folder} has no checkpoint that is whole; train it further or anew")
     states = [nets.local(found[1], i) for i in (range(seeds) if copy is None else [copy])]
-    copies = states if len(states) > 1 else ()
-    return TrainedRun(built, states[0], info, found[0], name, folder, args, copies=copies)
+    several = {"copies": states} if len(states) > 1 else {"copy": copy if seeds > 1 else None}
+    return TrainedRun(built, states[0], info, found[0], name, folder, args, **several)
 
 
 def read_info(folder: Path) -> DataInfo:

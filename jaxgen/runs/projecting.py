@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.images import to_input
-from jaxgen.data.source import to_float
+from jaxgen.data.source import to_float, to_program
 from jaxgen.errors import UserError
-from jaxgen.runs.choices import conditions
+from jaxgen.runs.choices import of_one_image
 from jaxgen.runs.sampling import checked_sampler
 from jaxgen.sample import projection
 from jaxgen.sample.projection import Found
@@ -53,7 +53,7 @@ def search(
       searched.
 
     An image's way depends on the seed and on nothing else.  UserError where the latents are not
-    vectors of real numbers, and where the search diverges.
+    vectors of real numbers, for a condition that is lacking, and where the search diverges.
     """
     space = trained.system.ability(LatentSpace)
     sampler = checked_sampler(trained, condition, conditions=space is None, options=False)
@@ -64,7 +64,9 @@ def search(
             raise UserError(
                 f"the latents of {trained.name} are no real vectors; only those can be searched"
             )
-        given = conditions(trained.info, sampler.condition, condition, 1)
+        info, value = trained.info, condition.get
+        rows = {name: of_one_image(info, name, value(name)) for name in sampler.condition}
+        given = to_program(rows, info.fields)
         space = LatentSpace(
             lambda nets, key, n: sampler.prior(key, n),
             lambda nets, z, maps: sampler.generate(nets, z, given, key_net),

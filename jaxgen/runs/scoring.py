@@ -1,7 +1,7 @@
 """Single images scored by a trained run: their log-likelihoods, or their energies."""
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ import jax
 import numpy as np
 
 from jaxgen.data.images import decode, to_input
-from jaxgen.data.source import to_program
+from jaxgen.data.source import digest, to_program
 from jaxgen.errors import UserError
 from jaxgen.runs.choices import check_names, conditions
 from jaxgen.train.abilities import Density, Energy, Sampler
@@ -31,7 +31,8 @@ def score(
     (`log_prob`, `elbo`), or its `energy`, which is -log p up to a constant.
 
     images: uint8 [H, W, C] of any size, or files; they are cut and resized as in training.
-    seed: of the noise, where the system draws any.
+    seed: of the noise, where the system draws any: each image has its own, by its content, whatever
+      the others are.
     batch: images at a time.
     choices: the conditions that the system was trained with, such as label=3: one value, or one for
       each image.
@@ -51,8 +52,8 @@ def score(
         part = [_prepared(x, trained.info) for x in images[first : first + batch]]
         some = {k: x[first : first + batch] for k, x in rows.items()}
         some |= to_program({"image": np.stack(part)}, trained.info.fields)
-        key = jax.random.fold_in(jax.random.key(seed), first)
-        parts.append(jax.device_get(_score(tuple(values.items()), trained.states, some, key)))
+        keys = noise_keys(seed, part)
+        parts.append(jax.device_get(_score(tuple(values.items()), trained.states, some, keys)))
     return {name: np.concatenate([part[name] for part in parts]) for name in values}
 
 
@@ -61,7 +62,9 @@ def scorers(trained: "TrainedRun") -> dict[str, Callable[[Any, Any, jax.Array], 
     where the system has neither."""
     if densities := trained.system.all_of(Density):
         return {density.name: density.log_prob for density in densities}
-    lacking = "gives images no likelihood; vae, gaussian and ebm are systems that do"
+    lacking = (
+        "gives images no likelihood; gaussian, vae, pixelcnn, realnvp and ebm are systems that do"
+    )
     return {"energy": trained.ability(Energy, lacking).values}
 
 
@@ -69,6 +72,27 @@ def _prepared(image, info):
     return to_input(decode(image) if isinstance(image, Path) else image, info)
 
 
+def noise_keys(seed: int, images: Sequence[np.ndarray]) -> jax.Array:
+    """A key for each of n images, [n], which depends on the seed and its content alone."""
+    numbers = [int(digest(np.ascontiguousarray(x).tobytes()), 16) % 2**32 for x in images]
+    fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
+    return fold(jax.random.key(seed), np.array(numbers, np.uint32))
+
+
+def one_by_one(
+    values: Callable[[Any, Any, jax.Array], Mapping[str, jax.Array]], states, batch, keys
+) -> dict[str, jax.Array]:
+    """{name: [n, ...]} of `values` (nets, batch, key) -> {name: [b, ...]} for n examples, each of
+    which is a batch of its own, with its own of the keys [n]: it knows nothing of the others."""
+
+    def one(example, key):
+        found = values(bind(states, key), jax.tree.map(lambda x: x[None], example), key)
+        return {name: x[0] for name, x in found.items()}
+
+    return jax.vmap(one)(batch, keys)
+
+
 @functools.partial(jax.jit, static_argnums=0)
-def _score(values, states, batch, key):
-    return {name: value(bind(states, key), batch, key) for name, value in values}
+def _score(values, states, batch, keys):
+    every = lambda *args: {name: value(*args) for name, value in values}
+    return one_by_one(every, states, batch, keys)

@@ -28,6 +28,7 @@ class TrainedRun:
     states: by player; the averaged weights are used where there are any.
     copies: the states of each seed, where several were trained side by side; `states` are those of
       one of them, and scores are means over all.
+    copy: the number of the seed, from 0, where one of several was chosen.
     info: what the system was told of its training data.
     round: of the checkpoint.
     name: of the experiment, or of the run's folder.
@@ -45,6 +46,7 @@ class TrainedRun:
     args: Any = dataclasses.field(default=None, repr=False)
     data: Any = dataclasses.field(default=None, repr=False)
     copies: Sequence[Mapping[str, PlayerState]] = dataclasses.field(default=(), repr=False)
+    copy: int | None = None
 
     def nets(self, seed: int = 0) -> SimpleNamespace:
         """The players as functions: `run.nets().generator(z, train=False)`."""

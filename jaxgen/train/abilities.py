@@ -104,23 +104,27 @@ class Autoencoder:
 class Density:
     """How likely examples are.
 
-    log_prob: (nets, batch, key) -> nats an example [n].
+    log_prob: (nets, batch, key) -> nats an example [n], each by itself: scores give it batches of
+      one.
     name: what it is called as a metric.
     exact: whether it is log p itself and no lower bound of it.
     of: what x is, such as binary pixels; likelihoods of different things are not compared.
+    likelihood: False for an objective that is written like one and is none, such as that of a
+      Bernoulli decoder of grey pixels, whose probabilities do not sum to 1.
     """
 
     log_prob: Callable[[Any, Any, jax.Array], jax.Array]
     name: str = "log_prob"
     exact: bool = True
     of: str = "grey levels"
+    likelihood: bool = True
 
 
 @dataclasses.dataclass(frozen=True)
 class Energy:
     """The energy of examples, -log p up to a constant: low for what is like the data.
 
-    values: (nets, batch, key) -> energies [n].
+    values: (nets, batch, key) -> energies [n], each of an example by itself.
     """
 
     values: Callable[[Any, Any, jax.Array], jax.Array]

@@ -320,6 +320,17 @@ class RunRecord(NamedTuple):
     rounds: list[int]
     """The rounds of the checkpoints."""
 
+    def seeds(self, copy: int | None = None) -> int:
+        """How many seeds were trained side by side; UserError for a copy that is none of them."""
+        seeds = self.args.get("seeds", 1)
+        if seeds == 1 and copy:
+            raise UserError(
+                f"copy is for runs of several seeds, and {self.workdir} has one; leave it out"
+            )
+        if not 0 <= (copy or 0) < seeds:
+            raise UserError(f"copy is from 0 to {seeds - 1} in {self.workdir}, not {copy}")
+        return seeds
+
 
 def read_run(workdir: Path) -> RunRecord:
     """Reads a run folder, also of a run at work; UserError if it is none."""

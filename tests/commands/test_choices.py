@@ -62,6 +62,12 @@ def test_help_lists_the_flags_of_the_run(conditional, stylist, styled, trained, 
         "--flat Without noise. (default: False)",
     ):
         assert part in words
+    words = " ".join(jaxgen("project", *conditional, "-h")[1].replace("│", " ").split())
+    for part in (
+        "--label CLASS Class, by number or name (red, green, blue). ",
+        "--text TEXT What the image shows. ",
+    ):
+        assert part in words
     assert "--truncation FLOAT" in jaxgen("mix", styled, "-h")[1]
     text = jaxgen("translate", "--help", *stylist)[1]
     assert all(flag in text for flag in ("--mask FILE", "--style FILE", "--strength FLOAT"))

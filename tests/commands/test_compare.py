@@ -88,7 +88,10 @@ def test_other_feature_networks_are_other_columns(run, jaxgen):
     code, said, _ = jaxgen("compare", a, b)
     assert code == 0
     assert said.split()[2:4] == ["fid-squeezenet", "fid"]
-    assert "*" not in said.splitlines()[1] + said.splitlines()[2]
+    assert "*" not in said
+    assert said.splitlines()[-1] == (
+        "no best: no metric was measured of two of these; evaluate them by the same --metrics"
+    )
 
 
 def test_mistakes(run, jaxgen, tmp_path):
@@ -106,6 +109,23 @@ def test_mistakes(run, jaxgen, tmp_path):
     assert f"there is no {tmp_path / 'x'}; name run folders" in problem(a, tmp_path / "x")
     line = problem(a, tmp_path / "none")
     assert f"has no scores yet; make some with python -m jaxgen evaluate {tmp_path}" in line
+
+
+def test_each_seed_that_was_scored_has_a_row(run, jaxgen):
+    """Beside the mean over all, and never in one row with another seed."""
+    a = run("a", {"fid": 10.0}, deviation=1.0, copies=[9.0, 11.0])
+    run("a", {"fid": 9.0, "recall": 0.5}, copy=0)
+    run("a", {"fid": 11.0}, copy=1)
+    b = run("b", {"fid": 10.5, "recall": 0.25})
+    code, said, problem = jaxgen("compare", a, b)
+    assert (code, problem) == (0, "")
+    rows = [line.split("8,000") for line in said.splitlines()[1:5]]
+    assert [(name.strip(), values.split()) for name, values in rows] == [
+        (f"{a}", ["10", "±", "1", "-"]),
+        (f"{a}, copy 0", ["9", "*", "0.5", "*"]),
+        (f"{a}, copy 1", ["11", "-"]),
+        (f"{b}", ["10.5", "0.25"]),
+    ]
 
 
 def test_files_of_scores_and_half_a_line(run, jaxgen):
@@ -132,6 +152,9 @@ def test_likelihoods_of_one_kind_are_one_column(run, jaxgen):
     other = density("other", {"elbo": -97.5}, False, "binary pixels")
     pixelcnn = density("pixelcnn", {"log_prob": -90.0}, True, "binary pixels")
     realnvp = density("realnvp", {"log_prob": -900.0}, True, "grey levels, dequantised")
+    odd = {"unit": "nats", "exact": False, "of": "grey levels as probabilities"}
+    odd = {"settings": odd | {"likelihood": False}, "features": None}
+    greys = run("grey", {"elbo": -80.0}, **odd), run("greyer", {"elbo": -82.0}, **odd)
     gaussian = density("gaussian", {"log_prob": -3000.0}, True, "grey levels, dequantised")
 
     code, table, problem = jaxgen("compare", vae, other, realnvp, gaussian)
@@ -144,6 +167,14 @@ def test_likelihoods_of_one_kind_are_one_column(run, jaxgen):
     assert "*" not in rows[1]
     assert "-900 nats, 1.656 bits/dim, exact *" in rows[2]
     assert "*" not in rows[3]
+
+    code, table, problem = jaxgen("compare", vae, *greys)
+    assert (code, problem) == (0, "")
+    head, first, *rows = table.splitlines()
+    assert "elbo, grey levels as probabilities" in head
+    assert "*" not in first
+    assert "-80 nats, no likelihood *" in rows[0]
+    assert "-82 nats, no likelihood" in rows[1]
 
     code, table, problem = jaxgen("compare", vae, pixelcnn)
     assert code == 2

@@ -22,7 +22,7 @@ from jaxgen.evaluate import sets as library
 from jaxgen.evaluate.run import evaluate
 from jaxgen.latents import normal
 from jaxgen.runs.trained import TrainedRun
-from jaxgen.train.abilities import Autoencoder, Embedder, Sampler, Translator
+from jaxgen.train.abilities import Autoencoder, Density, Embedder, Sampler, Translator
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.nets import init
 from tests.experiments.command import TINY
@@ -360,15 +360,17 @@ def pairs_of(shape, n=12):
     return data, System(players, (Turn(("g",), loss),), show, (translator,))
 
 
-def test_what_other_systems_cannot_have_is_said_before_round_1(tmp_path):
+def test_what_other_systems_cannot_have_is_said_before_round_1(tmp_path, capsys):
     from jaxgen.evaluate.training import in_training
 
     refused = lambda system, data, *names: in_training(names, system, data, 16, tmp_path, "mine")
     data, system = pairs_of((16, 16, 3))
     said = "squeezenet-distance cannot be measured on images of 16 x 16 .* or use larger images"
-    for names in (), ("squeezenet-distance",):  # by default, and by name
-        with pytest.raises(UserError, match=said):
-            refused(system, data, *names)
+    with pytest.raises(UserError, match=said):
+        refused(system, data, "squeezenet-distance")
+    refused(system, data)  # by default it is left out
+    line = capsys.readouterr().err
+    assert line.startswith("left out: squeezenet-distance: cannot be measured on images of 16 x 16")
     refused(system, data, "l1", "psnr")
     with pytest.raises(UserError, match="mine has no fid; its metrics are l1"):
         refused(system, data, "fid")
@@ -384,11 +386,12 @@ def test_what_other_systems_cannot_have_is_said_before_round_1(tmp_path):
     coder = Autoencoder(lambda nets, x: x, lambda nets, z: z)
     for ability in coder, dataclasses.replace(coder, posterior=lambda nets, x: (x, x)):
         with pytest.raises(
-            UserError, match="mig needs (an encoder with a variance|attributes or labels); leave"
+            UserError,
+            match="mig needs an encoder with a variance|mig: arrays has no attributes or labels",
         ):
             refused(System(system.players, system.turns, system.show, (ability,)), few, "mig")
     coding = System(system.players, system.turns, system.show, (coder,))
-    with pytest.raises(UserError, match="knn needs labels, which arrays has not; leave it out"):
+    with pytest.raises(UserError, match="knn: arrays has no labels; leave it out"):
         refused(coding, few, "knn")
     same = arrays({"image": np.zeros((12, 16, 16, 3), np.uint8), "label": np.arange(12) % 2})
     with pytest.raises(UserError, match="knn needs examples to learn from besides those that it"):
@@ -500,6 +503,19 @@ def test_densities_codes_and_reconstructions():
     assert known.evaluate("elbo") == {"elbo": found["elbo"]["value"]}
 
 
+def test_an_objective_that_is_no_likelihood_is_called_so():
+    from jaxgen.commands.evaluate import table
+
+    data = arrays({"image": np.full((3, 4, 4, 3), 200, np.uint8)})
+    bound, odd = evaluate(toys.scoring(), ("bound", "odd"), data=data)
+    assert "bits_per_dimension" in bound
+    assert "bits_per_dimension" not in odd
+    assert (bound["settings"].get("likelihood"), odd["settings"]["likelihood"]) == (None, False)
+    said = table([bound, odd]).splitlines()
+    assert said[0].endswith(" bits a dimension, a bound)")
+    assert said[1].endswith("  (no likelihood: shades)")
+
+
 @pytest.mark.parametrize("system", [toys.scoring_system, toys.energy_system])
 def test_another_set_is_told_apart(system, tmp_path, jaxgen):
     """By the toy's brightest pixel, or by minus the mean as energy: in each of nine pairs, or in
@@ -556,18 +572,102 @@ def test_samples_by_class_teach_a_classifier(shift, right, monkeypatch):
         return jnp.ones((len(z), 8, 8, 1)) * shade[:, None, None, None]
 
     sampler = Sampler(normal(1), generate, condition=("label",))
-    trained = made_of(sampler, data)
+    trained = made_of(data, sampler)
     (record,) = evaluate(trained, ("classification-accuracy",), data=data, samples=200)
     assert record["value"] == pytest.approx(right, abs=0.05)
     assert record["baselines"]["trained on real images"] == pytest.approx(1, abs=0.05)
 
 
-def made_of(ability, data):
-    """A run of a system that has one ability and one number to learn."""
+def made_of(data, *abilities):
+    """A run of a system that has these abilities and one number to learn."""
     player = Player(Constant(), [(1, 1)], optax.sgd(0.1))
     turn = Turn(("g",), lambda nets, batch, key: (nets.g(jnp.ones((1, 1))).mean(), {}))
-    system = System({"g": player}, (turn,), show=lambda *_: {}, abilities=(ability,))
+    system = System({"g": player}, (turn,), show=lambda *_: {}, abilities=abilities)
     return TrainedRun(system, init(system, jax.random.key(0)), data.info, 0, "mine")
+
+
+def shades_of_classes(names, **options):
+    """Four images of each class, which are as light as its name says."""
+    labels = np.arange(4 * len(names)) % len(names)
+    shades = np.array([int(name[1:]) for name in names], np.uint8)[labels]
+    images = np.tile(shades[:, None, None, None], (1, 4, 4, 1))
+    return arrays({"image": images, "label": labels}, label_names=names, **options)
+
+
+def test_labels_are_known_by_their_names():
+    """A density that is 0 where an image is as light as its class, with sets whose classes have
+    other numbers, are fewer, or unknown."""
+    data = shades_of_classes(["c0", "c20", "c40"])
+
+    def log_prob(nets, batch, key):
+        return -abs((batch["image"].mean((1, 2, 3)) + 1) * 127.5 - 20 * batch["label"])
+
+    sampler = Sampler(normal(1), lambda nets, z, condition, key: z, condition=("label",))
+    trained = made_of(data, sampler, Density(log_prob, "fits"))
+    score = lambda data: evaluate(trained, ("fits",), data=data)[0]
+    moved = shades_of_classes(["c40", "c0"], held_out=0.5)
+    for other in data, moved, dataclasses.replace(moved, arrays=None):
+        record = score(other)
+        assert record["value"] == pytest.approx(0, abs=1e-3)
+        assert record["data_fingerprint"] in (
+            other.fingerprint,
+            moved.of_split("test").fingerprint,
+        )
+    said = (
+        "arrays has labels that mine does not know: c9, c60; name data whose labels are of c0, c2"
+    )
+    with pytest.raises(UserError, match=said):
+        score(shades_of_classes(["c9", "c0", "c60"]))
+    with pytest.raises(UserError, match="fits: arrays has no labels; leave it out, or name other"):
+        score(arrays({"image": np.zeros((4, 4, 4, 1), np.uint8)}))
+    with pytest.raises(UserError, match="fits: arrays has no single images; leave it out"):
+        score(pairs_of((4, 4, 1))[0])
+
+
+def test_neighbours_are_of_the_same_named_class():
+    """Codes that are the shades find it, though the set to learn from counts otherwise."""
+    data, train = shades_of_classes(["c0", "c40"]), shades_of_classes(["c40", "c0", "c80"])
+    trained = made_of(data, Autoencoder(lambda nets, x: x, lambda nets, z: z))
+    options = {"data": data, "train": shades_of_classes(["c40", "c0"])}
+    assert evaluate(trained, ("knn",), **options)[0]["value"] == 1
+    with pytest.raises(UserError, match="arrays has labels that arrays .train. does not know: c80"):
+        evaluate(trained, ("knn",), data=data, train=train)
+
+
+def test_a_gap_needs_two_latents_and_a_factor_that_varies():
+    coder = lambda k: Autoencoder(
+        lambda nets, x: x,
+        lambda nets, z: z,
+        lambda nets, x: (x.reshape(len(x), -1)[:, :k], jnp.zeros((len(x), k))),
+    )
+    data = shades_of_classes(["c0", "c40"])
+    with pytest.raises(UserError, match="mig: mine has one latent, and the gap is between two"):
+        evaluate(made_of(data, coder(1)), ("mig",), data=data)
+    same = shades_of_classes(["c40"])
+    with pytest.raises(UserError, match="mig: all 4 examples of arrays .train. have the same lab"):
+        evaluate(made_of(same, coder(2)), ("mig",), data=same)
+
+
+def test_usual_scores_that_cannot_be_had_are_left_out(network, cache, capsys):
+    """The others are scored; what was asked for is refused, and so is what leaves nothing."""
+    sampler = Sampler(normal(1), lambda nets, z, condition, key: jnp.zeros((len(z), 4, 4, 1)))
+    density = Density(lambda nets, batch, key: batch["image"].mean((1, 2, 3)))
+    data = shades_of_classes(["c0", "c40"])
+    trained = made_of(data, sampler, density)
+    [record] = evaluate(trained, data=data)
+    assert record["metric"] == "log_prob"
+    few = "arrays (train) has 8 images, too few to compare with; give 10 or more, better thousands"
+    assert capsys.readouterr().err == f"left out: fid, kid: {few}\n"
+    with pytest.raises(UserError, match=r"^arrays .train. has 8 images, too few to"):
+        evaluate(trained, ("log_prob", "fid"), data=data)
+    of_pairs, _ = pairs_of((4, 4, 1))
+    with pytest.raises(UserError) as error:
+        evaluate(trained, data=of_pairs)
+    assert str(error.value) == (
+        "fid, kid: arrays has pairs of images; name one side's folder as folder:DIR; log_prob: "
+        "arrays has no single images"
+    )
+    assert not capsys.readouterr().err
 
 
 def test_vectors_of_labelled_examples():
@@ -583,7 +683,7 @@ def test_vectors_of_labelled_examples():
     flat = lambda nets, batch: batch["image"].reshape(len(batch["image"]), -1)
     embedder = Embedder(flat, flat, lambda nets, batch: batch["text"])
     data = arrays(content, held_out=0.25)
-    trained = made_of(embedder, data)
+    trained = made_of(data, embedder)
     (record,) = evaluate(trained, ("linear-probe",), data=data)
     assert record["value"] > 0.95
     blind = arrays({"image": noise, "label": labels}, held_out=0.25)
@@ -592,9 +692,9 @@ def test_vectors_of_labelled_examples():
     assert record["split"] == "test"
     with pytest.raises(UserError, match="linear-probe needs examples to learn from besides"):
         evaluate(trained, ("linear-probe",), data=arrays(content))
-    with pytest.raises(UserError, match="linear-probe needs labels, which arrays has not"):
+    with pytest.raises(UserError, match="linear-probe: arrays has no labels; leave it out"):
         evaluate(trained, ("linear-probe",), data=arrays({"image": images}))
-    with pytest.raises(UserError, match="image-to-text needs captions, which arrays has not"):
+    with pytest.raises(UserError, match="image-to-text: arrays has no captions; leave it out"):
         evaluate(trained, ("image-to-text",), data=data)
 
 

@@ -70,8 +70,8 @@ def test_traversal(styled, jaxgen):
     code, _, line = jaxgen("interpolate", styled, "--traverse", "--n", 9)
     assert (code, line) == (2, "jaxgen: --n is at most 4, the numbers of a latent, not 9\n")
     code, _, line = jaxgen("interpolate", styled, "--copy", 1)
-    assert code == 2
-    assert line.startswith("jaxgen: --copy is from 0 to 0 in ")
+    said = f"jaxgen: --copy is for runs of several seeds, and {styled} has one; leave it out\n"
+    assert (code, line) == (2, said)
 
 
 def test_truncated_walks(styled, jaxgen):
@@ -98,6 +98,8 @@ def test_a_walk_between_images_of_ones_own(coder, trained, jaxgen, tmp_path):
     np.testing.assert_allclose(shades, [[0, 50, 100, 150], [200, 150, 100, 50]], atol=1)
     for run, flags, problem in (
         (coder, ("--between", files[0]), "a walk is between 2 images or more, not 1"),
+        (coder, (*words, "--n", 3), "--n is of latents; leave it out where images are given"),
+        (coder, (*words, "--seed", 0), "--seed is of latents; leave it out where images are given"),
         (coder, ("--between", files[0], tmp_path / "c.png"), f"there is no {tmp_path}/c.png"),
         (coder, (), "walks between images; give it two, --between ONE TWO"),
         ((trained,), words, "wgan has no encoder; a vae has one"),
@@ -111,6 +113,8 @@ def test_a_walk_between_images_of_ones_own(coder, trained, jaxgen, tmp_path):
     ("flags", "problem"),
     [
         (["--n", 1], "--n is at least 2, not 1"),
+        (["--n", "many"], "--n is a whole number, not many"),
+        (["--seed", -4], "--seed is from 0 to 2147483647, not -4"),
         (["--frames", 0], "--frames is at least 1, not 0"),
         (["--fps", 0], "--fps is more than 0, not 0"),
         (["--out", "walk.avi"], "walk.avi is no .gif, .mp4 or .png file"),

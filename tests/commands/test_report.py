@@ -138,6 +138,26 @@ def test_scores_real_images_and_legends(tmp_path):
     assert cells[12:15] == ["l1 (a-to-b)", "0.125", "2"]
 
 
+def test_a_seed_of_several(tmp_path):
+    """Its scores, of its own record or of that of all, whichever is newer."""
+    with Run(tmp_path, {"seeds": 2}, {}):
+        pass
+    both = record("elbo", value=-2.0, deviation=1.0, copies=[-1.0, -3.0], round=5)
+    append(tmp_path / "scores.jsonl", [record("mig", value=0.5, copy=1), both])
+    cells = lambda path: re.findall(r"<td>(.*?)</td>", path.read_text().partition("</table>")[0])
+    rows = [cells(report(tmp_path, copy=copy)) for copy in (None, 0, 1)]
+    assert rows[0][:2] == ["mig of copy 1", "0.5"]
+    assert rows[0][6:8] == ["elbo", "-2 ± 1"]
+    assert rows[1][:2] == ["elbo of copy 0", "-1"]
+    assert rows[2][:2] == ["mig of copy 1", "0.5"]
+    assert rows[2][6:8] == ["elbo of copy 1", "-3"]
+    assert len(rows[1]) == 6
+    page = (tmp_path / "report_copy_1.html").read_text()
+    assert "2 seeds: scores of copy 1, means of the curves, pictures of copy 0" in page
+    with pytest.raises(UserError, match="copy is from 0 to 1 in"):
+        report(tmp_path, copy=2)
+
+
 def test_scores_of_the_stages_are_shown(tmp_path):
     with Run(tmp_path, {}, {}) as run:
         run.stage("0-first").examples({"image": np.zeros((1, 4, 4, 1), np.uint8)})

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+import jaxgen as jg
 from jaxgen.errors import UserError
+from jaxgen.experiments import vae
 from jaxgen.runs.load import load
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.runs import toys
@@ -38,9 +40,9 @@ def test_a_line_an_image(runs, files, jaxgen):
     lines = [
         f"{files[0]}       log_prob 255 nats ({-255 / np.log(2) / 48:.4g} bits a dimension, exact, "
         f"of grey levels); bound {mean:.6g} nats ({-mean / np.log(2) / 48:.4g} bits a dimension, "
-        "a bound, of levels)",
+        f"a bound, of levels); odd {mean:.6g} nats (no likelihood: shades)",
         f"{files[1]}  log_prob 0 nats (-0 bits a dimension, exact, of grey levels); bound 0 nats "
-        "(-0 bits a dimension, a bound, of levels)",
+        "(-0 bits a dimension, a bound, of levels); odd 0 nats (no likelihood: shades)",
     ]
     assert said.splitlines() == lines
     code, said, _ = jaxgen("score", runs["energy"][0], files[0].parent, runs["energy"][1])
@@ -53,11 +55,28 @@ def test_from_python(runs, files):
     images = [np.full((n, 9, 1), 10 * n, np.uint8) for n in range(1, 6)]
     for batch in (2, 64):
         found = trained.score(images, batch=batch)
-        assert set(found) == {"log_prob", "bound"}
+        assert set(found) == {"log_prob", "bound", "odd"}
         np.testing.assert_allclose(found["bound"], [10, 20, 30, 40, 50], rtol=1e-5)
     np.testing.assert_allclose(trained.score(files)["log_prob"], [255, 0], atol=1e-4)
     with pytest.raises(UserError, match="takes no label; it has no choices"):
         trained.score(images, label=1)
+
+
+def test_the_noise_is_the_images_own():
+    """Neither its neighbours, its place nor how many are scored at a time change a bound, which
+    `evaluate` gives, too."""
+    images = np.random.default_rng(0).integers(0, 256, (6, 4, 4, 1), dtype=np.uint8)
+    data = jg.arrays({"image": images})
+    args = vae.Args(size=4, units=4, latent=2, importance_samples=2)
+    trained = toys.trained(vae.system(args, data.info), data.info)
+    bounds = trained.score(images)["elbo"]
+    assert len(set(bounds)) == len(images)
+    same = lambda *found: np.testing.assert_allclose(*found, rtol=1e-5)
+    same(trained.score(images[::-1], batch=4)["elbo"], bounds[::-1])
+    same(trained.score(images[3:4])["elbo"], bounds[3:4])
+    assert (abs(trained.score(images, seed=1)["elbo"] - bounds) > 1e-3).all()
+    for batch in 4, 64:
+        same(trained.evaluate("elbo", data=data, batch=batch)["elbo"], bounds.mean())
 
 
 @pytest.mark.parametrize(
@@ -65,7 +84,10 @@ def test_from_python(runs, files):
     [
         (["{run}"], "name an image file, or a folder of them, after the run"),
         (["{run}", "none.png"], "there is no none.png; name image files"),
-        (["{gan}", "{file}"], "wgan gives images no likelihood; vae, gaussian and ebm are systems"),
+        (
+            ["{gan}", "{file}"],
+            "wgan gives images no likelihood; gaussian, vae, pixelcnn, realnvp and ebm are systems",
+        ),
         (["{run}", "{broken}"], "broken.png is not a readable image"),
     ],
 )

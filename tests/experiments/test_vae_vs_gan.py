@@ -41,6 +41,7 @@ def test_what_is_measured(tmp_path, monkeypatch):
 
     def fit(system, own, rounds, *, run, **schedule):
         trained.append((run.folder.name, rounds, len(own)))
+        run.log({"round": rounds, "seconds": 7.5})
         example = lambda n: {"image": np.zeros((n, 28, 28, 1), np.float32)}
         return place(init(system, jax.random.key(0), example), make_mesh(jax.devices()[:1]))
 
@@ -62,6 +63,7 @@ def test_what_is_measured(tmp_path, monkeypatch):
     ]
     assert all(e["coverage-squeezenet"] == 0.5 and e["sharpness"] > 0 for e in entries)
     assert ["elbo" in e for e in entries] == [True, False] * 2
+    assert [e["seconds"] for e in entries] == [7.5] * 4
     assert (tmp_path / "figure.png").read_bytes().startswith(b"\x89PNG")
     assert trained == [
         (f"{i}-{e['net']}-{e['images']}", 2, e["images"]) for i, e in enumerate(entries)

@@ -72,6 +72,14 @@ def test_mig_on_a_choice_of_samples():
         mutual_information_gap(mean, mean, log_sigma, factors * [1, 0])
 
 
+def test_mig_is_a_gap_between_two_latents():
+    factors, mean, _ = grid()
+    for codes, columns in (((mean[:, :1],) * 2, factors), ((mean,) * 2, factors[:, :0])):
+        spread = np.full_like(codes[0], -4)
+        with pytest.raises(ValueError, match="between two latents, of one factor or more"):
+            mutual_information_gap(*codes, spread, columns)
+
+
 def test_confusion():
     label = np.array([[0, 0, 1], [1, 255, -1]])
     predicted = np.array([[0, 1, 1], [1, 0, 1]])

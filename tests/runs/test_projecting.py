@@ -185,6 +185,8 @@ def test_the_condition_of_what_is_searched():
     by = lambda label: run.project(image, steps=5, distance=PLAIN, text="a", label=label).image
     shown = np.asarray([by(label)[0, 1, 0] for label in ("blue", 1)])
     np.testing.assert_array_equal(shown.argmax(1), [2, 1])
+    with pytest.raises(UserError, match="label is needed, and has no default; there are red, gre"):
+        run.project(image, text="a")
     with pytest.raises(UserError, match="conditional takes no shade; its choices are label, text"):
         run.project(image, shade=1.0)
 

@@ -106,8 +106,9 @@ def conditional():
 
 
 def scoring_system(info, ability=None):
-    """log p is the brightest value [0, 255] of an image, and its bound their mean; or the energy
-    is minus their mean.  A film goes from black to white."""
+    """log p is the brightest value [0, 255] of an image, its bound their mean, and that an
+    objective, too, which is no likelihood; or the energy is minus their mean.  A film goes from
+    black to white."""
 
     def loss(nets, batch, key):
         return (nets.g(batch["image"]) ** 2).mean(), {}
@@ -123,7 +124,11 @@ def scoring_system(info, ability=None):
     def generate(nets, z, condition, key):
         return film(nets, z, condition, key, 2)[-1]
 
-    densities = Density(brightest, "log_prob"), Density(mean, "bound", exact=False, of="levels")
+    densities = (
+        Density(brightest, "log_prob"),
+        Density(mean, "bound", exact=False, of="levels"),
+        Density(mean, "odd", exact=False, of="shades", likelihood=False),
+    )
     abilities = (Energy(minus),) if ability == "energy" else densities
     return System(
         players={"g": Player(Paint(), [(1, 4, 4, 3)], optax.sgd(1e-6))},

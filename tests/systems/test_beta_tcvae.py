@@ -6,6 +6,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxgen.data.source import DataInfo, to_float
@@ -14,7 +15,7 @@ from jaxgen.experiments import beta_tcvae as experiment
 from jaxgen.experiments.beta_tcvae import Args
 from jaxgen.models import beta_tcvae as conv
 from jaxgen.models import vae as mlp
-from jaxgen.systems.likelihood.beta_tcvae import STEPS
+from jaxgen.systems.likelihood.beta_tcvae import STEPS, beta_tcvae
 from jaxgen.train import nets
 from jaxgen.train.abilities import Autoencoder
 from tests.quick import quick_to_compile  # noqa: F401
@@ -23,8 +24,8 @@ from tests.systems.small import FIELDS, SHAPE, examples
 SMALL = {"size": 8, "batch_size": 8, "units": 6, "latent": 3, "importance_samples": 2}
 
 
-def build(**flags):
-    return experiment.system(Args(**SMALL | flags), DataInfo(SHAPE, FIELDS, examples=50))
+def build(examples=50, **flags):
+    return experiment.system(Args(**SMALL | flags), DataInfo(SHAPE, FIELDS, examples=examples))
 
 
 @pytest.fixture(scope="module")
@@ -106,3 +107,19 @@ def test_stratified_sampling_needs_the_size_of_the_data():
         build(estimator="mss", batch_size=64)
     with pytest.raises(UserError, match="--batch-size of 2 or more"):
         Args(estimator="mss", batch_size=1).check()
+    with pytest.raises(UserError, match="needs the number of images, which mnist5k does not tell"):
+        build(examples=0, estimator="mss", data="mnist5k")
+    build(examples=0)
+
+
+def test_stratified_sampling_from_python(states):
+    """What the flags' checks do not see: before the first round."""
+    nets_of = mlp.Encoder(3, (6, 6)), mlp.BernoulliDecoder(SHAPE, (6, 6))
+    make = partial(beta_tcvae, *nets_of, SHAPE, 3, optax.sgd(0.1), estimator="mss")
+    with pytest.raises(UserError, match="mss needs the number of training images"):
+        make(examples=0)
+    players, batch = nets.bind(states, jax.random.key(1)), to_float(examples(8))
+    for system, n in ((build(examples=8, estimator="mss"), 1), (make(examples=7), 8)):
+        play = partial(system.turns[0].loss, players, {k: x[:n] for k, x in batch.items()})
+        with pytest.raises(UserError, match="estimator mss takes a batch of 2 up to [78], all"):
+            jax.eval_shape(play, jax.random.key(0))

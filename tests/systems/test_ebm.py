@@ -88,11 +88,16 @@ def test_inpainting_paints_the_hole_alone(run):
     image = np.random.default_rng(0).integers(0, 256, SHAPE, dtype=np.uint8)
     mask = np.zeros(SHAPE, np.uint8)
     mask[:, 2:] = 255
-    paint = lambda **choices: run.translate(image, mask=mask, **choices).astype(int)
+    options = {"mask": mask, "label": "a"}
+    paint = lambda **choices: run.translate(image, **options | choices).astype(int)
     painted = paint()
     assert abs(painted[:, :2] - image[:, :2]).max() <= 1
     for other in (image, paint(seed=1), paint(label=1)):
         assert (painted[:, 2:] != other[:, 2:]).any()
+    with pytest.raises(UserError, match="label is needed, and has no default; there are a, b, c"):
+        paint(label=None)
+    with pytest.raises(UserError, match="label is one value here, not 2"):
+        paint(label=["a", "c"])
     given, truth = run.system.ability(Translator).pair(run.info.zeros(2))
     assert set(given) == {"image", "mask", "label"}
     assert given["mask"][:, :2].sum() == 0  # the lower half is what is scored

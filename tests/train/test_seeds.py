@@ -89,7 +89,8 @@ def run(tmp_path_factory):
     system = vae(*coder, shape, 2, optax.adam(0.01), samples=2)
     data = jg.arrays({"image": np.random.default_rng(0).integers(0, 256, (24, *shape), np.uint8)})
     folder = tmp_path_factory.mktemp("run") / "toy"
-    trained = jg.fit(system, data, 2, batch_size=8, seeds=2, run=folder)
+    scored = {"evaluate": ("elbo",), "evaluate_every": 2}
+    trained = jg.fit(system, data, 2, batch_size=8, seeds=2, run=folder, **scored)
     return trained, system, data, folder
 
 
@@ -118,6 +119,18 @@ def test_a_score_of_several_seeds_says_each(run):
     assert record["deviation"] == pytest.approx(np.std(record["copies"]))
     bits = -record["value"] / np.log(2) / 16
     assert record["bits_per_dimension"] == pytest.approx(bits)
+    assert "copy" not in record
+
+
+def test_a_score_of_one_seed_says_which(run):
+    """Also in training, where it is the first."""
+    from jaxgen.evaluate import scores
+    from jaxgen.evaluate.run import evaluate
+
+    _, system, data, folder = run
+    [record] = evaluate(jg.load(folder, system, copy=1), ["elbo"], data=data)
+    assert (record["copy"], "copies" in record) == (1, False)
+    assert [record["copy"] for record in scores.read(folder / "scores.jsonl")] == [0]
 
 
 def test_the_number_of_seeds_stays(run):

@@ -33,6 +33,7 @@ import optax
 from flax import linen as nn
 
 from jaxgen import draw, parallel
+from jaxgen.errors import UserError
 from jaxgen.losses.decomposition import decomposition, log_normal, stratified, weighted
 from jaxgen.losses.likelihood import gaussian_kl
 from jaxgen.systems.likelihood import vae as plain
@@ -61,10 +62,18 @@ def beta_tcvae(
 ) -> System:
     """Networks of `models.vae` or `models.beta_tcvae` on images of `shape` [H, W, C].
 
-    examples: the size of the training set, 0 where nobody knows (stratified sampling needs it).
-    estimator: of q(z) from a minibatch: weighted (mws) or stratified (mss) sampling.
+    examples: the size of the training set, 0 where nobody knows.
+    estimator: of q(z) from a minibatch: weighted (mws) or stratified (mss) sampling, which needs
+      `examples` and a batch of 2 up to as many.
     samples: of z, for the bounds that are measured.
+
+    UserError for stratified sampling without these.
     """
+    if estimator == "mss" and not examples:
+        raise UserError(
+            "estimator mss needs the number of training images, which is not known; give it as "
+            "`examples`, or use mws"
+        )
 
     # Codes, samples and bounds are the VAE's.
     system = plain.vae(encoder, decoder, shape, latent, optimizer, pixels, samples=samples)
@@ -105,6 +114,10 @@ def beta_tcvae(
         first, batch = parallel.first(n), n * parallel.size()
         if estimator == "mws":
             return weighted(n, batch, examples or batch)
+        if not 2 <= batch <= examples:
+            raise UserError(
+                f"estimator mss takes a batch of 2 up to {examples:,}, all images, not {batch:,}"
+            )
         return stratified(first, n, batch, examples)
 
     def show(nets, batch, key):

@@ -31,6 +31,7 @@ class Pixels:
     mean: output -> the mean of x, images in [0, 1].
     invert: (u, output) -> x in [0, 1] [..., c], for uniform u [..., 1 + c]: equal shares of u are
       equally likely x.
+    likelihood: whether it is a distribution over x.
     """
 
     of: str
@@ -38,6 +39,7 @@ class Pixels:
     log_likelihood: Callable[[jax.Array, Any], jax.Array]
     mean: Any = None
     invert: Any = None
+    likelihood: bool = True
 
 
 def sheet(images: jax.Array, columns: int) -> jax.Array:
@@ -102,7 +104,13 @@ BINARY, LEVELS, SPREAD = "binary pixels", "grey levels", "grey levels, dequantis
 # The Bernoulli decoder of black and white pixels; of grey levels, which is customary but no
 # likelihood; and the Gaussian decoder.
 binary = Pixels(BINARY, binarise, bernoulli_log_likelihood, nn.sigmoid, _invert_binary)
-grey = Pixels("grey levels as probabilities", _as_they_are, bernoulli_log_likelihood, nn.sigmoid)
+grey = Pixels(
+    "grey levels as probabilities",
+    _as_they_are,
+    bernoulli_log_likelihood,
+    nn.sigmoid,
+    likelihood=False,
+)
 gaussian = Pixels(SPREAD, dequantise, _levels_log_likelihood, lambda output: output[0])
 
 

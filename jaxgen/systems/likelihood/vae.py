@@ -141,7 +141,7 @@ def vae(
         abilities=(
             Sampler(prior, generate, lerp),
             Autoencoder(encode, decode, posterior),
-            Density(elbo, "elbo", exact=False, of=pixels.of),
-            Density(iwae, "iwae", exact=False, of=pixels.of),
+            Density(elbo, "elbo", exact=False, of=pixels.of, likelihood=pixels.likelihood),
+            Density(iwae, "iwae", exact=False, of=pixels.of, likelihood=pixels.likelihood),
         ),
     )
