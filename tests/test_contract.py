@@ -136,11 +136,6 @@ ROWS = {
             **{"base_rounds": 1, "level_rounds": 1, "rounds": 8},
         },
     ),
-    "lapgan-large": (
-        "lapgan",
-        {**BATCH, "data": "mnist5k", "size": 13, "coarser": (4,), "net": "large"}
-        | {"optimizer": "sgd", "ema": 0.0},
-    ),
     "stylegan2": ("stylegan2", STYLE),
     "stylegan2-diffaugment": (
         "stylegan2",

@@ -1,6 +1,7 @@
 """LAPGAN on portraits: `python -m jaxgen.experiments.lapgan`."""
 
 import dataclasses
+import itertools
 from typing import Literal
 
 from jaxgen.commands.arguments import Arguments
@@ -63,7 +64,7 @@ class Args(Arguments):
         if side != other:
             raise UserError(f"--size is a square's, such as {side}, not {size_text(self.size)}")
         sides = [*self.coarser, side]
-        if any(b <= a for a, b in zip(sides, sides[1:])):
+        if any(b <= a for a, b in itertools.pairwise(sides)):
             raise UserError(
                 f"--coarser rises to less than --size {side}, such as {max(1, side // 2)}, not "
                 + " ".join(map(str, self.coarser))

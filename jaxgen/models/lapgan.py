@@ -61,8 +61,8 @@ class BaseDiscriminator(nn.Module):
 
 
 class Generator(nn.Module):
-    """Noise [b, h * w] ~ U(-1, 1), a number a pixel, and coarse images, enlarged, to the differences
-    of fine images from these."""
+    """Noise [b, h * w] ~ U(-1, 1), a number a pixel, and coarse images, enlarged, to what the fine
+    images differ by from these."""
 
     channels: int = 3
     width: int = 64
@@ -98,8 +98,8 @@ class Discriminator(nn.Module):
 
 
 class LargeGenerator(nn.Module):
-    """`Generator` of the code for LSUN: grouped convolutions, each normalised, two of which drop half
-    of their channels and one has pairs of channels give their length."""
+    """`Generator` of the code for LSUN: grouped convolutions, all normalised. Two drop half of
+    their channels, one has pairs of channels give their length."""
 
     channels: int = 3
     classes: int = 0
@@ -150,8 +150,9 @@ def _told(x, label, classes):
     """Images, and behind their channels a plane that a dense layer makes of the label."""
     if not classes:
         return x
-    plane = nn.relu(_torch(nn.Dense, math.prod(x.shape[1:3]), classes)(jax.nn.one_hot(label, classes)))
-    return jnp.concatenate([x, _plane(plane, x)], axis=-1)
+    dense = _torch(nn.Dense, math.prod(x.shape[1:3]), classes)
+    plane = _plane(nn.relu(dense(jax.nn.one_hot(label, classes))), x)
+    return jnp.concatenate([x, plane], axis=-1)
 
 
 def _plane(numbers, like):

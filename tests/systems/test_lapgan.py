@@ -17,7 +17,7 @@ from jaxgen.latents import uniform
 from jaxgen.systems.gan.lapgan import LATENT, build, collapse, up
 from jaxgen.systems.gan.lapgan import lapgan as lapgan_level
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
-from jaxgen.train.nets import bind, init
+from jaxgen.train.nets import bind, init, shapes
 from jaxgen.train.stages import inherit
 from tests.quick import quick_to_compile  # noqa: F401
 
@@ -60,7 +60,7 @@ def test_a_stage_for_each_level():
 def test_a_level_learns_the_same_whatever_the_others_have_learned(batch):
     """Its losses do not know the generators of the coarser levels, and no weight is carried but
     theirs, by which it samples."""
-    one, two, three = stages()
+    _, two, three = stages()
     old = init(two.system, jax.random.key(1))
     fresh = init(three.system, jax.random.key(2))
     frozen = ["generator_4", "generator_9"]
@@ -145,6 +145,24 @@ def test_the_true_differences_give_the_images_back(batch):
     close(block[:, 1:4, 1:4], jnp.broadcast_to(block[:, 2:3, 2:3], (4, 3, 3, 3)))
     first, _ = sample(pyramid[:1])
     close(first, up(pyramid[0], 18))
+
+
+def test_the_large_networks_play(batch):
+    """Traced, not computed; they have running statistics, which samples use."""
+    _, stage = stages(net="large", coarser=(9,), labels=True)
+    states = shapes(stage.system)
+    assert set(states["generator_18"].collections) == {"batch_stats"}
+    assert len(states["generator_18"].collections["batch_stats"]) == 5
+    sampler = stage.system.ability(Sampler)
+
+    def played(states):
+        nets = bind(states, KEY)
+        losses = [turn.loss(nets, batch, KEY)[0] for turn in stage.system.turns]
+        return losses, sampler.generate(nets, sampler.prior(KEY, 4), batch, KEY)
+
+    losses, images = jax.eval_shape(played, states)
+    assert [x.shape for x in losses] == [(), ()]
+    assert images.shape == (4, 18, 18, 3)
 
 
 def test_the_papers_gradient_descent():

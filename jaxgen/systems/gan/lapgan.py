@@ -5,7 +5,7 @@ coarsest image I_K and, of each finer level, what the coarser image lacks, enlar
 
     h_k = I_k - u(I_(k+1)),  I_(k+1) = d(I_k),  and back  I_k = u(I_(k+1)) + h_k.  (Eqs. 3 and 4)
 
-Each level has a game of its own (Alg. 1), with the real coarse image, so that none waits for another;
+Each level has a game of its own (Alg. 1), with real coarse images, so that none waits for another:
 
     min_G max_D  E log D(h_k, u(I_(k+1))) + E log(1 - D(G(z_k, u(I_(k+1))), u(I_(k+1)))),
 
@@ -14,9 +14,10 @@ images are those of the level before (Eq. 5). All networks may be told the image
 
 The paper leaves its filters open: d takes the mean over each larger pixel's area, u is bilinear.
 
-Deviations. Images stay in [-1, 1], where the code standardises each pixel by the training set's mean
-and deviation, and u keeps the pixels' centres, where Torch's keeps the corners. D sees real and
-generated differences of the same images, the code of two times as many, and so does its G.
+Deviations. Images stay in [-1, 1], where the code standardises each pixel by the training set's
+mean and deviation; u keeps the centres of pixels in place, where Torch's keeps the corners. D's real
+and generated differences are of the same images, in the code of others, and its G sees twice as
+many.
 """
 
 import functools
@@ -131,8 +132,9 @@ def lapgan(
         return up(images(nets, z, condition)[-1], shape[0]).clip(-1, 1)
 
     def film(nets, z, condition, key, frames):
-        large = [jax.image.resize(x, (len(z), *shape), "nearest") for x in images(nets, z, condition)]
-        return jnp.stack(large).clip(-1, 1)[np.linspace(0, level, frames).round().astype(int)]
+        blocks = lambda x: jax.image.resize(x, (len(x), *shape), "nearest").clip(-1, 1)
+        shown = jnp.stack([blocks(x) for x in images(nets, z, condition)])
+        return shown[np.linspace(0, level, frames).round().astype(int)]
 
     def show(nets, batch, key):
         """Samples; and some of them level by level."""
