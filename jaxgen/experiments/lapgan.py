@@ -26,11 +26,12 @@ class Args(Arguments):
     """Side of the square images in pixels, that of the finest level."""
     coarser: tuple[Count, ...] = (8, 16)
     """Sides of the other levels, the coarsest first; each is larger than the one before."""
-    rounds: Count = 12000
+    rounds: Count = 22000
     """Length of the whole training, shared out among the levels."""
-    base_rounds: Count = 6
+    rounds_per_call: Count = 10
+    base_rounds: Count = 16000
     """Share of the coarsest level, in proportion to the others."""
-    level_rounds: Count = 3
+    level_rounds: Count = 3000
     """Share of each other level."""
     batch_size: Count = 32
     net: Literal["small", "large"] = "small"
@@ -38,7 +39,7 @@ class Args(Arguments):
     width."""
     labels: bool = False
     """Tell all networks the images' labels."""
-    width: Count = 32
+    width: Count = 16
     """Channels of the small generators; 64 in the code, 128 for larger images."""
     discriminator_width: Count = 32
     """Channels of the small discriminators; 64 in the code."""
@@ -49,10 +50,10 @@ class Args(Arguments):
     optimizer: Literal["adam", "sgd"] = "adam"
     """sgd is the paper's, whose momentum rises from 0.5 to 0.8 by 0.0008 an epoch while the rate
     falls by a factor of 1.00004. Adam has betas 0.5 and 0.999."""
-    lr: Rate = 2e-4
+    lr: Rate = 4e-4
     """Learning rate of all players; 0.02 for the paper's SGD."""
-    ema: ShareBelowOne = 0.995
-    """Decay of the generators' averaged weights, by round; 0 averages none, as the paper."""
+    ema: ShareBelowOne = 0.998
+    """Decay of the generators' averaged weights, by round; 0 averages none, as in the paper."""
 
     @property
     def rounds_matter(self) -> bool:

@@ -24,36 +24,67 @@ from jaxgen.nn.norm import BatchNorm
 Images = Float[Array, "b h w c"]
 Noise = Float[Array, "b k"]
 Labels = Int[Array, "b"]
+Training = Float[Array, "n h w c"]
+
+
+class Standard(nn.Module):
+    """Images to and from numbers of mean 0 and variance 1, pixel by pixel, by the mean and the
+    deviation of `images`, which are given when the weights start."""
+
+    least: float = 0.05  # deviation: few images differ in some pixels, at the rim
+
+    @nn.compact
+    def __call__(self, x: Images, images: Training | None = None, *, back: bool = False) -> Images:
+        some = jnp.zeros((1, *x.shape[1:])) if images is None else images
+        mean = self.variable("pixels", "mean", lambda: some.mean(0)).value
+        deviation = self.variable("pixels", "deviation", lambda: some.std(0)).value
+        deviation = jnp.maximum(deviation, self.least)
+        return mean + deviation * x if back else (x - mean) / deviation
 
 
 class BaseGenerator(nn.Module):
     """Latents z [b, 100] ~ U(-1, 1) to the coarsest images. `width`: 1200 for the paper's 8x8, 600
-    for LSUN's."""
+    for LSUN's. `images` are those of the training, given when the weights start."""
 
     shape: tuple[int, int, int] = (8, 8, 3)
     width: int = 1200
     classes: int = 0
 
     @nn.compact
-    def __call__(self, z: Noise, label: Labels | None = None, *, train: bool = True) -> Images:
+    def __call__(
+        self,
+        z: Noise,
+        label: Labels | None = None,
+        images: Training | None = None,
+        *,
+        train: bool = True,
+    ) -> Images:
         dense = partial(nn.Dense, kernel_init=init.normal(0.05))
         x = _beside(z, label, self.classes)
         for _ in range(2):
             x = nn.relu(dense(self.width)(x))
-        return dense(math.prod(self.shape))(x).reshape(len(z), *self.shape)
+        x = dense(math.prod(self.shape))(x).reshape(len(z), *self.shape)
+        return Standard()(x, images, back=True)
 
 
 class BaseDiscriminator(nn.Module):
-    """The coarsest images to logits [b]; half of the hidden units are dropped."""
+    """The coarsest images to logits [b]; half of the hidden units are dropped. `images` are those
+    of the training, given when the weights start."""
 
     width: int = 600
     classes: int = 0
 
     @nn.compact
     def __call__(
-        self, x: Images, label: Labels | None = None, *, train: bool = True
+        self,
+        x: Images,
+        label: Labels | None = None,
+        images: Training | None = None,
+        *,
+        train: bool = True,
     ) -> Float[Array, "b"]:
         dense = partial(nn.Dense, kernel_init=init.normal(0.005))
+        x = Standard()(x, images)
         y = _beside(x.reshape(len(x), -1), label, self.classes)
         for _ in range(2):
             y = Dropout(0.5)(nn.relu(dense(self.width)(y)), train=train)

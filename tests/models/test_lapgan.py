@@ -16,6 +16,7 @@ from jaxgen.models.lapgan import (
     Generator,
     LargeDiscriminator,
     LargeGenerator,
+    Standard,
 )
 from jaxgen.systems.gan.lapgan import build, collapse, down, up
 
@@ -77,6 +78,23 @@ def test_the_smallest_images(discriminator):
     _, x, _ = level(least - 1)
     with pytest.raises(UserError, match=f"{least} pixels or more, not {least - 1}; leave that"):
         variables(discriminator, x, x)
+
+
+def test_the_coarsest_level_is_standardised():
+    """Pixel by pixel, by the images that it starts from; a pixel that hardly changes is not blown
+    up. The generator starts at their mean, as far as its noise goes."""
+    x = jax.random.normal(jax.random.key(0), (50, 4, 4, 3)) * jnp.linspace(0.2, 2, 3) + 1
+    x = x.at[:, 0, 0].set(0.9)
+    values = Standard().init({}, x, x)
+    y = Standard().apply(values, x)
+    np.testing.assert_allclose(y.mean(0), 0, atol=1e-5)
+    np.testing.assert_allclose(y[:, 1:].std(0), 1, rtol=1e-4)
+    np.testing.assert_allclose(y[:, 0, 0], 0, atol=1e-5)
+    np.testing.assert_allclose(Standard().apply(values, y, back=True), x, atol=1e-5)
+    z = jax.random.uniform(jax.random.key(1), (50, 100), minval=-1.0)
+    made, _ = BaseGenerator((4, 4, 3), 8).init_with_output(jax.random.key(2), z, None, x)
+    assert abs(made.mean(0) - x.mean(0)).max() < 0.1
+    assert 0 < made[:, 0, 0].std(0).min() < made[:, 0, 0].std(0).max() < 0.01
 
 
 @pytest.fixture(scope="module")

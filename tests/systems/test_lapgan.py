@@ -61,8 +61,8 @@ def test_a_level_learns_the_same_whatever_the_others_have_learned(batch):
     """Its losses do not know the generators of the coarser levels, and no weight is carried but
     theirs, by which it samples."""
     _, two, three = stages()
-    old = init(two.system, jax.random.key(1))
-    fresh = init(three.system, jax.random.key(2))
+    old = init(two.system, jax.random.key(1), lambda n: batch)
+    fresh = init(three.system, jax.random.key(2), lambda n: batch)
     frozen = ["generator_4", "generator_9"]
     new = inherit(old, fresh, frozen)
     same = lambda a, b: jax.tree.map(np.testing.assert_array_equal, a.params, b.params)
@@ -103,7 +103,7 @@ def test_both_players_are_given_the_real_coarse_image(batch, labels):
         wave = lambda w: w + 0.3 * jnp.cos(jnp.arange(w.size)).reshape(w.shape)
         states = {
             name: state.replace(params=jax.tree.map(wave, state.params))
-            for name, state in init(system, KEY).items()
+            for name, state in init(system, KEY, lambda n: batch).items()
         }
         fake, by_hand, found, losses, on_fake, mixed = run(states)
         assert fake.shape == pyramid[-1].shape
@@ -131,7 +131,7 @@ def test_the_true_differences_give_the_images_back(batch):
 
     def sample(pyramid):
         level = lapgan_level([Told(x) for x in pyramid], Told(pyramid[0]), (18, 18, 3), SIDES, SGD)
-        sampler, nets = level.ability(Sampler), bind(init(level, KEY), KEY)
+        sampler, nets = level.ability(Sampler), bind(init(level, KEY, lambda n: batch), KEY)
         z = sampler.prior(KEY, 4)
         assert z.shape == (4, LATENT + 9**2 * (len(pyramid) > 1) + 18**2 * (len(pyramid) > 2))
         film = sampler.film(nets, z, {}, KEY, 5)
@@ -150,7 +150,7 @@ def test_the_true_differences_give_the_images_back(batch):
 def test_the_large_networks_play(batch):
     """Traced, not computed; they have running statistics, which samples use."""
     _, stage = stages(net="large", coarser=(9,), labels=True)
-    states = shapes(stage.system)
+    states = shapes(stage.system, INFO.zeros)
     assert set(states["generator_18"].collections) == {"batch_stats"}
     assert len(states["generator_18"].collections["batch_stats"]) == 5
     sampler = stage.system.ability(Sampler)

@@ -14,12 +14,13 @@ images are those of the level before (Eq. 5). All networks may be told the image
 
 The paper leaves its filters open: d takes the mean over each larger pixel's area, u is bilinear.
 
-Deviations. Images stay in [-1, 1], where the code standardises each pixel by the training set's
-mean and deviation; u keeps the centres of pixels in place, where Torch's keeps the corners. D's real
-and generated differences are of the same images, in the code of others, and its G sees twice as
-many.
+Deviations. Pixels are standardised, each by its mean and deviation in the training set, at the
+coarsest level alone, in the code at every one. u keeps the centres of pixels in place, Torch's the
+corners. Real and generated differences are of the same images, in the code of others, and its G
+learns from twice as many.
 """
 
+import dataclasses
 import functools
 from collections.abc import Sequence
 
@@ -143,16 +144,18 @@ def lapgan(
         strips = jnp.concatenate(film(nets, z[:STRIPS], few, key, level + 1), axis=2)
         return {"samples": generate(nets, z, batch, key), "levels": strips}
 
-    def player(k, module, *inputs, **learns):
-        coarse = jnp.zeros((2, sides[k - 1], sides[k - 1], shape[2])) if k else None
-        told = given(k, coarse, {"label": jnp.zeros(2, jnp.int32)})
-        return Player(module, [*inputs, *told], **learns)
+    def inputs(k, *first):
+        """What a player of level k is made with, `first` or differences; the coarsest level's start
+        from images of the training."""
+        square, label = (2, sides[k], sides[k], shape[2]), [jnp.zeros(2, jnp.int32)] * labels
+        if k:
+            return [*(first or [square]), square, *label]
+        start = [*(first or [square]), *(label or [None])]
+        return lambda examples: [*start, build(examples(1000)["image"], sides)[0]]
 
-    players = {names[k]: player(k, generators[k], (2, noises[k])) for k in levels}
-    learns = {"optimizer": optimizers[0], "ema": ema}
-    players[mine] = player(level, generators[level], (2, noises[level]), **learns)
-    real = (2, sides[level], sides[level], shape[2])
-    players[judge] = player(level, discriminator, real, optimizer=optimizers[1])
+    players = {names[k]: Player(generators[k], inputs(k, (2, noises[k]))) for k in levels}
+    players[mine] = dataclasses.replace(players[mine], optimizer=optimizers[0], ema=ema)
+    players[judge] = Player(discriminator, inputs(level), optimizers[1])
     return System(
         players=players,
         turns=(Turn((judge,), discriminator_loss), Turn((mine,), generator_loss)),
