@@ -128,6 +128,14 @@ ROWS = {
             **{"rounds": 8},
         },
     ),
+    "lapgan": (
+        "lapgan",
+        {
+            **{**SMALL, "data": "mnist5k", "size": 9, "coarser": (4,), "labels": True},
+            **{"discriminator_width": 2, "base_width": 4, "base_discriminator_width": 4},
+            **{"base_rounds": 1, "level_rounds": 1, "rounds": 8},
+        },
+    ),
     "stylegan2": ("stylegan2", STYLE),
     "stylegan2-diffaugment": (
         "stylegan2",
