@@ -67,9 +67,15 @@ class Flag:
     read: Callable[[Any], Any] = lambda value: value
 
 
+def of_condition(trained: "TrainedRun", *several: str) -> dict[str, Flag]:
+    """The conditions of the run's sampler: one value of each, or `several`; see `_condition`."""
+    names = [k for way in _samplers(trained) for k in way.condition]
+    return {k: _condition(trained.info, k, *several) for k in names}
+
+
 def of_conditions(trained: "TrainedRun") -> dict[str, Flag]:
-    """The conditions of the run's sampler."""
-    return {k: _condition(trained.info, k) for way in _samplers(trained) for k in way.condition}
+    """The conditions of the run's sampler, several values of each."""
+    return of_condition(trained, "")
 
 
 def of_sampler_options(trained: "TrainedRun") -> dict[str, Flag]:
@@ -79,7 +85,7 @@ def of_sampler_options(trained: "TrainedRun") -> dict[str, Flag]:
 
 def of_sampler(trained: "TrainedRun") -> dict[str, Flag]:
     """The conditions and options of the run's sampler."""
-    return of_conditions(trained) | of_sampler_options(trained)
+    return of_condition(trained, ", by default all") | of_sampler_options(trained)
 
 
 def of_translators(trained: "TrainedRun") -> dict[str, Flag]:
@@ -106,6 +112,7 @@ def _translators(trained):
     return trained.system.all_of(Translator)
 
 
+OfCondition = Annotated[Any, of_condition]
 OfConditions = Annotated[Any, of_conditions]
 OfMixer = Annotated[Any, of_sampler_options]
 OfSampler = Annotated[Any, of_sampler]
@@ -121,21 +128,28 @@ def _option(option):
     return Flag(Annotated[(kind, *bounds, arg(help=f"{option.help}.", **hint))], option.default)
 
 
-def _condition(info, name):
-    def several(metavar, help):
-        about = arg(metavar=f"{metavar} ...", help=help, help_behavior_hint="")
+def _condition(info, name, classes=None):
+    """The flag of a condition, for one value; or for several, where `classes` is what the help
+    says of labels."""
+
+    def words(metavar, help, more=""):
+        if classes is None:
+            return Flag(Annotated[str | None, arg(metavar=metavar, help=f"{help}.")], None)
+        return Flag(many(f"{metavar} ...", f"{help}; several are taken in turn{more}."), ())
+
+    def many(metavar, help):
+        about = arg(metavar=metavar, help=help, help_behavior_hint="")
         return Annotated[tuple[str, ...], about]
 
     match info.fields[name].kind if name in info.fields else "image":
         case "label":
             known = ", ".join(info.label_names[:20]) + ", ..." * (len(info.label_names) > 20)
-            help = f"Class, by number or name ({known}); several are taken in turn, by default all."
-            return Flag(several("CLASS", help), ())
+            return words("CLASS", f"Class, by number or name ({known})", classes)
         case "text":
-            return Flag(several("TEXT", "What images show; several are taken in turn."), ())
+            return words("TEXT", "What images show")
         case "attributes":
             help = f"Attributes that are not 0, of {', '.join(info.attribute_names)}."
-            return Flag(several("NAME=VALUE", help), (), _attributes)
+            return Flag(many("NAME=VALUE ...", help), (), _attributes)
         case _:
             file = Annotated[Path | None, arg(metavar="FILE", help="Image file.")]
             return Flag(file, None, _image)

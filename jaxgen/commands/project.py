@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from tyro.conf import arg
 
-from jaxgen.commands.choices import Copy, OfConditions, Round, RunFolder, System, by, open_run
+from jaxgen.commands.choices import Copy, OfCondition, Round, RunFolder, System, by, open_run
 from jaxgen.commands.flags import Count, Rate, Seed
 from jaxgen.commands.terminal import writing
 from jaxgen.commands.translate import Folder, Images, image_files
@@ -34,11 +34,12 @@ def project(
     system: System = None,
     round: Round = None,
     copy: Copy = None,
-    **choices: OfConditions,
+    **choices: OfCondition,
 ) -> list[Path]:
     """The nearest image that a trained run can generate: a PNG with the input, and its point.
 
-    The search is StyleGAN2's (Karras et al., 2020); every system with noise can be searched.
+    The search is StyleGAN2's (Karras et al., 2020). It goes by the gradients that images have by
+    their noise; those of pixelcnn have none.
 
     Args:
         steps: Steps of the search.

@@ -68,6 +68,15 @@ def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
     return array
 
 
+def single(info: DataInfo, name: str, value: Any) -> np.ndarray:
+    """`condition` for one image, [1, ...]: one value, which only attributes have by default."""
+    if value is None and info.fields[name].kind != "attributes":
+        raise UserError(f"{name} is needed, and has no default; give one")
+    if len(found := condition(info, name, value)) > 1:
+        raise UserError(f"{name} is one for an image, not {len(found)}; give one")
+    return found
+
+
 def _labels(name, names, value):
     if value is None:
         return np.arange(len(names) or 1, dtype=np.int32)

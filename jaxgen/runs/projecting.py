@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.images import to_input
-from jaxgen.data.source import to_float
+from jaxgen.data.source import to_float, to_program
 from jaxgen.errors import UserError
-from jaxgen.runs.choices import conditions
+from jaxgen.runs.choices import single
 from jaxgen.runs.sampling import checked_sampler
 from jaxgen.sample import projection
 from jaxgen.sample.projection import Found
@@ -53,18 +53,24 @@ def search(
       searched.
 
     An image's way depends on the seed and on nothing else.  UserError where the latents are not
-    vectors of real numbers, and where the search diverges.
+    vectors of real numbers or images have no gradients by them, and where the search diverges.
     """
     space = trained.system.ability(LatentSpace)
     sampler = checked_sampler(trained, condition, conditions=space is None, options=False)
     key, key_net, key_points = jax.random.split(jax.random.key(seed), 3)
     if space is None:
+        if not sampler.differentiable:
+            raise UserError(
+                f"{trained.name} makes images that have no gradients by their latents, so none is "
+                "searched for; use the run of another system, such as a GAN or a vae"
+            )
         one = jax.eval_shape(lambda key: sampler.prior(key, 1), key)
         if not (isinstance(one, jax.ShapeDtypeStruct) and jnp.issubdtype(one.dtype, jnp.floating)):
             raise UserError(
                 f"the latents of {trained.name} are no real vectors; only those can be searched"
             )
-        given = conditions(trained.info, sampler.condition, condition, 1)
+        rows = {k: single(trained.info, k, condition.get(k)) for k in sampler.condition}
+        given = to_program(rows, trained.info.fields)
         space = LatentSpace(
             lambda nets, key, n: sampler.prior(key, n),
             lambda nets, z, maps: sampler.generate(nets, z, given, key_net),

@@ -13,7 +13,7 @@ from jaxgen.data.source import DataInfo, Field, to_program
 from jaxgen.errors import UserError
 from jaxgen.pictures import as_uint8
 from jaxgen.runs import tiling
-from jaxgen.runs.choices import check_names, condition, values
+from jaxgen.runs.choices import check_names, single, values
 from jaxgen.train.abilities import Autoencoder, Sampler, Translator
 from jaxgen.train.nets import bind
 
@@ -149,7 +149,7 @@ def _input(info, way, name, value, size):
     """An array of what the user gives: a picture uint8 [H, W, C], or a condition's row."""
     what = _kind(info, name)
     if what in FLAT:
-        return condition(info, name, value)[0]
+        return single(info, name, value)[0]
     if value is None:
         raise UserError(f"{name} is needed, and has no default; give an image")
     if not way.any_size:

@@ -55,13 +55,17 @@ def test_help_lists_the_flags_of_the_run(conditional, stylist, styled, trained, 
     for part in (
         "usage: python -m jaxgen sample [-h] [OPTIONS] RUN",
         "--batch INT Images at a time; fewer need less memory. (default: 64)",
-        "--label CLASS ... Class, by number or name (red, green, blue); several are taken in turn",
+        "--label CLASS ... Class, by number or name (red, green, blue); several are taken in turn, "
+        "by default all.",
         "--text TEXT ... What images show; several are taken in turn.",
         "--attributes NAME=VALUE ... Attributes that are not 0, of smiling, old.",
         "--shade FLOAT Shade of the label. (default: 0.5)",
         "--flat Without noise. (default: False)",
     ):
         assert part in words
+    text = jaxgen("project", "--help", *conditional)[1]
+    assert "--label CLASS " in text
+    assert "taken in turn" not in text
     assert "--truncation FLOAT" in jaxgen("mix", styled, "-h")[1]
     text = jaxgen("translate", "--help", *stylist)[1]
     assert all(flag in text for flag in ("--mask FILE", "--style FILE", "--strength FLOAT"))

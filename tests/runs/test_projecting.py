@@ -185,8 +185,13 @@ def test_the_condition_of_what_is_searched():
     by = lambda label: run.project(image, steps=5, distance=PLAIN, text="a", label=label).image
     shown = np.asarray([by(label)[0, 1, 0] for label in ("blue", 1)])
     np.testing.assert_array_equal(shown.argmax(1), [2, 1])
-    with pytest.raises(UserError, match="conditional takes no shade; its choices are label, text"):
-        run.project(image, shade=1.0)
+    for given, problem in (
+        ({"shade": 1.0}, "conditional takes no shade; its choices are label, text"),
+        ({"text": "a"}, "label is needed, and has no default; give one"),
+        ({"text": "a", "label": [0, 1]}, "label is one for an image, not 2; give one"),
+    ):
+        with pytest.raises(UserError, match=problem):
+            run.project(image, **given)
 
 
 def test_latents_that_are_no_vectors(styles):
@@ -196,6 +201,12 @@ def test_latents_that_are_no_vectors(styles):
     ):
         with pytest.raises(UserError, match="the latents of styles are no real vectors"):
             search(with_abilities(styles, Sampler(prior)), distance=PLAIN)
+
+
+def test_images_without_gradients(styles):
+    steps = dataclasses.replace(styles.system.ability(Sampler), differentiable=False)
+    with pytest.raises(UserError, match="styles makes images that have no gradients by their"):
+        search(with_abilities(styles, steps), distance=PLAIN)
 
 
 def test_a_search_that_diverges(styles):
