@@ -1,9 +1,10 @@
-"""Files: never half-written, and where those that can be made again are kept."""
+"""Files: never half-written, where those that can be made again are kept, and what reads films."""
 
 import os
+import shutil
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -51,8 +52,8 @@ def keeping(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"the data that is made once cannot be kept in {folder} ({error.strerror}); set "
-            "JAXGEN_CACHE to another folder"
+            f"what is made once cannot be kept in {folder} ({error.strerror}); set JAXGEN_CACHE to "
+            "another folder"
         ) from None
 
 
@@ -81,6 +82,19 @@ def kept_array(folder: str, name: str, make: Callable[[], Iterable[Any]]) -> Any
         except (ValueError, EOFError):
             path.unlink(missing_ok=True)
     return kept_array(folder, name, make)
+
+
+def ffmpeg() -> str:
+    """The program that reads and writes films.  Raises UserError."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    with suppress(RuntimeError):  # there is none
+        if shutil.which(program := get_ffmpeg_exe()):
+            return program
+    raise UserError(
+        "films need the program ffmpeg, which is not there; reinstall imageio-ffmpeg, or let "
+        "IMAGEIO_FFMPEG_EXE name one"
+    )
 
 
 def _write_rows(path: Path, blocks: Iterable[Any]) -> None:

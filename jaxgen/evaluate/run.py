@@ -2,6 +2,7 @@
 
 import dataclasses
 import difflib
+import functools
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,8 +101,8 @@ def real(trained: "TrainedRun", data, split: str | None = None):
     data = trained.data if data is None else data
     if data is None and trained.args is None:
         raise UserError(f"{trained.name} was made from Python; give its data: evaluate(data=...)")
-    if data is None:
-        return lambda split: trained.args.load_data(split, resident="no")
+    if data is None:  # opened once, for several scores and their checks
+        return functools.cache(lambda split: trained.args.load_data(split, resident="no"))
 
     def of(wanted):
         if getattr(data, "split", wanted) == wanted or not hasattr(data, "of_split"):
