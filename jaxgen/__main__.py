@@ -46,7 +46,7 @@ def main(argv: list[str]) -> None:
     """Runs a command and prints what it returns: a text, or the paths that it wrote."""
     first, *words = argv or ["--help"]
     flags = inspect.signature(COMMANDS[first]).parameters if first in COMMANDS else ()
-    with one_line("jaxgen", flags):
+    with one_line("jaxgen", {"batch"} & set(flags)):  # sizes are those of a run's images
         if first in ("-h", "--help"):
             commands = {name: returning(command) for name, command in COMMANDS.items()}
             about = "The commands of jaxgen. Training is python -m jaxgen.experiments.NAME."

@@ -1,4 +1,4 @@
-"""The error that is the user's to fix."""
+"""The errors that are the user's to fix."""
 
 
 class UserError(Exception):
@@ -11,3 +11,9 @@ class MissingData(UserError):
 
 class NoSplit(UserError):
     """A split that the data does not have."""
+
+
+def memory_is_full(error: BaseException) -> bool:
+    """Whether it says that the memory of the host or of a device has no room; JAX need not run."""
+    device = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error)
+    return device or isinstance(error, MemoryError)

@@ -1,6 +1,7 @@
-"""Files: never half-written, and where those that can be made again are kept."""
+"""Files: never half-written, where those that can be made again are kept, and what reads films."""
 
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -55,8 +56,8 @@ def keeping(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UserError(
-            f"the data that is made once cannot be kept in {folder} ({error.strerror}); set "
-            "JAXGEN_CACHE to another folder"
+            f"what is made once cannot be kept in {folder} ({error.strerror}); set JAXGEN_CACHE to "
+            "another folder"
         ) from None
 
 
@@ -112,6 +113,19 @@ def kept_arrays(folder: str, name: str, make: Callable[[], Mapping[str, Any]]) -
             for other in set(path.parent.glob("[!.]*.npz")) - {path}:
                 other.unlink(missing_ok=True)
     return dict(arrays)
+
+
+def ffmpeg() -> str:
+    """The program that reads and writes films.  Raises UserError."""
+    from imageio_ffmpeg import get_ffmpeg_exe
+
+    with suppress(RuntimeError):  # there is none
+        if shutil.which(program := get_ffmpeg_exe()):
+            return program
+    raise UserError(
+        "films need the program ffmpeg, which is not there; reinstall imageio-ffmpeg, or let "
+        "IMAGEIO_FFMPEG_EXE name one"
+    )
 
 
 def _write_rows(path: Path, blocks: Iterable[Any]) -> None:

@@ -10,9 +10,9 @@ from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
 from jaxgen.errors import UserError
-from jaxgen.files import replacing
+from jaxgen.files import ffmpeg, replacing
 
-SEEN = 256  # pixels of the longer side of a film, at least about half of which it has
+FILM = 256  # pixels of the longer side of a film, at least about half of which it has
 
 
 def as_uint8(images) -> np.ndarray:
@@ -59,9 +59,10 @@ def save_png(path: Path, picture: Image.Image, description: str = "") -> None:
 def save_film(path: Path, frames: Sequence[Image.Image], fps: float = 24) -> None:
     """Writes the frames, all of one size, as a `.gif` (which loops) or `.mp4` (H.264).
 
-    Small ones are enlarged by a whole factor, up to `SEEN` pixels.  UserError where ffmpeg fails.
+    Small ones are enlarged by a whole factor, up to `FILM` pixels.  UserError where ffmpeg fails
+    or is not there.
     """
-    factor = max(1, SEEN // max(frames[0].size))
+    factor = max(1, FILM // max(frames[0].size))
     size = [factor * side for side in frames[0].size]
     larger = lambda frame: frame.resize(size, Image.Resampling.NEAREST)
     path, frames = Path(path), [larger(frame.convert("RGB")) for frame in frames]
@@ -82,20 +83,19 @@ def save_film(path: Path, frames: Sequence[Image.Image], fps: float = 24) -> Non
                 loop=0,
             )
             return
-        from imageio_ffmpeg import get_ffmpeg_exe
-
+        program = ffmpeg()
         width, height = frames[0].size
         raw = f"-f rawvideo -pix_fmt rgb24 -s {width}x{height} -r {fps} -i -"
         # Players want 4:2:0 colour, hence even sides.
         even = "-vf pad=ceil(iw/2)*2:ceil(ih/2)*2 -c:v libx264 -crf 16 -pix_fmt yuv420p -f mp4"
         try:
             subprocess.run(
-                [get_ffmpeg_exe(), "-v", "error", "-y", *raw.split(), *even.split(), temporary],
+                [program, "-v", "error", "-y", *raw.split(), *even.split(), temporary],
                 input=b"".join(frame.tobytes() for frame in frames),
                 check=True,
                 stderr=subprocess.PIPE,
             )
-        except (RuntimeError, OSError, subprocess.CalledProcessError) as error:
+        except (OSError, subprocess.CalledProcessError) as error:
             said = getattr(error, "stderr", None) or str(error).encode()
             why = said.decode(errors="replace").strip().splitlines()[-1]
             raise UserError(

@@ -83,6 +83,8 @@ def interpolate(
         about = f"_seed_{seed}{by(choices, copy)}"
     path = out or run / "use" / f"{kind}_round_{trained.round:08d}{about}.gif"
     sheet = path if path.suffix.lower() == ".png" else path.with_suffix(".png")
+    if path == sheet:  # no more frames than it shows
+        frames = min(frames, COLUMNS)
     with writing(path):
         options = {"seed": seed, "batch": batch, **choices}
         if files:

@@ -40,11 +40,12 @@ def module_name(system: Callable) -> str:
 def train(name: str, system: Callable, args: Any) -> Any:
     """Trains with parsed arguments in `args.workdir`, to the end or to where a signal stops it;
     returns the TrainedRun."""
+    from jaxgen.data.source import SEEN
+
     data = args.load_data()
     fields = data.info.fields
     if missing := [k for k in getattr(args, "needs", ()) if k not in fields]:
-        kinds = ("image", "video", "voxels")
-        has = " and ".join(k for k, field in fields.items() if field.kind in kinds)
+        has = " and ".join(k for k, field in fields.items() if field.kind in SEEN)
         raise UserError(
             f"{name.rpartition('.')[2]} learns from {' and '.join(args.needs)}, but {args.data} "
             f"has {has} (no {' and '.join(missing)}); use another --data"
@@ -75,16 +76,17 @@ def train(name: str, system: Callable, args: Any) -> Any:
         from jaxgen.commands.report import write
 
         folder = run.folder or args.workdir
+        report = write(
+            args.workdir,
+            args.workdir / "report.html",
+            mend="make room there and give the same command again; the run itself is saved",
+        )
         places = {
             **args.finish(run),
             "pictures": folder / "samples",
             "metrics": folder / "metrics.jsonl",
             "checkpoints": folder / "checkpoints",
-            "report": write(
-                args.workdir,
-                args.workdir / "report.html",
-                mend="make room there and give the same command again; the run itself is saved",
-            ),
+            "report": report,
         }
         for what, where in places.items():
             print(f"{what:12} {where}")

@@ -38,7 +38,8 @@ def project(
 ) -> list[Path]:
     """The nearest image that a trained run can generate: a PNG with the input, and its point.
 
-    The search is StyleGAN2's (Karras et al., 2020); every system with noise can be searched.
+    The search is StyleGAN2's (Karras et al., 2020). It goes by the gradients that images have by
+    their noise; those of pixelcnn have none.
 
     Args:
         steps: Steps of the search.

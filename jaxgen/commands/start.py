@@ -27,22 +27,17 @@ def keep_memory() -> None:
 
 def _programs() -> str | None:
     """The folder in which compiled programs are kept; None, with a line, where there is none."""
-    from jaxgen.files import cache_folder
+    from jaxgen.files import keeping, kept_folder
     from jaxgen.progress import say
 
     try:
-        folder = cache_folder() / "xla"
-        folder.mkdir(parents=True, exist_ok=True)
-        tempfile.TemporaryFile(dir=folder).close()
+        folder = kept_folder("xla")
+        with keeping(folder):
+            tempfile.TemporaryFile(dir=folder).close()
         return str(folder)
-    except OSError as error:
-        reason = (
-            f"{folder} cannot be written ({error.strerror}); set JAXGEN_CACHE to another folder"
-        )
     except UserError as error:
-        reason = str(error)
-    say(f"compiled programs are not kept: {reason}")
-    return None
+        say(f"compiled programs are not kept: {error}")
+        return None
 
 
 def start_jax(multihost: bool = False) -> None:

@@ -17,9 +17,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from jaxgen.errors import UserError
+from jaxgen.errors import UserError, memory_is_full
 
-SMALLER = ("batch_size", "batch", "tile", "size", "width")  # flags of what needs memory
+SMALLER = ("batch_size", "batch", "size", "width")  # flags of what needs memory
 
 
 @contextlib.contextmanager
@@ -64,8 +64,7 @@ def _one_line(name, flags):
             sys.exit(_say(name, f"{error}: {shlex.join(sys.orig_argv)}", code))
         if fit and isinstance(error, fit.Diverged):
             sys.exit(_say(name, error, 1))
-        exhausted = type(error).__name__ == "JaxRuntimeError" and "RESOURCE_EXHAUSTED" in str(error)
-        if exhausted or isinstance(error, MemoryError):
+        if memory_is_full(error):
             need = re.search(r"allocat\w+ ([\d.]+ ?\w*i?B|\d+ bytes)", str(error))
             need = f" ({need[1]} more were needed)" if need else ""
             helps = [f"--{flag.replace('_', '-')}" for flag in SMALLER if flag in set(flags)]

@@ -13,7 +13,7 @@ from jaxgen.data import media
 from jaxgen.data.reading import content, each
 from jaxgen.data.source import Field, Source, digest
 from jaxgen.errors import UserError
-from jaxgen.files import kept_array
+from jaxgen.files import ffmpeg, kept_array
 
 # Mean difference of two frames, of 255, above which there is a cut between them.  Pans reach 20,
 # and the cuts of the shipped films 50 and more.
@@ -31,17 +31,15 @@ def read_film(file: Path, side: int) -> np.ndarray:
 def _decode(file: Path, side: int) -> Iterator[np.ndarray]:
     """The frames uint8 [1, H, W, 3].  ffmpeg writes PPM images, one after the other; each begins
     with three lines."""
-    from imageio_ffmpeg import get_ffmpeg_exe
-
     short = f"min({side},min(iw,ih))"
     scale = f"scale=w='if(gte(iw,ih),-2,{short})':h='if(gte(iw,ih),{short},-2)':flags=area"
     how = ("-an", "-vf", scale, "-fps_mode", "passthrough", "-f", "image2pipe", "-c:v", "ppm")
     how = (*how, "-pix_fmt", "rgb24")  # a film of 10 bits would become an image of 16
-    command = [get_ffmpeg_exe(), "-v", "error", "-nostdin", "-i", file, *how, "-"]
+    command = [ffmpeg(), "-v", "error", "-nostdin", "-i", file, *how, "-"]
     first = None
     with tempfile.TemporaryFile() as errors:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as ffmpeg:
-            frames = ffmpeg.stdout
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors) as process:
+            frames = process.stdout
             while header := [frames.readline() for _ in range(3)][1]:
                 first = first or header
                 if header != first:
@@ -53,7 +51,7 @@ def _decode(file: Path, side: int) -> Iterator[np.ndarray]:
                 yield np.frombuffer(data, np.uint8).reshape(1, height, width, 3)
         errors.seek(0)
         said = errors.read().decode(errors="replace").strip().split("\n")[-1]
-    if ffmpeg.returncode or not first:
+    if process.returncode or not first:
         raise UserError(
             f"{file} is not a readable film ({said or 'no frames'}); replace it, or move it away"
         )

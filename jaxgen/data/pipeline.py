@@ -17,7 +17,7 @@ import numpy as np
 from jaxgen.data.batches import Batches, stack
 from jaxgen.data.images import CROPS, RESAMPLE, middle, to_size
 from jaxgen.data.reading import each
-from jaxgen.data.source import PIXELS, DataInfo, Field, Source, digest
+from jaxgen.data.source import PIXELS, SEEN, DataInfo, Field, Source, digest
 from jaxgen.data.specs import FRAMES, SHIPPED, open_source
 from jaxgen.data.tiles import tiles
 from jaxgen.data.tokens import Tokens
@@ -235,9 +235,8 @@ class Data:
         unpaired domains each on its own.  None when there is nothing to do."""
         if not self.flip and self.stored == self.size:
             return None
-        kinds = (*PIXELS, "voxels")
         groups = [
-            {name: field.kind for name, field in source.fields.items() if field.kind in kinds}
+            {name: field.kind for name, field in source.fields.items() if field.kind in SEEN}
             for source in self.sources
         ]
         return functools.partial(_augment, size=self.size, mirror=self.flip, groups=groups)

@@ -27,6 +27,7 @@ Kind = Literal[
 LABELS = 1_000_000  # and no more, as each has a name
 # The kinds [..., H, W, C] that are resized, cropped and mirrored together.
 PIXELS = ("image", "mask", "classes", "video", "flow")
+SEEN = (*PIXELS, "voxels")
 
 
 @dataclasses.dataclass(frozen=True)

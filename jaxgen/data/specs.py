@@ -33,7 +33,7 @@ from jaxgen.data import (
     voxels,
     wds,
 )
-from jaxgen.data.source import PIXELS, Source, digest
+from jaxgen.data.source import SEEN, Source, digest
 from jaxgen.errors import UserError
 from jaxgen.files import expanded
 
@@ -232,7 +232,7 @@ def _joined(specs: Sequence[str], opened: Sequence[tuple[Source, ...]]) -> Sourc
         for name, field in sources[0].fields.items()
         if all(same(field, source.fields.get(name)) for source in sources)
     }
-    shown = [[k for k, f in s.fields.items() if f.kind in (*PIXELS, "voxels")] for s in sources]
+    shown = [[k for k, f in s.fields.items() if f.kind in SEEN] for s in sources]
     if fields.keys().isdisjoint(shown[0]):
         both = zip(specs, shown, strict=True)
         has = ", but ".join(f"{spec} has {' and '.join(names)}" for spec, names in both)

@@ -105,7 +105,7 @@ def real(trained: "TrainedRun", data, split: str | None = None):
     data = trained.data if data is None else data
     if data is None and trained.args is None:
         raise UserError(f"{trained.name} was made from Python; give its data: evaluate(data=...)")
-    if data is None:
+    if data is None:  # opened once, for several scores and their checks
         return functools.cache(lambda split: trained.args.load_data(split, resident="no"))
 
     def of(wanted):

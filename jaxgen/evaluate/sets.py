@@ -14,7 +14,7 @@ from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.classifier import classification_accuracy
 from jaxgen.evaluate.metric import LEAST, SAMPLES, Metric, Scoring, spread
-from jaxgen.files import cache_folder, replacing
+from jaxgen.files import kept_folder, replacing
 from jaxgen.latents import slerp
 from jaxgen.metrics.fid import fid, moments
 from jaxgen.metrics.inception_score import inception_score
@@ -209,15 +209,15 @@ def _described(data, count, network, wanted, batch) -> dict[str, np.ndarray]:
         key = (data.fingerprint, side, count, network.name, network.sha256, network.resize)
         name = f"{digest(*map(str, key))}.npy"
         with suppress(OSError, EOFError, ValueError, UserError):  # none yet, or a damaged one
-            found["features"] = np.load(cache_folder() / "statistics" / name)
+            found["features"] = np.load(kept_folder("statistics") / name)
         if len(found.get("features", ())) != count:
             found |= describe(pictures(data, count, batch), network, wanted, batch)
             # Without a cache it only takes longer the next time.
-            with suppress(OSError, UserError):
-                path = cache_folder() / "statistics" / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with replacing(path) as temporary:
-                    np.save(temporary, found["features"])
+            with (
+                suppress(OSError, UserError),
+                replacing(kept_folder("statistics") / name) as temporary,
+            ):
+                np.save(temporary, found["features"])
     if missing := wanted - found.keys():
         found |= describe(pictures(data, count, batch), network, missing, batch)
     return found

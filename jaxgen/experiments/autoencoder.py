@@ -109,7 +109,6 @@ def draw(run):
     by class, and how well the classes can be read off them by nearest neighbours."""
     import numpy as np
     from matplotlib.figure import Figure
-    from scipy.sparse.linalg import svds
 
     from jaxgen.metrics.probe import nearest_neighbours
 
@@ -117,8 +116,8 @@ def draw(run):
     held = run.data.held_out(KNOWN) or train
     flat = [np.float32(x["image"]).reshape(len(x["image"]), -1) for x in (train, held)]
     mean = flat[0].mean(axis=0)
-    _, _, axes = svds(flat[0] - mean, k=2, v0=np.ones(min(flat[0].shape)))
-    axes = axes[::-1].T  # pyright: ignore
+    axes = np.linalg.svd(flat[0] - mean, full_matrices=False)[2][:2]
+    axes = np.pad(axes, ((0, 2 - len(axes)), (0, 0))).T  # one image has a single axis
     planes = {
         "autoencoder": [run.encode(x["image"]) for x in (train, held)],
         "two principal components": [(x - mean) @ axes for x in flat],

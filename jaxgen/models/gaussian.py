@@ -41,19 +41,29 @@ class Mixture(nn.Module):
 
 
 class Factor(nn.Module):
-    """One Gaussian N(m, L L') on vectors [b, d], for gradients: L is lower triangular with the
-    softplus of its parameters on the diagonal.  log p(x) [b, 1]."""
+    """One Gaussian on vectors [b, d], for gradients: log p(x) [b, 1], which has one maximum.
+
+    U (s - mean) is N(0, I), where s are the vectors by mean and deviations of those that the module
+    is made with, and U is lower triangular with the exponential of its parameters on the diagonal.
+    """
 
     @nn.compact
     def __call__(self, x: Vectors) -> Float[Array, "b 1"]:
         d = x.shape[1]
-        mean = self.param("mean", nn.initializers.zeros, (d,))
-        factor = lower(self.param("factor", nn.initializers.zeros, (d, d)))
-        z = solve_triangular(factor, (x - mean).T, lower=True)
-        spread = jnp.log(jnp.diagonal(factor)).sum()
-        return (-(z**2).sum(0) / 2 - spread - d / 2 * math.log(2 * math.pi))[:, None]
+        self.variable("start", "moments", lambda: jnp.stack([x.mean(0), x.std(0)]))
+        self.param("mean", nn.initializers.zeros, (d,))
+        self.param("factor", nn.initializers.zeros, (d, d))
+        mean, whiten = self.whitening()
+        z = (x - mean) @ whiten.T
+        height = jnp.log(jnp.diagonal(whiten)).sum() - d / 2 * math.log(2 * math.pi)
+        return (height - (z**2).sum(1) / 2)[:, None]
 
-
-def lower(free: Float[Array, "d d"]) -> Float[Array, "d d"]:
-    """The factor L of free parameters."""
-    return jnp.tril(free, -1) + jnp.diag(jax.nn.softplus(jnp.diagonal(free)))
+    def whitening(self) -> tuple[Float[Array, "d"], Float[Array, "d d"]]:
+        """(m, W), where W (x - m) is N(0, I)."""
+        weights, (mean, deviations) = (
+            self.variables["params"],
+            self.get_variable("start", "moments"),
+        )
+        free = weights["factor"]
+        factor = jnp.tril(free, -1) + jnp.diag(jnp.exp(jnp.diagonal(free)))
+        return mean + deviations * weights["mean"], factor / deviations

@@ -44,7 +44,8 @@ def iterate(
     leaves a checkpoint of the last round.
 
     rounds: a round is one pass through the system's turns; stages have rounds of their own.
-    batch_size: examples of a minibatch, over all devices together.
+    batch_size: examples of a minibatch, over all devices together; 0 is the whole data, or as much
+      of it as they can share evenly.
     run: its folder; the same call again goes on where it stopped, bit for bit.  None writes
       nothing.
     evaluate, evaluate_every, evaluate_samples: metrics that are scored in every so many rounds.

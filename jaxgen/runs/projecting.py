@@ -53,12 +53,18 @@ def search(
       searched.
 
     An image's way depends on the seed and on nothing else.  UserError where the latents are not
-    vectors of real numbers, for a condition that is lacking, and where the search diverges.
+    vectors of real numbers or images have no gradients by them, for a condition that is lacking,
+    and where the search diverges.
     """
     space = trained.system.ability(LatentSpace)
     sampler = checked_sampler(trained, condition, conditions=space is None, options=False)
     key, key_net, key_points = jax.random.split(jax.random.key(seed), 3)
     if space is None:
+        if not sampler.differentiable:
+            raise UserError(
+                f"{trained.name} makes images that have no gradients by their latents, so none is "
+                "searched for; use the run of another system, such as a GAN or a vae"
+            )
         one = jax.eval_shape(lambda key: sampler.prior(key, 1), key)
         if not (isinstance(one, jax.ShapeDtypeStruct) and jnp.issubdtype(one.dtype, jnp.floating)):
             raise UserError(

@@ -138,9 +138,14 @@ def traversal(
     reach in `frames` steps while the others stay.
 
     Yields uint8 [b, H, W, C], b <= batch at a time, n * frames in all; `n` numbers, by default the
-    first 16.
+    first 16.  UserError where the numbers of latents say nothing one by one.
     """
     sampler = checked_sampler(trained, choices)
+    if not sampler.traversable:
+        raise UserError(
+            f"latents of {trained.name} are noise for every pixel, whose numbers say nothing one "
+            "by one, so none is traversed; walk between several"
+        )
     key_latent, *keys = _keys(seed)
     latent = jax.jit(sampler.prior, static_argnums=1)(key_latent, 1)
     if not hasattr(latent, "ndim") or latent.ndim != 2:

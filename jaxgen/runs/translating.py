@@ -10,7 +10,7 @@ from PIL import Image
 
 from jaxgen.data.images import RESAMPLE, to_input, to_pil, with_channels
 from jaxgen.data.source import DataInfo, Field, to_program
-from jaxgen.errors import UserError
+from jaxgen.errors import UserError, memory_is_full
 from jaxgen.pictures import as_uint8
 from jaxgen.runs import tiling
 from jaxgen.runs.choices import check_names, of_one_image, values
@@ -70,16 +70,16 @@ def translate(
     options, key = values(way.options, choices), jax.random.key(seed)
     try:
         made = _translated(trained, way, options, inputs, key, tile)
-    except (jax.errors.JaxRuntimeError, MemoryError) as error:
-        full = isinstance(error, MemoryError) or "RESOURCE_EXHAUSTED" in str(error)
-        if not full or not way.any_size:
+    except Exception as error:
+        if not memory_is_full(error):
             raise
+        full = "the device's memory is full"
+        line = f"size has to be smaller: {full}, and {trained.name} translates whole images only"
         if way.reach is not None:
-            raise UserError("tile has to be smaller: the device's memory is full") from error
-        raise UserError(
-            f"size has to be smaller: the device's memory is full, and {trained.name} translates "
-            "whole images only"
-        ) from error
+            line = f"tile has to be smaller: {full}"
+        if not way.any_size:
+            line = f"{full}, and {trained.name} takes one size only; use a device that has more"
+        raise UserError(line) from error
     made = made[: height * way.scale, : width * way.scale]
     transparent = image.shape[-1] == 4 and trained.info.shape[-1] != 4
     if not transparent or _kind(trained.info, first) != "image" or made.shape[-1] not in (1, 3):

@@ -48,6 +48,10 @@ class Sampler:
     options: what else `generate` takes, by name.
     film: (nets, latents, condition, key, frames, **options) -> [frames, n, H, W, C], how the images
       come about; None where they are made at once.
+    differentiable: whether images have gradients by their latents, by which the latent of a user's
+      image is searched for (`project`).
+    traversable: whether the numbers of a latent say something one by one (`traverse`); those of
+      noise for every pixel do not.
     """
 
     prior: Callable[[jax.Array, int], Any]
@@ -56,6 +60,8 @@ class Sampler:
     condition: tuple[str, ...] = ()
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     film: Callable[..., jax.Array] | None = None
+    differentiable: bool = True
+    traversable: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

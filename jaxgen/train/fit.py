@@ -82,7 +82,7 @@ def iterate(
     to float rounding in each round.  A caller that breaks off leaves a checkpoint of the last
     round.
 
-    batch_size: of all devices together.
+    batch_size: of all devices together; 0 is the whole data, or as much as they can share evenly.
     seeds: copies that are trained side by side in one program.  Copy i has the weights and the
       noise of `seed` + i; the minibatches are those of `seed`.  The records have the means over
       the copies and their standard deviations; pictures and scores are of the first one.
@@ -99,6 +99,7 @@ def iterate(
     """
     devices.check_float32()
     mesh = mesh or devices.make_mesh()
+    batch_size = batch_size or devices.whole(data.info.examples, mesh)
     devices.share(batch_size, mesh)
     key, split = nets.seeded(seed, seeds), lambda key: jax.random.split(key, 3)
     split = jax.vmap(split, out_axes=1) if key.ndim else split

@@ -55,7 +55,8 @@ def test_help_lists_the_flags_of_the_run(conditional, stylist, styled, trained, 
     for part in (
         "usage: python -m jaxgen sample [-h] [OPTIONS] RUN",
         "--batch INT Images at a time; fewer need less memory. (default: 64)",
-        "--label CLASS ... Class, by number or name (red, green, blue); several are taken in turn",
+        "--label CLASS ... Class, by number or name (red, green, blue); several are taken in turn, "
+        "by default all.",
         "--text TEXT ... What images show; several are taken in turn.",
         "--attributes NAME=VALUE ... Attributes that are not 0, of smiling, old.",
         "--shade FLOAT Shade of the label. (default: 0.5)",

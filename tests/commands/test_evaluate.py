@@ -19,7 +19,7 @@ from PIL import Image
 from jaxgen.data.arrays import arrays
 from jaxgen.errors import UserError
 from jaxgen.evaluate import sets as library
-from jaxgen.evaluate.run import evaluate
+from jaxgen.evaluate.run import evaluate, real
 from jaxgen.latents import normal
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train.abilities import Autoencoder, Density, Embedder, Sampler, Translator
@@ -245,6 +245,15 @@ def test_data_that_lies_elsewhere_is_asked_for(trained, jaxgen, tmp_path, monkey
     line = problem(jaxgen("evaluate", run, "--metrics", "swd", "--samples", 10))
     assert f"pairs:photos: no such folder in {tmp_path}; check the path, or say where" in line
     assert "--reference pairs:PATH" in line
+
+
+def test_data_is_opened_once_for_a_check_and_its_scores():
+    splits = []
+    args = SimpleNamespace(load_data=lambda split, resident: splits.append(split) or object())
+    of = real(SimpleNamespace(data=None, args=args), None)
+    assert of("test") is of("test")
+    assert of("train") is not of("test")
+    assert splits == ["test", "train"]
 
 
 def test_folders_that_cannot_be_judged(sets, jaxgen, network, tmp_path):

@@ -34,6 +34,22 @@ def make(folder, rounds=100, names=("samples",), side=4):
     return folder
 
 
+def test_it_is_written_before_what_else_a_run_is_wanted_for(trained):
+    from jaxgen.commands.launch import train
+    from jaxgen.experiments.wgan import Args, system
+
+    class Failing(Args):
+        def finish(self, run):
+            raise UserError("no picture")
+
+    (trained / "report.html").unlink()
+    args = json.loads((trained / "args.json").read_text())
+    name = args.pop("experiment")
+    with pytest.raises(UserError, match="no picture"):
+        train(name, system, Failing(**args | {"workdir": trained}))
+    assert (trained / "report.html").is_file()
+
+
 def data(page):
     return json.loads(re.search(r'id="data">(.*?)</script>', page, re.DOTALL)[1])
 

@@ -219,6 +219,17 @@ def test_films_of_ten_bits_are_read(tmp_path):
     np.testing.assert_allclose(frames[0, 0, 0], (255, 0, 0), atol=3)
 
 
+def test_without_ffmpeg_there_is_one_line(tmp_path, monkeypatch):
+    def none():
+        raise RuntimeError("No ffmpeg exe could be found")
+
+    (tmp_path / "a.mkv").write_bytes(b"")
+    for program in (none, lambda: str(tmp_path / "ffmpeg")):
+        monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", program)
+        with pytest.raises(UserError, match="films need the program ffmpeg, which is not there"):
+            films.read_film(tmp_path / "a.mkv", 16)
+
+
 def test_a_film_is_decoded_frame_by_frame(tmp_path):
     film(tmp_path / "a.mp4", [50] * 4)
     frames = films._decode(tmp_path / "a.mp4", 16)

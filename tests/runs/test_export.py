@@ -22,7 +22,7 @@ from jaxgen.data.arrays import arrays
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
 from jaxgen.latents import uniform
-from jaxgen.models import dcgan, pix2pix, srgan, stylegan2, vae
+from jaxgen.models import dcgan, pix2pix, pixelcnn, srgan, stylegan2, vae
 from jaxgen.models.patchgan import PatchGAN
 from jaxgen.pictures import as_uint8
 from jaxgen.runs.fit import fit
@@ -30,6 +30,8 @@ from jaxgen.runs.trained import TrainedRun
 from jaxgen.systems.gan.dcgan import dcgan as dcgan_system
 from jaxgen.systems.gan.stylegan2 import stylegan2 as stylegan2_system
 from jaxgen.systems.gan.wgan import wgan as wgan_system
+from jaxgen.systems.likelihood import pixels
+from jaxgen.systems.likelihood.pixelcnn import pixelcnn as pixelcnn_system
 from jaxgen.systems.likelihood.vae import vae as vae_system
 from jaxgen.systems.restoration.srgan import srgan as srgan_system
 from jaxgen.systems.translation.cyclegan import cyclegan as cyclegan_system
@@ -53,9 +55,10 @@ def toy(system, shape, name, fields=None, **info):
             return jnp.ones(x.shape, x.dtype)
         return jnp.float32(rng.normal(0, math.prod(x.shape[:-1]) ** -0.5, x.shape))
 
-    states = jax.tree_util.tree_map_with_path(fill, nets.shapes(system))
     fields = fields or {"image": Field("image", shape[-1])}
-    return TrainedRun(system, states, DataInfo(shape, fields, **info), 7, name)
+    known = DataInfo(shape, fields, **info)
+    states = jax.tree_util.tree_map_with_path(fill, nets.shapes(system, known.zeros))
+    return TrainedRun(system, states, known, 7, name)
 
 
 def wgan():
@@ -125,9 +128,19 @@ def labelled_system(info=None):
     )
 
 
+LABELS = {"image": Field("image", 3), "label": Field("label")}
+
+
 def labelled():
-    fields = {"image": Field("image", 3), "label": Field("label")}
-    return toy(labelled_system(), (2, 2, 3), "labelled", fields, label_names=("c", "d", "e", "f"))
+    return toy(labelled_system(), (2, 2, 3), "labelled", LABELS, label_names=("c", "d", "e", "f"))
+
+
+def raster():
+    """Pixel by pixel, in loops, and with labels."""
+    network = pixelcnn.GatedPixelCNN(1, 3, 2, first_kernel=3, classes=4)
+    system = pixelcnn_system(network, (4, 4, 1), optax.adam(1e-3), pixels.binary, labels=True)
+    fields = {**LABELS, "image": Field("image", 1)}
+    return toy(system, (4, 4, 1), "pixelcnn", fields, label_names=("c", "d", "e", "f"))
 
 
 def given(trained, n=5, size=(16, 24)):
@@ -176,7 +189,7 @@ for name in sys.argv[1:]:
     np.save(f"{name}.npy", lines["program"].call(*(inputs[k] for k in inputs)))
 """
 CHOICES = {"stylegan2": {"truncation": 0.5}, "labelled": {"scale": 2.0}}
-RUNS = [wgan, theano, torch, variational, styles, translated, enlarged, labelled]
+RUNS = [wgan, theano, torch, variational, styles, translated, enlarged, labelled, raster]
 
 
 @pytest.fixture(scope="module")
@@ -202,7 +215,7 @@ def programs(tmp_path_factory):
     }
 
 
-NAMES = ["wgan", "theano", "dcgan", "vae", "stylegan2", "pix2pix", "srgan", "labelled"]
+NAMES = ["wgan", "theano", "dcgan", "vae", "stylegan2", "pix2pix", "srgan", "labelled", "pixelcnn"]
 
 
 @pytest.mark.parametrize("name", NAMES)

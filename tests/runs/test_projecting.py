@@ -200,6 +200,12 @@ def test_latents_that_are_no_vectors(styles):
             search(with_abilities(styles, Sampler(prior)), distance=PLAIN)
 
 
+def test_images_without_gradients(styles):
+    steps = dataclasses.replace(styles.system.ability(Sampler), differentiable=False)
+    with pytest.raises(UserError, match="styles makes images that have no gradients by their"):
+        search(with_abilities(styles, steps), distance=PLAIN)
+
+
 def test_a_search_that_diverges(styles):
     with pytest.raises(UserError, match="lr 1e\\+38 is too high: the search has diverged"):
         styles.project(styles.sample(1)[0], steps=40, lr=1e38, distance=PLAIN)

@@ -225,6 +225,10 @@ def test_a_traversal_moves_one_number_at_a_time(styles):
     assert len(styles.traverse(frames=1)) == z.shape[1]
     with pytest.raises(UserError, match="n is at most 4, the numbers of a latent, not 5"):
         styles.traverse(5)
+    pixelwise = dataclasses.replace(sampler, traversable=False)
+    system = dataclasses.replace(styles.system, abilities=(pixelwise,))
+    with pytest.raises(UserError, match="styles are noise for every pixel.*so none is traversed"):
+        dataclasses.replace(styles, system=system).traverse()
 
 
 def test_conditions_on_a_walk(toy):

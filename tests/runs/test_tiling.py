@@ -167,10 +167,15 @@ def test_a_large_image_has_tiles_of_itself(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("reach", "said"), [(0, "tile has to be smaller: the"), (None, "size has to be smaller: the")]
+    ("abilities", "said"),
+    [
+        ({"reach": 0}, "tile has to be smaller: the device's memory is full"),
+        ({}, "size has to be smaller: the device's memory is full"),
+        ({"any_size": False}, "is full, and .* takes one size only; use a device that has more"),
+    ],
 )
 @pytest.mark.parametrize("error", [MemoryError(), jax.errors.JaxRuntimeError("RESOURCE_EXHAUSTED")])
-def test_a_full_memory_names_what_has_to_be_smaller(reach, said, error):
-    way = Translator(lambda *_: (_ for _ in ()).throw(error), lambda batch: batch, reach=reach)
+def test_a_full_memory_names_what_has_to_be_smaller(abilities, said, error):
+    way = Translator(lambda *_: (_ for _ in ()).throw(error), lambda batch: batch, **abilities)
     with pytest.raises(UserError, match=said):
         using(way).translate(photograph(8, 8))

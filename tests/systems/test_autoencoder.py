@@ -9,6 +9,7 @@ import optax
 import pytest
 
 from jaxgen import draw
+from jaxgen.data.arrays import arrays
 from jaxgen.errors import UserError
 from jaxgen.experiments import autoencoder as experiment
 from jaxgen.models.autoencoder import RBM, Decoder, Encoder
@@ -130,6 +131,16 @@ def test_pictures(stack):
     assert plane.shape == (20 * SHAPE[0], 20 * SHAPE[1], 1)
     np.testing.assert_allclose(plane[: SHAPE[0], : SHAPE[1]], first, atol=1e-4)
     np.testing.assert_allclose(plane[-SHAPE[0] :, -SHAPE[1] :], last, atol=1e-4)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3])
+def test_codes_of_a_few_images_are_drawn(n):
+    """Also of such that are all alike."""
+    rng = np.random.default_rng(0)
+    for image in (rng.integers(0, 256, (n, 4, 4, 1), np.uint8), np.zeros((n, 4, 4, 1), np.uint8)):
+        encode = lambda x: np.float32(x).reshape(len(x), -1)[:, :2]
+        figure = experiment.draw(SimpleNamespace(data=arrays({"image": image}), encode=encode))
+        assert [len(panel.lines) for panel in figure.axes] == [1, 1]
 
 
 def test_rounds_are_shared_out_among_machines_and_fine_tuning():

@@ -10,12 +10,14 @@ import optax
 import pytest
 from scipy import stats
 
-from jaxgen.models.gaussian import Factor, Mixture, lower
+from jaxgen.experiments import gaussian as experiment
+from jaxgen.models.gaussian import Factor, Mixture
 from jaxgen.systems.likelihood.gaussian import e_step, gaussian, m_step
 from jaxgen.systems.likelihood.pixels import dequantise
 from jaxgen.train.abilities import Autoencoder, Density, Sampler
 from jaxgen.train.nets import bind, init
 from tests.quick import quick_to_compile  # noqa: F401
+from tests.systems.small import as_seen, build
 
 GOLDEN = Path(__file__).parents[1] / "golden"
 SHAPE = (2, 3, 1)
@@ -27,10 +29,10 @@ def step(params, x, ridge=0.0):
 
     def loss(params):
         net = lambda x: module.apply({"params": params}, x)
-        return e_step(_Net(net, params), x)
+        return e_step(_Net(net, params), x, ridge)
 
     (_, log_p), grads = jax.value_and_grad(loss, has_aux=True)(params)
-    updates, _ = m_step(ridge).update(grads, None, params)
+    updates, _ = m_step().update(grads, None, params)
     return optax.apply_updates(params, updates), log_p.mean()
 
 
@@ -84,14 +86,14 @@ def test_gradients_meet_the_closed_form():
     """Within 1e-3 nats, in two dimensions."""
     spread = jnp.array([[1.0, 0], [1.2, 0.4]])
     x = jax.random.normal(jax.random.key(0), (500, 2)) @ spread.T + jnp.array([0.5, -1])
-    params = Factor().init(jax.random.key(1), x)["params"]
+    start = Factor().init(jax.random.key(1), x[:50])
+    params, kept = start["params"], {"start": start["start"]}
     tx = optax.adam(0.03)
 
     @jax.jit
     def descend(params, state):
-        value, grads = jax.value_and_grad(lambda p: -Factor().apply({"params": p}, x).mean())(
-            params
-        )
+        loss = lambda p: -Factor().apply({"params": p, **kept}, x).mean()
+        value, grads = jax.value_and_grad(loss)(params)
         updates, state = tx.update(grads, state)
         return optax.apply_updates(params, updates), state, value
 
@@ -101,15 +103,91 @@ def test_gradients_meet_the_closed_form():
     covariance = np.cov(x.T, bias=True)
     best = stats.multivariate_normal(np.mean(x, 0), covariance).logpdf(x).mean()
     assert abs(best + value) < 1e-3
-    factor = lower(params["factor"])
-    np.testing.assert_allclose(factor @ factor.T, covariance, rtol=0.05, atol=0.01)
+    mean, whiten = Factor().apply({"params": params, **kept}, method="whitening")
+    np.testing.assert_allclose(mean, x.mean(0), atol=0.01)
+    np.testing.assert_allclose(whiten @ covariance @ whiten.T, np.eye(2), atol=0.05)
+
+
+RIDGE = 0.01
+
+
+def images(n):
+    return {"image": as_seen(n)["image"][:, : SHAPE[0], : SHAPE[1]]}
+
+
+def played(system, states, key):
+    """(metrics, gradients) of the system's turn on 60 images, from these states."""
+    (turn,), (name,) = system.turns, system.turns[0].learners
+
+    @jax.jit
+    def play(params):
+        nets = bind(states | {name: states[name].replace(params=params)}, key)
+        return turn.loss(nets, images(60), key)
+
+    (_, metrics), grads = jax.value_and_grad(play, has_aux=True)(states[name].params)
+    return metrics, grads
+
+
+@pytest.fixture(scope="module")
+def closed():
+    """The Gaussian after a step: its states."""
+    one = gaussian(Mixture(1), SHAPE, m_step(), 3, ridge=RIDGE)
+    states = init(one, jax.random.key(0))
+    _, grads = played(one, states, jax.random.key(1))
+    own = states["gaussian"]
+    return {"gaussian": own.replace(params=em(own.params, grads))}
+
+
+def em(params, grads):
+    return optax.apply_updates(params, m_step().update(grads, None, params)[0])
+
+
+def test_the_ridge_is_on_the_pixels_scale(closed):
+    """Seen with its noise, the first components are N(0, I): one Gaussian of them gains nothing,
+    and the closed form is where gradients end, too."""
+    key = jax.random.key(1)
+    two = gaussian(Mixture(1), SHAPE, m_step(), 3, Mixture(1), RIDGE)
+    fresh = init(two, jax.random.key(2))
+    _, grads = played(two, closed | {"mixture": fresh["mixture"]}, key)
+    found = em(fresh["mixture"].params, grads)
+    np.testing.assert_allclose(found["covariances"][0], np.eye(3), atol=1e-4)
+    np.testing.assert_allclose(found["means"][0], 0, atol=1e-4)
+
+    by_gradients = gaussian(Factor(), SHAPE, optax.sgd(1.0), 3, ridge=RIDGE)
+    (state,) = init(by_gradients, key, images).values()
+    mean, covariance = (closed["gaussian"].params[k][0] for k in ("means", "covariances"))
+    first, deviations = state.collections["start"]["moments"]
+    factor = jnp.linalg.inv(jnp.linalg.cholesky(covariance)) * deviations
+    free = jnp.tril(factor, -1) + jnp.diag(jnp.log(jnp.diagonal(factor)))
+    params = {"mean": (mean - first) / deviations, "factor": free}
+    _, grads = played(by_gradients, {"gaussian": state.replace(params=params)}, key)
+    for slope in jax.tree.leaves(grads):
+        np.testing.assert_allclose(slope, 0, atol=1e-3)
+
+
+@pytest.mark.parametrize("module", [Mixture(1), Factor()])
+def test_training_logs_the_likelihood_that_is_scored(module):
+    system, key = gaussian(module, SHAPE, optax.sgd(1.0), 3), jax.random.key(1)
+    states = init(system, key, images)
+    logged = played(system, states, key)[0]["log_likelihood"]
+    scored = system.ability(Density).log_prob(bind(states, key), images(60), key)
+    np.testing.assert_allclose(logged, scored.mean(), rtol=1e-4)
+
+
+def test_rounds_suit_the_way_of_fitting():
+    rounds = lambda **flags: [s.rounds for s in build(experiment, **flags)]
+    assert rounds() == [2, 58]
+    assert rounds(fit="sgd") == [100, 58]
+    assert rounds(fit="sgd", rounds=79) == [50, 29]
+    assert experiment.Args(mixture=0).rounds == 2
+    assert experiment.Args(mixture=0, fit="sgd").rounds == 100
 
 
 @pytest.fixture(scope="module")
 def fitted():
     """A Gaussian of six pixels and a mixture on three of its components, with weights drawn."""
     rng = np.random.default_rng(0)
-    system = gaussian(Mixture(1), SHAPE, m_step(1e-5), 3, (Mixture(2), m_step(1e-5)))
+    system = gaussian(Mixture(1), SHAPE, m_step(), 3, Mixture(2))
     spread = rng.normal(size=(6, 6)) / 8
     one = {
         "weights": np.ones(1),
@@ -174,8 +252,13 @@ def _medians(mixture):
     return np.median(z[k, np.arange(n)], 0)
 
 
-def test_codes_are_inverted(fitted):
+def test_codes_are_inverted_and_begin_the_latents(fitted):
+    """Those of the Gaussian alone: a traversal of latents is one of principal components."""
     coder = fitted.system.ability(Autoencoder)
     z = jnp.array([[0.3, -0.2, 0.5], [0.0, 0.4, -0.4]])
     again = coder.encode(fitted.nets, coder.decode(fitted.nets, z))
     np.testing.assert_allclose(again, z, atol=0.05)  # half a grey level is added
+    sampler = gaussian(Mixture(1), SHAPE, m_step(), 3).ability(Sampler)
+    latents = jnp.pad(z, ((0, 0), (0, 4)), constant_values=0.5)
+    again = coder.encode(fitted.nets, sampler.generate(fitted.nets, latents, {}, None))
+    np.testing.assert_allclose(again, z, atol=0.05)

@@ -85,18 +85,23 @@ def test_completions_keep_the_upper_rows(binary):
 
 
 def test_labels_are_seen():
-    """The likelihood of an image, and what is drawn from the same noise, follow the label."""
+    """The likelihood of an image, and what is drawn or completed from the same noise, follow it."""
     network = GatedPixelCNN(256, 4, 2, first_kernel=3, classes=2)
     it = made(network, pixels.categorical, labels=True)
     image = jnp.round(jax.random.uniform(jax.random.key(6), (4, *SHAPE)) * 255) / 127.5 - 1
     zero, one = (log_prob(it, image, label=jnp.full(4, label)) for label in (0, 1))
     assert (abs(zero - one) > 1e-3).all()
     sampler = it.system.ability(Sampler)
-    assert sampler.condition == ("label",)
+    assert (sampler.condition, sampler.differentiable) == (("label",), False)
     z = sampler.prior(jax.random.key(7), 4)
     generate = jax.jit(lambda label: sampler.generate(it.nets, z, {"label": label}, None))
     zero, one = (np.asarray(generate(jnp.full(4, label))) for label in (0, 1))
     assert (zero != one).any()
+    (way,) = it.system.all_of(Translator)
+    assert way.inputs == ("image", "label")
+    given, key = {"image": image}, jax.random.key(8)
+    complete = jax.jit(lambda n: way.translate(it.nets, {**given, "label": n}, key, keep=0.0))
+    assert (complete(jnp.full(4, 0)) != complete(jnp.full(4, 1))).any()
     for drawn in (zero, one):  # of 256 levels
         np.testing.assert_allclose((drawn + 1) * 127.5, np.round((drawn + 1) * 127.5), atol=1e-3)
 

@@ -1,5 +1,6 @@
 """The loop: exact resume, signals, divergence, stages."""
 
+import dataclasses
 import io
 import json
 import os
@@ -90,6 +91,17 @@ def test_resume_is_exact(tmp_path, per_call):
     pictures = {p.name: p.read_bytes() for p in (tmp_path / "a/samples").iterdir()}
     assert pictures == {p.name: p.read_bytes() for p in (tmp_path / "b/samples").iterdir()}
     assert set(pictures) == {f"round_{r:08d}.png" for r in (5, 10, 12)}
+
+
+def test_the_whole_data_as_one_minibatch():
+    """Or as many examples as the devices can share evenly."""
+    data, system = Points(10), gan(optax.sgd(0.1))
+    for n, size in ((1, 10), (4, 8)):
+        data.info = dataclasses.replace(Points.info, examples=10)
+        [record] = iterate(system, data, 1, batch_size=0, mesh=mesh(n), log_every=1)
+        assert record["images"] == len(system.turns) * size
+    with pytest.raises(UserError, match="does not tell how many examples it has; give a batch"):
+        fit(system, Points(10), 1, batch_size=0)
 
 
 def test_a_finished_run_is_not_trained_again(tmp_path):

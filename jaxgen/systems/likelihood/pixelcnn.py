@@ -67,40 +67,41 @@ def pixelcnn(
         image = inputs["image"]
         known = 2 * pixels.preprocess((image + 1) / 2, key) - 1
         kept = jnp.broadcast_to(jnp.arange(height)[:, None] < keep * height, (height, width))
-        label = inputs.get("label") if labels else None
+        label = inputs["label"] if labels else None
         return draw(nets, prior(jax.random.fold_in(key, 1), len(image)), known, kept, label)
 
     def pair(batch):
-        return {"image": batch["image"]}, batch["image"]
+        return {k: batch[k] for k in ("image", *condition)}, batch["image"]
 
     def show(nets, batch, key):
         """Samples; and images beside what their upper halves are completed to."""
         n = min(len(batch["image"]), 32)
         batch = {k: x[:n] for k, x in batch.items()}
-        condition = {"label": batch["label"]} if labels else {}
-        completed = complete(nets, {**batch}, key)
+        own = {k: batch[k] for k in condition}
+        completed = complete(nets, batch, key)
         return {
-            "samples": generate(nets, prior(key, n), condition, key),
+            "samples": generate(nets, prior(key, n), own, key),
             "completions": jnp.concatenate([batch["image"], completed], axis=2),
         }
 
+    condition = ("label",) if labels else ()
+    keep = Option(0.5, "Share of the rows that is kept, from the top", low=0, high=1)
     prior = normal(height * width * (1 + channels))
 
     def first(examples):
         """What the network is made with: PixelCNN++'s scales start from the data."""
         batch = examples(64)
-        return [batch["image"], *([batch["label"]] if labels else [])]
+        return [batch[k] for k in ("image", *condition)]
 
-    abilities = [
-        Sampler(prior, generate, condition=("label",) if labels else ()),
-        Density(log_prob, exact=True, of=pixels.of),
-    ]
-    if not labels:
-        keep = Option(0.5, "Share of the rows that is kept, from the top", low=0, high=1)
-        abilities.append(Translator(complete, pair, any_size=False, options={"keep": keep}))
     return System(
         players={"network": Player(network, first, optimizer, ema=ema)},
         turns=(Turn(("network",), loss),),
         show=show,
-        abilities=tuple(abilities),
+        abilities=(
+            Sampler(prior, generate, condition=condition, differentiable=False, traversable=False),
+            Density(log_prob, exact=True, of=pixels.of),
+            Translator(
+                complete, pair, ("image", *condition), any_size=False, options={"keep": keep}
+            ),
+        ),
     )

@@ -90,6 +90,7 @@ def realnvp(
                 normal(size),
                 generate,
                 options={"temperature": Option(1.0, "Factor of the latents' deviation", low=0)},
+                traversable=False,
             ),
             Autoencoder(encode, decode),
             Density(log_prob, of=SPREAD),
