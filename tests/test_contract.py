@@ -128,6 +128,14 @@ ROWS = {
             **{"rounds": 8},
         },
     ),
+    "stylegan": (
+        "stylegan",
+        {
+            **{**SMALL, "size": 16, "data": "mnist5k", "base": 16, "latent": 4, "layers": 1},
+            **{"first_rounds": 4, "stage_rounds": 4, "last_rounds": 4, "fade_rounds": 3},
+            **{"rounds": 8},
+        },
+    ),
     "stylegan2": ("stylegan2", STYLE),
     "stylegan2-diffaugment": (
         "stylegan2",
