@@ -131,9 +131,8 @@ ROWS = {
     "stylegan": (
         "stylegan",
         {
-            **{**SMALL, "size": 16, "data": "mnist5k", "base": 16, "latent": 4, "layers": 1},
-            **{"first_rounds": 4, "stage_rounds": 4, "last_rounds": 4, "fade_rounds": 3},
-            **{"rounds": 8},
+            **{**SMALL, "data": "mnist5k", "base": 16, "latent": 4, "layers": 1},
+            **{"last_rounds": 4, "fade_rounds": 3},
         },
     ),
     "stylegan2": ("stylegan2", STYLE),

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import NoSplit, UserError
-from jaxgen.evaluate import embeddings, examples, pairs, scores, sets
+from jaxgen.evaluate import embeddings, examples, pairs, scores, separability, sets
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.runs.choices import check_names
 from jaxgen.train.abilities import Density, Embedder, Sampler, Translator
@@ -21,6 +21,7 @@ METRICS: dict[str, Metric] = {
     **pairs.METRICS,
     **examples.METRICS,
     **embeddings.METRICS,
+    **separability.METRICS,
 }
 
 
@@ -152,8 +153,10 @@ def chosen(scoring: Scoring, metrics: Sequence[str]) -> list[str]:
         raise UserError(f"{spec} has neither captions nor labels; name other data")
     if of_pairs := [name for name in names if name in pairs.METRICS]:
         pairs.check(scoring, of_pairs)
-    if "ppl" in names:
+    if {"ppl", "ppl-w"} & set(names):
         sets.check_path_length(scoring)
+    if separability.METRICS.keys() & set(names):
+        separability.check(scoring)
     examples.check(scoring, names)
     return names
 

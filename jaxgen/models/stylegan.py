@@ -117,8 +117,8 @@ class Synthesis(nn.Module):
 class Generator(stylegan2.Generator):
     """Latents z [b, l] ~ N(0, I) to images, about in [-1, 1]: the last layer is linear.
 
-    `styles` and `synthesise` are its halves (`nets.generator(z, method="styles")`). `noise` is drawn
-    anew by default, or "fixed" or "off", in all layers or, a tuple, in each.
+    `styles` and `synthesise` are its halves (`nets.generator(z, method="styles")`). `noise` is
+    drawn anew by default, or "fixed" or "off", in all layers or, a tuple, in each.
     """
 
     taps: Taps = TAPS

@@ -25,7 +25,7 @@ from jaxgen.train.nets import bind
 if TYPE_CHECKING:
     from jaxgen.runs.trained import TrainedRun
 
-NO_STYLES = "has no styles to mix; stylegan2 is a system that has"
+NO_STYLES = "has no styles to mix; stylegan is a system that has"
 
 
 def samples(
@@ -214,6 +214,11 @@ def checked_sampler(
     known = (*sampler.condition * conditions, *(sampler.options if options else ()))
     check_names(trained.name, choices, known)
     return sampler
+
+
+def latent_key(seed: int) -> jax.Array:
+    """The key by which the latents of `samples` are drawn."""
+    return _keys(seed)[0]
 
 
 def _keys(seed):

@@ -1,15 +1,15 @@
 """StyleGAN (Karras et al., 2019), https://arxiv.org/abs/1812.04948.
 
-A mapping f turns latents z into styles w, a synthesis g turns styles, one a layer, and noise into an
-image. G = g(f(z)) and D play the non-saturating logistic game with a penalty on D's slope (R1),
+A mapping f turns latents z into styles w, a synthesis g turns styles, one a layer, and noise into
+an image. G = g(f(z)) and D play the non-saturating logistic game with a penalty on D's slope (R1),
 
     D:  E softplus(D(G(z))) + E softplus(-D(x)) + gamma/2 E ||grad_x D(x)||^2
     G:  E softplus(-D(G(z)))
 
 while they grow from 8x8 pixels, a stage for each size (`growing`). For 9/10 of the minibatches the
 styles of two latents are mixed: one's before a random layer, the other's from it on (Sec. 3.1). In
-use styles can be drawn towards their mean, w' = w_mean + psi (w - w_mean) (Appendix B), in the eight
-coarsest layers, up to 32 pixels, as in the authors' code.
+use styles can be drawn towards their mean, w' = w_mean + psi (w - w_mean) (Appendix B), in the
+eight coarsest layers, up to 32 pixels, as in the authors' code.
 
 Deviations. The convolutions of all sizes are fused with the change of size, which computes the same
 (the authors' code does so from 128 pixels on, with the kernel turned). A size's fade and what
