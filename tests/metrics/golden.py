@@ -299,9 +299,9 @@ FILES: dict[str, Callable] = {
     "a/swd_laplacian": _laplacian,
     "c/ppl_slerp": _ppl,
     "c/mig": _mig,
-    "d/separability": _separability,
     "c/fcn_score": _fcn_c,
     "b/fcn_score": _fcn_b,
+    "d/separability": _separability,
 }
 
 
