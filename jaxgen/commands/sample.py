@@ -125,7 +125,7 @@ def _noise_detail(trained, n, draws, **options):
     from jaxgen.runs.sampling import noise_detail
 
     images, deviation = noise_detail(trained, n, draws, **options)
-    bright = np.uint8((4 * deviation + 0.5).clip(0, 255))[:, None, ..., None]
+    bright = (4 * deviation + 0.5).clip(0, 255).astype(np.uint8)[:, None, ..., None]
     last = np.broadcast_to(bright, (n, 1, *images.shape[2:])).copy()
     last[..., 3:] = 255  # of an image with transparency
     return np.concatenate([images, last], axis=1)
