@@ -1,6 +1,7 @@
 """Linear separability: the machine, what it leaves unknown, and the score of a run."""
 
 import dataclasses
+import types
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,9 +10,11 @@ import pytest
 from jaxgen.data.arrays import arrays
 from jaxgen.errors import UserError
 from jaxgen.evaluate import separability as of_runs
+from jaxgen.evaluate import sets
 from jaxgen.evaluate.run import evaluate
 from jaxgen.metrics.separability import conditional_entropy, separability, svm, table
 from jaxgen.train.abilities import Sampler
+from tests.quick import quick_to_compile  # noqa: F401
 from tests.runs import toys
 
 RNG = np.random.default_rng(0)
@@ -87,6 +90,29 @@ def test_a_run_is_scored_in_z_and_w(monkeypatch):
         evaluate(dataclasses.replace(run, system=maps), ("separability",), data=data)
     with pytest.raises(UserError, match="has no separability-w"):
         evaluate(dataclasses.replace(run, system=maps), ("separability-w",), data=data)
+
+
+def test_path_lengths_in_z_and_w(monkeypatch):
+    """The toy's image is linear in its styles 0.25 + 0.5 z: along the straight line from one to the
+    other the speed is constant, along the arc from z to z it is 0.5 sqrt(k) times the angle."""
+    squared = lambda a, b: ((a - b) ** 2).sum((1, 2, 3))
+    distance = types.SimpleNamespace(apply=squared, sha256="0")
+    monkeypatch.setattr(sets.distances, "distance", lambda *_: distance)
+    monkeypatch.setattr(sets.distances, "check", lambda *_: None)
+    run = toys.styled()
+    data = arrays({"image": np.zeros((10, 16, 16, 3), np.uint8)})
+    found = evaluate(run, ("ppl", "ppl-w"), data=data, samples=4096, batch=1024)
+    in_z, in_w = (x["value"] for x in found)
+    assert [x["settings"]["between"] for x in found] == ["arc", "lerp"]
+    basis = np.asarray(run.states["g"].params["basis"]).sum(0).reshape(4, -1)
+    scale = (basis**2).sum(1).mean() / 4  # a direction at random, of styles 0.5 as long
+    a, b = RNG.normal(size=(2, 20_000, 4))
+    unit = lambda x: x / np.linalg.norm(x, axis=1, keepdims=True)
+    angle = np.arccos((unit(a) * unit(b)).sum(1))
+    middle = lambda x: x[(x >= np.percentile(x, 1)) & (x <= np.percentile(x, 99))].mean()
+    assert in_z == pytest.approx(4 * scale * middle(angle**2), rel=0.2)
+    assert in_w == pytest.approx(scale * middle(((a - b) ** 2).sum(1)), rel=0.2)
+    assert in_w < in_z
 
 
 def test_attributes_are_learned_each_by_itself():
