@@ -6,8 +6,8 @@ skin from dark, no hat from any), or else the labels, each class by itself. What
 small network says that has learned it from the data.
 """
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -72,28 +72,45 @@ def check(scoring: Scoring) -> None:
         )
 
 
+class Reader(NamedTuple):
+    """What images show."""
+
+    names: list[str]
+    """Of the a attributes."""
+    above: dict[str, float]
+    """The value that yes is above, by name; none where the attributes are classes."""
+    answers: Callable[[Mapping[str, np.ndarray]], np.ndarray]
+    """Examples of the data -> int32 [n, a], 0 or 1."""
+    logits: Callable[[np.ndarray], np.ndarray]
+    """Images uint8 [n, h, w, c] -> [n, a]."""
+
+
+def read(data, seed: int = 0) -> Reader:
+    """A reader of `data`'s attributes, or else its classes, which has learned from all of them."""
+    taught, info, above = data.take(range(len(data))), data.info, {}
+    if "attributes" in taught:
+        above = questions(taught["attributes"], info.attribute_names)
+        columns = [list(info.attribute_names).index(name) for name in above]
+        answers = lambda x: np.int32(x["attributes"][:, columns] > list(above.values()))
+        names = list(above)
+    else:
+        classes = np.unique(taught["label"])
+        answers = lambda x: np.int32(x["label"][:, None] == classes)
+        names = [info.label_names[i] if info.label_names else f"{i}" for i in classes]
+    train = {"image": taught["image"], "attributes": answers(taught)}
+    logits = classifier(train, Attributes(len(names)), seed=seed)
+    return Reader(names, above, answers, logits)
+
+
 def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     """Separability in Z, in W, or in both, of the same images."""
     trained, seed, n = scoring.trained, scoring.seed, scoring.samples or SAMPLES
     (data, count), learnt = scoring.held_out(), scoring.taught()
-    taught, ask = learnt.take(range(len(learnt))), None
-    if "attributes" in taught:
-        ask = questions(taught["attributes"], learnt.info.attribute_names)
-        columns = [list(learnt.info.attribute_names).index(name) for name in ask]
-        said = lambda x: np.int32(x["attributes"][:, columns] > list(ask.values()))
-        called = list(ask)
-    else:
-        classes = np.unique(taught["label"])
-        said = lambda x: np.int32(x["label"][:, None] == classes)
-        called = [
-            str(learnt.info.label_names[i] if learnt.info.label_names else i) for i in classes
-        ]
-    train = {"image": taught["image"], "attributes": said(taught)}
-    logits = classifier(train, Attributes(len(called)), seed=seed)
+    reader = read(learnt, seed)
     held = data.take(spread(data, count))
-    right = (logits(held["image"]) > 0) == said(held)
+    right = (reader.logits(held["image"]) > 0) == reader.answers(held)
     images = samples(trained, n, seed=seed, batch=scoring.batch, **scoring.choices)
-    shown = np.concatenate([logits(chunk) for chunk in images])
+    shown = np.concatenate([reader.logits(chunk) for chunk in images])
     records = []
     for name in names:
         found = metric.separability(_latents(trained, name, n, seed), shown)
@@ -101,9 +118,9 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
             scores.record(
                 name,
                 value=found.score,
-                by_factor=dict(zip(called, found.bits.tolist(), strict=True)),
+                by_factor=dict(zip(reader.names, found.bits.tolist(), strict=True)),
                 classifier_accuracy=float(right.mean()),
-                settings={"above": ask or "classes"},
+                settings={"above": reader.above or "classes"},
                 samples=n,
                 **scores.measured_on(learnt),
                 seed=seed,

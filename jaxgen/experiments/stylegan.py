@@ -20,14 +20,14 @@ class Args(Arguments):
     data: Spec = "faces"
     size: Size = (64, 64)
     """Side of the square images in pixels: 8, 16, 32, ...; others are resized."""
-    rounds: Count = 8000
+    rounds: Count = 7400
     """Length of the whole training, shared out among the stages; a round is a step of each
     player."""
     first_rounds: Count = 1600
     """Share of the first stage, 8 pixels, in proportion to the others."""
     stage_rounds: Count = 1600
     """Share of each stage between the first and the last."""
-    last_rounds: Count = 3200
+    last_rounds: Count = 2600
     """Share of the last stage, the full size."""
     fade_rounds: Count = 640
     """Share in which a stage's new layers are faded in, out of --stage-rounds; half in the

@@ -1,12 +1,17 @@
 """StyleGAN's quick recipe to its end, beside Progressive GAN's on the same faces; run with
 -m learning."""
 
+import functools
 import importlib
 
+import jax
 import numpy as np
 import pytest
 
 from jaxgen.commands.launch import train
+from jaxgen.evaluate.separability import read
+from jaxgen.pictures import as_uint8
+from jaxgen.train.abilities import Sampler, StyleMixer
 
 pytestmark = pytest.mark.learning
 
@@ -31,3 +36,26 @@ def test_styles_are_better_latents_and_cost_no_quality(tmp_path):
     for noise in ("fixed", "off"):
         images = [run.sample(8, noise=noise, batch=8) for _ in range(2)]
         np.testing.assert_array_equal(*images)
+    _coarse_styles_are_shape_and_fine_ones_colour(run)
+
+
+def _coarse_styles_are_shape_and_fine_ones_colour(run, n=1000, layer=4):
+    """Of the attributes in which two samples differ, how often a mixed image has that of the sample
+    that gave the coarse styles, up to 8 pixels."""
+    mixer, prior = run.system.ability(StyleMixer), run.system.ability(Sampler).prior
+    a, b = prior(jax.random.key(5), 2 * n).reshape(2, n, -1)
+    reader = read(run.args.load_data("train", resident="no"))
+
+    @functools.partial(jax.jit, static_argnums=2)
+    def mixed(a, b, layer):
+        return mixer.mix(run.nets(), a, b, layer)
+
+    from_a, from_b, both = (
+        reader.logits(as_uint8(mixed(a, b, at))) > 0 for at in (mixer.layers, 0, layer)
+    )
+    differ = from_a != from_b
+    shares = ((both == from_a) & differ).sum(0) / differ.sum(0)
+    coarse = dict(zip(reader.names, shares, strict=True))
+    print("share of the coarse styles' sample:", coarse)
+    shape, colour = ("hair", "headwear", "glasses"), ("skin_tone", "hair_colour", "clothes_colour")
+    assert np.mean([coarse[x] for x in shape]) > np.mean([coarse[x] for x in colour])
