@@ -45,7 +45,7 @@ class Args(Arguments):
     """Images of which the discriminator sees the standard deviation together."""
     lr: Rate = 2e-3
     """Adam's learning rate, of both players; 0.001 to 0.003 in the paper, by the size."""
-    gamma: Weight = 0.1
+    gamma: Weight = 1.0
     """Weight of R1; 10 in the paper."""
     mixing: Share = 0.9
     """Share of the minibatches in which two styles are mixed."""

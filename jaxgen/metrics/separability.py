@@ -57,7 +57,7 @@ def conditional_entropy(shares: Float[np.ndarray, "2 2"]) -> float:
     """H(class | prediction) in bits."""
     rows = shares.sum(axis=1, keepdims=True)
     given = np.divide(shares, rows, out=np.ones_like(shares), where=shares > 0)
-    return float(-(shares * np.log2(given)).sum())
+    return float((shares * np.log2(1 / given)).sum())
 
 
 def svm(x: Float[np.ndarray, "n k"], has: Answers, cost: float = 1.0) -> Answers:
