@@ -17,15 +17,19 @@ from jaxgen.nn.resample import enlarge, shrink
 @dataclasses.dataclass(frozen=True)
 class Growth:
     """The stage at `size` pixels on data of `shape` [H, W, C], whose level is faded in within
-    `fade_rounds`; 0 where there is none."""
+    `fade_rounds`; 0 where there is none. UserError for data that are no squares of 4, 8, 16, ...
+    pixels."""
 
     shape: tuple[int, int, int]
     size: int
     fade_rounds: int
 
+    def __post_init__(self):
+        sides(self.shape[:2])
+
     @property
     def times(self) -> int:
-        return sides(self.shape[:2])[-1] // self.size
+        return self.shape[0] // self.size
 
     def fade(self, nets) -> float | jax.Array:
         """How far the new level is in: both players, the data, and whoever uses a checkpoint go by
