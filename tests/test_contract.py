@@ -136,6 +136,13 @@ ROWS = {
             **{"base_rounds": 1, "level_rounds": 1, "rounds": 8},
         },
     ),
+    "stylegan": (
+        "stylegan",
+        {
+            **{**SMALL, "data": "mnist5k", "base": 16, "latent": 4, "layers": 1},
+            **{"last_rounds": 4, "fade_rounds": 3},
+        },
+    ),
     "stylegan2": ("stylegan2", STYLE),
     "stylegan2-diffaugment": (
         "stylegan2",

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Annotated, Any, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 import tyro
 from tyro.conf import FlagCreatePairsOff, Positional, arg
@@ -124,6 +124,7 @@ OfOptions = Annotated[Any, of_options]
 
 def _option(option):
     kind = float | None if option.default is None else type(option.default)
+    kind = Literal[option.choices] if option.choices else kind
     hint = {"help_behavior_hint": "(default: none)"} if option.default is None else {}
     numbers = (float, float | None, int, int | None)
     bounds = (Range(option.low, option.high),) if kind in numbers else ()

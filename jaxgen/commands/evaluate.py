@@ -66,7 +66,8 @@ def evaluate(
 
     Args:
         metrics: Names of metrics. Of samples: fid, kid, is, precision, recall, density, coverage,
-            swd, ppl, classification-accuracy. Of translated images, or of two folders with equal
+            swd, ppl, separability, classification-accuracy; in the styles of a system that has
+            some ppl-w, separability-w. Of translated images, or of two folders with equal
             names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg,
             lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou. Of
             autoencoders: reconstruction-l1, reconstruction-squared, knn, mig. Of systems that
@@ -177,6 +178,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
         if not record.get("settings", {}).get("likelihood", True):
             others.append(f"no likelihood: {record['settings']['of']}")
         others += [f"{name} {value:.2g}" for name, value in record.get("by_factor", {}).items()]
+        if "classifier_accuracy" in record:
+            others.append(f"classifier right {record['classifier_accuracy']:.1%}")
         if "other" in record.get("settings", {}):
             others.append(
                 f"by {record['settings']['score']}, {record['settings']['other']} outside"

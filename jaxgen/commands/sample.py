@@ -1,12 +1,18 @@
 """`python -m jaxgen sample RUN`: images from a trained run's noise, or how they come about."""
 
 from pathlib import Path
+from typing import Annotated
+
+from tyro.conf import arg
 
 from jaxgen.commands.choices import Batch, Copy, OfSampler, Out, Round, Run, System, by, open_run
-from jaxgen.commands.flags import Count, Rate, Seed
+from jaxgen.commands.flags import Count, Range, Rate, Seed
 from jaxgen.commands.interpolate import FILMS
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
+
+Vary = Annotated[str | None, arg(metavar="NAME=VALUE,...", help_behavior_hint="(default: nothing)")]
+Draws = Annotated[int | None, Range(3), arg(metavar="N", help_behavior_hint="(default: one)")]
 
 
 def sample(
@@ -17,6 +23,8 @@ def sample(
     single: bool = False,
     frames: Count = 48,
     fps: Rate = 24,
+    vary: Vary = None,
+    draws: Draws = None,
     out: Out = None,
     batch: Batch = 64,
     system: System = None,
@@ -32,6 +40,10 @@ def sample(
         single: Write numbered files 00000.png, 00001.png, ... into a folder.
         frames: Frames of a film.
         fps: Frames a second of a film; a .gif has 50 at most.
+        vary: Option of the run and several values of it, such as truncation=1,0.5,0,-1: a row of
+            images for each sample, one image for each value.
+        draws: Number of times that each sample is drawn with other noise besides the latents: a row
+            for each sample, three of these draws and the deviation over all, four times as bright.
         out: PNG file, or with --single a folder. A .gif or .mp4 file is a film of how the images
             come about, of a system that makes them step by step, such as ebm.
     """
@@ -40,20 +52,33 @@ def sample(
             f"--out {out} is no .png file, and no .gif or .mp4 for a film; name one, or ask for a "
             "folder with --single"
         )
+    if (vary is not None) + (draws is not None) + single > 1:
+        raise UserError("--single, --vary and --draws are three kinds of pictures; choose one")
     trained = open_run(run, system, round, copy)
     import numpy as np
 
     from jaxgen.data.images import to_pil
     from jaxgen.pictures import grid, save_film, save_png
-    from jaxgen.runs.sampling import film, samples
+    from jaxgen.runs.sampling import film, samples, variants
 
-    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices, copy)}"
+    figure = {k: x for k, x in (("vary", vary), ("draws", draws)) if x is not None}
+    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices | figure, copy)}"
     path = out or run / "use" / (name if single else f"{name}.png")
     if not single and path.suffix.lower() in FILMS:
         with writing(path):
             made = film(trained, n, frames, seed=seed, **choices)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_film(path, [grid(images) for images in made], fps)
+        return path
+    if figure:
+        with writing(path):
+            if draws is not None:
+                rows = _noise_detail(trained, n, draws, seed=seed, batch=batch, **choices)
+            else:
+                name, values = _values(trained, vary)
+                rows = variants(trained, n, name, values, seed=seed, batch=batch, **choices)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            save_png(path, grid(rows.reshape(-1, *rows.shape[2:]), columns=rows.shape[1]))
         return path
     chunks = samples(trained, n, seed=seed, batch=batch, **choices)
     with writing(path, folder=single):
@@ -65,3 +90,32 @@ def sample(
         for i, image in enumerate(image for chunk in chunks for image in chunk):
             save_png(path / f"{i:05d}.png", to_pil(image))
     return path
+
+
+def _values(trained, text):
+    """The option's name and its values in `text`."""
+    from jaxgen.runs.sampling import checked_sampler
+
+    name, _, values = text.partition("=")
+    option = checked_sampler(trained, {name: 0}, conditions=False).options[name]
+    kind = float if option.default is None else type(option.default)
+    kind = ("False", "True").index if kind is bool else kind
+    try:
+        return name, [kind(value) for value in values.split(",")]
+    except ValueError:
+        raise UserError(
+            f"vary is written NAME=VALUE,VALUE, such as {name}={option.default}"
+        ) from None
+
+
+def _noise_detail(trained, n, draws, **options):
+    """[n, 4, H, W, C]"""
+    import numpy as np
+
+    from jaxgen.runs.sampling import noise_detail
+
+    images, deviation = noise_detail(trained, n, draws, **options)
+    bright = (4 * deviation + 0.5).clip(0, 255).astype(np.uint8)[:, None, ..., None]
+    last = np.broadcast_to(bright, (n, 1, *images.shape[2:])).copy()
+    last[..., 3:] = 255  # of an image with transparency
+    return np.concatenate([images, last], axis=1)

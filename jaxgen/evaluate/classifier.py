@@ -22,7 +22,8 @@ from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.nets import bind
 from jaxgen.train.run import Run
 
-Examples = Mapping[str, np.ndarray]  # image uint8 [n, h, w, c], label int32 [n]
+# image uint8 [n, h, w, c], and label int32 [n] or attributes [n, a], each 0 or 1
+Examples = Mapping[str, np.ndarray]
 
 
 class SmallClassifier(nn.Module):
@@ -71,10 +72,12 @@ def classifier(
     run: Run | None = None,
 ) -> Callable[[np.ndarray], np.ndarray]:
     """A classifier, images uint8 [n, h, w, c] -> logits [n, classes], after `rounds` minibatches of
-    `train`, by Adam, its rate falling along a cosine; in the folder of `run`, if there is one."""
+    `train`, by Adam, its rate falling along a cosine; in the folder of `run`, if there is one.
+    Where `train` has attributes instead of a label, a logit is that of each by itself."""
+    answer = "label" if "label" in train else "attributes"
     optimizer = optax.adam(optax.cosine_decay_schedule(learning_rate, rounds))
-    system = _supervised(network, train["image"].shape[1:], optimizer)
-    data = arrays({name: train[name] for name in ("image", "label")})
+    system = _supervised(network, train["image"].shape[1:], optimizer, answer)
+    data = arrays({name: train[name] for name in ("image", answer)})
     states = fit(system, data, rounds, batch_size=batch_size, seed=seed, run=run)
 
     @jax.jit
@@ -89,11 +92,14 @@ def classifier(
     return predict
 
 
-def _supervised(network, shape, optimizer):
+def _supervised(network, shape, optimizer, answer):
+    errors = {
+        "label": optax.softmax_cross_entropy_with_integer_labels,
+        "attributes": optax.sigmoid_binary_cross_entropy,
+    }[answer]
+
     def loss(nets, batch, key):
-        logits = nets.classifier(batch["image"])
-        errors = optax.softmax_cross_entropy_with_integer_labels(logits, batch["label"])
-        return errors.mean(), {}
+        return errors(nets.classifier(batch["image"]), batch[answer]).mean(), {}
 
     player = Player(network, [jnp.zeros((2, *shape))], optimizer)
     return System({"classifier": player}, (Turn(("classifier",), loss),), lambda *_: {})

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import MissingData, NoSplit, UserError
-from jaxgen.evaluate import embeddings, examples, pairs, scores, sets
+from jaxgen.evaluate import embeddings, examples, pairs, scores, separability, sets
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.progress import say
 from jaxgen.runs.choices import check_names
@@ -24,6 +24,7 @@ METRICS: dict[str, Metric] = {
     **pairs.METRICS,
     **examples.METRICS,
     **embeddings.METRICS,
+    **separability.METRICS,
 }
 
 

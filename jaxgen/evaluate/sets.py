@@ -15,7 +15,7 @@ from jaxgen.evaluate import scores
 from jaxgen.evaluate.classifier import classification_accuracy
 from jaxgen.evaluate.metric import LEAST, SAMPLES, Metric, Scoring, spread
 from jaxgen.files import kept_folder, replacing
-from jaxgen.latents import slerp
+from jaxgen.latents import lerp, slerp
 from jaxgen.metrics.fid import fid, moments
 from jaxgen.metrics.inception_score import inception_score
 from jaxgen.metrics.kid import kid, kid_subsets
@@ -27,7 +27,7 @@ from jaxgen.runs.choices import conditions
 from jaxgen.runs.choices import values as chosen_options
 from jaxgen.runs.sampling import samples
 from jaxgen.train import devices
-from jaxgen.train.abilities import Sampler
+from jaxgen.train.abilities import LatentSpace, Sampler
 from jaxgen.weights import distances
 from jaxgen.weights.features import extractor
 
@@ -256,42 +256,50 @@ def check_path_length(scoring: Scoring, name: str) -> None:
 
 
 def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """PPL between samples: by `arc` where latents are Gaussian, else on the system's own path."""
+    """PPL between samples: by `arc` where latents are Gaussian, else on the system's own path; and
+    in its other latent space, such as StyleGAN's W, on straight lines."""
     trained, sampler = scoring.trained, scoring.trained.ability(Sampler, "draws no samples")
     d = distances.distance(scoring.distance, scoring.weights)
     key, key_net = jax.random.split(jax.random.key(scoring.seed))
     options = dict(chosen_options(sampler.options, scoring.choices))
     condition = conditions(trained.info, sampler.condition, scoring.choices, scoring.batch)
+    # Bound anew at each call, so that both ends of a step draw the same noise.
+    nets = lambda: trained.nets(scoring.seed)
 
-    def generate(z):  # bound anew, so that both ends of a step draw the same noise
-        nets = trained.nets(scoring.seed)
-        return sampler.generate(nets, z, condition, key_net, **options)
+    def measured(name):
+        space = trained.system.ability(LatentSpace) if name == "ppl-w" else None
+        if space:
+            generate = lambda w: space.generate(nets(), w, space.maps(nets()))
+            latent, along = lambda key, n: space.points(nets(), key, n), lerp
+        else:
+            generate = lambda z: sampler.generate(nets(), z, condition, key_net, **options)
+            along = arc if sampler.interpolate is slerp else sampler.interpolate
+            latent = sampler.prior
+        value = ppl(
+            generate,
+            d.apply,
+            latent,
+            key,
+            scoring.samples or SAMPLES,
+            scoring.batch,
+            between=along,
+        )
+        return scores.record(
+            name,
+            value=float(value),
+            features=scoring.distance,
+            weights_sha256=d.sha256,
+            settings={
+                "eps": EPS,
+                "percentiles": [1, 99],
+                "between": getattr(along, "__name__", "?"),
+            },
+            samples=scoring.samples or SAMPLES,
+            size=scores.side(trained.info.shape[:2]),
+            seed=scoring.seed,
+        )
 
-    along: Any = arc if sampler.interpolate is slerp else sampler.interpolate
-    value = ppl(
-        generate,
-        d.apply,
-        sampler.prior,
-        key,
-        scoring.samples or SAMPLES,
-        scoring.batch,
-        between=along,
-    )
-    one = scores.record(
-        "ppl",
-        value=float(value),
-        features=scoring.distance,
-        weights_sha256=d.sha256,
-        settings={
-            "eps": EPS,
-            "percentiles": [1, 99],
-            "between": getattr(along, "__name__", "?"),
-        },
-        samples=scoring.samples or SAMPLES,
-        size=scores.side(trained.info.shape[:2]),
-        seed=scoring.seed,
-    )
-    return [one]
+    return list(map(measured, names))
 
 
 def accuracy(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -343,6 +351,7 @@ METRICS = {
         Metric("coverage", Sampler, score, check_sets, True, False, "features", "vgg16"),
         Metric("swd", Sampler, score, check_sets, False, False, "pixels"),
         Metric("ppl", Sampler, path_length, check_path_length, False),
+        Metric("ppl-w", LatentSpace, path_length, check_path_length, False),
         Metric("classification-accuracy", Sampler, accuracy, check_accuracy, True, False, "label"),
     )
 }

@@ -33,7 +33,8 @@ def sides(size: Size) -> list[int]:
     return [4 << i for i in range(doublings(size, 4, "Progressive GAN") + 1)]
 
 
-def _features(side: int, base: int, width: int) -> int:
+def features(side: int, base: int, width: int) -> int:
+    """Channels of the level of `side` pixels."""
     return min(2 * base // side, width)
 
 
@@ -55,12 +56,12 @@ class Generator(nn.Module):
         self, z: Float[Array, "b k"], fade: float | Float[Array, ""] = 1.0
     ) -> Float[Array, "b h w c"]:
         first, *larger = sides(self.size)
-        features = partial(_features, base=self.base, width=self.width)
+        wide = partial(features, base=self.base, width=self.width)
         bias = partial(self.param, "bias_4", nn.initializers.zeros)
         to_rgb = lambda x, side: _rgb(self.channels, name=f"to_rgb_{side}")(x)
         settle = lambda x: PixelNorm()(_leaky(x))
 
-        n = features(first)
+        n = wide(first)
         # The gain is that of a convolution with a 4x4 kernel from one pixel: one bias a channel.
         dense = EqualDense(first * first * n, gain=_GAIN / 4, use_bias=False, name="dense_4")
         x = dense(PixelNorm()(z)).reshape(len(z), first, first, n)
@@ -69,8 +70,8 @@ class Generator(nn.Module):
         for side in larger:
             if side == self.size:
                 old = enlarge(to_rgb(x, side // 2))
-            x = settle(_conv(features(side), name=f"conv_{side}_0")(enlarge(x)))
-            x = settle(_conv(features(side), name=f"conv_{side}_1")(x))
+            x = settle(_conv(wide(side), name=f"conv_{side}_0")(enlarge(x)))
+            x = settle(_conv(wide(side), name=f"conv_{side}_1")(x))
         new = to_rgb(x, self.size)
         return blend(old, new, fade) if larger else new
 
@@ -89,18 +90,20 @@ class Critic(nn.Module):
     ) -> Float[Array, "b"]:
         first, *larger = sides(images.shape[1:3])
         size = images.shape[1]
-        features = partial(_features, base=self.base, width=self.width)
-        from_rgb = lambda x, side: _leaky(
-            _rgb(features(side), gain=_GAIN, name=f"from_rgb_{side}")(x)
-        )
+        wide = partial(features, base=self.base, width=self.width)
+        from_rgb = lambda x, side: _leaky(_rgb(wide(side), gain=_GAIN, name=f"from_rgb_{side}")(x))
 
         x = from_rgb(images, size)
         for side in reversed(larger):
-            x = _leaky(_conv(features(side), name=f"conv_{side}_0")(x))
-            x = shrink(_leaky(_conv(features(side // 2), name=f"conv_{side}_1")(x)))
+            x = _leaky(_conv(wide(side), name=f"conv_{side}_0")(x))
+            x = self.down(x, wide(side // 2), f"conv_{side}_1")
             if side == size:
                 x = blend(from_rgb(shrink(images), side // 2), x, fade)
-        x = _leaky(_conv(features(first), name="conv_4")(minibatch_stddev(x, self.group)))
+        x = _leaky(_conv(wide(first), name="conv_4")(minibatch_stddev(x, self.group)))
         x = x.reshape(len(x), -1)
-        x = _leaky(EqualDense(features(2), gain=_GAIN, name="dense_4")(x))
+        x = _leaky(EqualDense(wide(2), gain=_GAIN, name="dense_4")(x))
         return EqualDense(1, name="score")(x)[:, 0]
+
+    def down(self, x, channels, name):
+        """The last layer of a level, to half the size."""
+        return shrink(_leaky(_conv(channels, name=name)(x)))

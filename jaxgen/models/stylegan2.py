@@ -9,14 +9,15 @@ leaky ReLU is in the activation. `taps` are the filter's where the size changes.
 """
 
 import math
-from typing import Any, Literal
+from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
-from jaxgen import draw, parallel
+from jaxgen import parallel
 from jaxgen.errors import UserError
 from jaxgen.models.size import Size, doublings
 from jaxgen.nn import upfirdn
@@ -24,9 +25,9 @@ from jaxgen.nn.equalised import EqualConv, EqualDense, equal_weight
 from jaxgen.nn.init import normal
 from jaxgen.nn.minibatch import minibatch_stddev
 from jaxgen.nn.modulated import modulated_conv
+from jaxgen.nn.noise import Noise, add_noise
 from jaxgen.nn.norm import PixelNorm
 
-Noise = Literal["random", "fixed", "off"]
 Taps = tuple[float, ...]
 Scalar = float | Float[Array, ""]
 LayerIndex = int | Int[Array, ""]
@@ -49,24 +50,27 @@ def crossover(key: jax.Array, layers: int, probability: float = 0.9) -> Int[Arra
 
 
 class Mapping(nn.Module):
-    """Latents z ~ N(0, I) to styles w; each style's running mean is kept in `averages`."""
+    """Latents z ~ N(0, I) to styles w; each style's running mean is kept in `averages`.
+
+    gain: of the weights; what lacks to the sqrt(2) of a leaky ReLU is in the activation.
+    """
 
     width: int = 512
     depth: int = 8
     lr_multiplier: float = 0.01
     momentum: float = 0.995
+    gain: float = 1.0
 
     def setup(self):
         self.average = self.variable("averages", "w", jnp.zeros, (self.width,))
         self.norm = PixelNorm()
-        self.fc = [
-            EqualDense(self.width, lr_multiplier=self.lr_multiplier) for _ in range(self.depth)
-        ]
+        dense = partial(EqualDense, self.width, self.gain, self.lr_multiplier)
+        self.fc = [dense() for _ in range(self.depth)]
 
     def __call__(self, z: Float[Array, "b l"], *, train: bool = True) -> Float[Array, "b k"]:
         x = self.norm(z)
         for layer in self.fc:
-            x = _leaky(layer(x))
+            x = _leaky(layer(x)) / self.gain
         if train and self.is_mutable_collection("averages") and not self.is_initializing():
             batch = parallel.mean(x.astype(jnp.float32).mean(0))
             self.average.value = batch + self.momentum * (self.average.value - batch)
@@ -97,16 +101,7 @@ class StyledConv(nn.Module):
         style = EqualDense(x.shape[-1], bias=1.0, name="affine")(w)
         kernel = equal_weight(self, "kernel", (3, 3, x.shape[-1], self.features))
         x = modulated_conv(x, kernel, style, up=self.up, taps=self.taps)
-        strength = self.param("noise_strength", nn.initializers.zeros, ())
-        space = x.shape[1:3]
-        kept = self.variable(
-            "noise", "map", lambda: jax.random.normal(self.make_rng("params"), space)
-        )
-        if noise == "random":
-            drawn = draw.normal(self.make_rng("dropout"), len(x), (*space, 1))
-            x += (strength * drawn).astype(x.dtype)
-        elif noise == "fixed":
-            x += (strength * kept.value[..., None]).astype(x.dtype)
+        x = add_noise(self, x, noise)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return _leaky(x + bias.astype(x.dtype))
 

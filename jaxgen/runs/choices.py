@@ -26,7 +26,9 @@ def values(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[tup
     """(name, value) of every option, to be hashed.  UserError for one out of its range."""
     chosen = {name: given.get(name, option.default) for name, option in options.items()}
     for name, value in chosen.items():
-        low, high = options[name].low, options[name].high
+        low, high, words = options[name].low, options[name].high, options[name].choices
+        if words and value not in words:
+            raise UserError(f"{name} is one of {', '.join(words)}, not {value}")
         if isinstance(value, int | float) and not low <= value <= high:
             end = f"at least {low:g}" if math.isinf(high) else f"from {low:g} to {high:g}"
             raise UserError(f"{name} is {end}, not {value:g}")

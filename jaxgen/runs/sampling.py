@@ -25,7 +25,7 @@ from jaxgen.train.nets import bind
 if TYPE_CHECKING:
     from jaxgen.runs.trained import TrainedRun
 
-NO_STYLES = "has no styles to mix; stylegan2 is a system that has"
+NO_STYLES = "has no styles to mix; stylegan is a system that has"
 
 
 def samples(
@@ -45,6 +45,47 @@ def samples(
     latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, whole)
     rows = latents, conditions(trained.info, sampler.condition, choices, whole)
     return _chunks(_generator(trained, sampler, choices), rows, n, batch, keys)
+
+
+def variants(
+    trained: "TrainedRun", n: int, name: str, values: Sequence[Any], **options
+) -> np.ndarray:
+    """The `n` images of `samples` with each of several values of the sampler's option `name`, uint8
+    [n, values, H, W, C]; `options` are those of `samples`."""
+    each = (samples(trained, n, **{**options, name: value}) for value in values)
+    return np.stack([np.concatenate(list(images)) for images in each], axis=1)
+
+
+def noise_detail(
+    trained: "TrainedRun", n: int, draws: int = 100, *, seed: int = 0, batch: int = 64, **choices
+) -> tuple[np.ndarray, np.ndarray]:
+    """The `n` images of `samples` made again and again from the same latents, with other noise: the
+    first three draws of each, uint8 [n, 3, H, W, C], and the deviation of its brightness over all
+    `draws` [n, H, W], of 255 grey levels (Karras et al., 2019, Fig. 4).
+
+    UserError where the images do not depend on noise besides the latents.
+    """
+    sampler = checked_sampler(trained, choices)
+    _counted(n=n, batch=batch)
+    if draws < 3:
+        raise UserError(f"draws are 3 or more, not {draws}")
+    key_latent, *keys = _keys(seed)
+    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, -(-n // batch) * batch)
+    rows = latents, conditions(trained.info, sampler.condition, choices, len(latents))
+    program = _generator(trained, sampler, choices)
+    first, total, squares = [], 0, 0
+    for i in range(draws):
+        others = [jax.random.fold_in(key, i) for key in keys]
+        images = np.concatenate(list(_chunks(program, rows, n, batch, others)))
+        if i < 3:
+            first.append(images)
+        brightness = images.sum(axis=-1, dtype=np.int64)  # whole numbers, whose sums are exact
+        total, squares = total + brightness, squares + brightness**2
+    deviation = np.sqrt(draws * squares - total**2) / draws / images.shape[-1]
+    if not deviation.any():
+        hint = "; choose random for noise" if "noise" in sampler.options else ""
+        raise UserError(f"{trained.name} draws no noise besides the latents{hint}")
+    return np.stack(first, axis=1), deviation
 
 
 def film(trained: "TrainedRun", n: int, frames: int, *, seed: int = 0, **choices) -> np.ndarray:
@@ -219,6 +260,11 @@ def checked_sampler(
     known = (*sampler.condition * conditions, *(sampler.options if options else ()))
     check_names(trained.name, choices, known)
     return sampler
+
+
+def latent_key(seed: int) -> jax.Array:
+    """The key by which the latents of `samples` are drawn."""
+    return _keys(seed)[0]
 
 
 def _keys(seed):

@@ -23,12 +23,14 @@ class Option:
     default: the value that is used otherwise; its type is the option's, None stands for a number
       that is not set.
     low, high: the ends of its range.
+    choices: the words that it can be; empty where it is a number.
     """
 
     default: Any
     help: str
     low: float = -math.inf
     high: float = math.inf
+    choices: tuple[str, ...] = ()
 
 
 def _generator(nets, z, condition, key):
@@ -171,7 +173,8 @@ class StyleMixer:
 class LatentSpace:
     """The space in which a user's image is searched for (`project`), if not the sampler's latents.
 
-    points: (nets, key, n) -> [n, ...]; the search starts from their mean.
+    points: (nets, key, n) -> [n, ...], those of the latents that the sampler's prior draws by the
+      same key; the search starts from their mean.
     generate: (nets, points, maps) -> images, about in [-1, 1].
     maps: nets -> maps of noise [h, w], a tree of them; they are searched for as well.
     """

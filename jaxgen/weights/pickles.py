@@ -7,7 +7,7 @@ any other name ends the reading with a UserError.
 
 import gzip
 import pickle
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -57,9 +57,13 @@ def damaged(path: Path, error: Exception) -> UserError:
 KINDS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
 
 
-def read_arrays(path: Path) -> Any:
+def read_arrays(path: Path, records: Sequence[str] = (), dicts: Sequence[str] = ()) -> Any:
     """Contents of a pickle (.gz: compressed) of dicts, lists, numbers, strings and NumPy arrays;
-    nothing else is accepted. Raises UserError."""
+    nothing else is accepted. Raises UserError.
+
+    records: names of classes of which the objects are read as the dict that they were pickled as.
+    dicts: names of classes that are dicts.
+    """
 
     class Kind:
         def __init__(self, code, *_):
@@ -81,8 +85,17 @@ def read_arrays(path: Path) -> Any:
             flat = np.frombuffer(data, np.dtype(kind.order + kind.code))
             self.value = flat.reshape(shape, order="F" if fortran else "C")
 
+    class Record:
+        def __setstate__(self, state):
+            self.state = state
+
+    class Dict(dict):
+        pass
+
     def plain(x):
         match x:
+            case Record():
+                return plain(getattr(x, "state", {}))
             case dict():
                 return {key: plain(value) for key, value in x.items()}
             case list() | tuple():
@@ -92,9 +105,12 @@ def read_arrays(path: Path) -> Any:
         return x
 
     make = lambda *_: Array()  # a pickle can set no more than this lambda's own attributes
+    number = lambda kind, data: np.frombuffer(data, np.dtype(kind.order + kind.code))[0].item()
     names = {"numpy.dtype": Kind, "numpy.ndarray": Array}
+    names |= dict.fromkeys(records, Record) | dict.fromkeys(dicts, Dict)
     for core in ("numpy.core", "numpy._core"):
         names[f"{core}.multiarray._reconstruct"] = make
+        names[f"{core}.multiarray.scalar"] = number
     try:
         with gzip.open(path) if path.suffix == ".gz" else open(path, "rb") as file:
             return plain(Unpickler(file, names).load())

@@ -42,4 +42,4 @@ def test_mistakes(styled, jaxgen, flags, problem):
 def test_a_system_without_styles(trained, jaxgen):
     code, _, line = jaxgen("mix", trained)
     assert code == 2
-    assert "wgan has no styles to mix; stylegan2 is a system that has" in line
+    assert "wgan has no styles to mix; stylegan is a system that has" in line

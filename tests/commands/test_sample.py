@@ -114,5 +114,47 @@ def test_a_folder_that_is_no_run(jaxgen, tmp_path):
         assert problem in jaxgen("sample", tmp_path)[2]
 
 
+def test_an_option_that_is_varied(styled, jaxgen):
+    """A row for each sample, an image for each value."""
+    words = ("sample", styled, "--n", 2, "--vary", "truncation=1,0,-0.5")
+    code, said, problem = jaxgen(*words)
+    assert (code, problem) == (0, "")
+    assert "_vary_truncation-1-0--0.5_" in said
+    sheet = pixels(said.strip())
+    assert sheet.shape == (34, 52, 3)
+    for i, psi in enumerate((1.0, 0.0, -0.5)):
+        images = load(styled).sample(2, truncation=psi)
+        np.testing.assert_array_equal(sheet[18:, 18 * i : 18 * i + 16], images[1])
+    for vary, problem in (
+        ("truncation=a,b", "--vary is written NAME=VALUE,VALUE, such as truncation=1.0"),
+        ("colour=1", "styles takes no colour; its choices are truncation"),
+    ):
+        code, _, line = jaxgen(*words[:-1], vary)
+        assert (code, line.count("\n")) == (2, 1)
+        assert problem in line
+
+
+def test_what_noise_changes(conditional, styled, jaxgen, tmp_path):
+    """Three draws of each sample and their deviation: the toy's noise is the last channel of the
+    first row."""
+    path = tmp_path / "noise.png"
+    words = ("--n", 2, "--draws", 40, "--text", "a", "--label", 1, "--batch", 2, "--out", path)
+    assert jaxgen("sample", *conditional, *words) == (0, f"{path}\n", "")
+    sheet = pixels(path)
+    assert sheet.shape == (10, 22, 3)
+    deviation = sheet[6:, 18:]
+    assert not deviation[1:].any()
+    np.testing.assert_array_equal(deviation, deviation[..., :1].repeat(3, -1))
+    # Uniform noise of 255 levels in one of three channels, four times as bright.
+    np.testing.assert_allclose(deviation[0].mean(), 4 * 255 / 12**0.5 / 3, rtol=0.1)
+    assert (sheet[6, :4] != sheet[6, 6:10]).any()
+    np.testing.assert_array_equal(sheet[7:, :4], sheet[7:, 6:10])
+    code, _, line = jaxgen("sample", styled, "--draws", 3)
+    assert (code, line.count("\n")) == (2, 1)
+    assert "styles draws no noise besides the latents" in line
+    assert "three kinds of pictures" in jaxgen("sample", styled, "--draws", 3, "--single")[2]
+    assert "--draws is at least 3, not 2" in jaxgen("sample", styled, "--draws", 2)[2]
+
+
 def test_a_system_without_noise_to_sample_from(translator, jaxgen):
     assert "translator makes no images from noise" in jaxgen("sample", translator)[2]

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgen.metrics import mig, pixels, ppl, swd
+from jaxgen.metrics import mig, pixels, ppl, separability, swd
 from jaxgen.metrics import precision_recall as pr
 from jaxgen.metrics.fid import fid, from_covariance, moments
 from jaxgen.metrics.inception_score import inception_score
@@ -277,6 +277,17 @@ def _fcn_b(g):
 
 
 # Each takes a file's arrays and returns {golden name: our value}.
+def _separability(g):
+    predicted, has = g["in_prediction_class"] > 0
+    tables = np.array([separability.table(*pair) for pair in zip(predicted, has, strict=True)])
+    bits = np.array(list(map(separability.conditional_entropy, tables)))
+    return {
+        "out_table_rows_prediction_cols_class": tables,
+        "out_conditional_entropy_bits": bits,
+        "out_score": separability.score(bits),
+    }
+
+
 FILES: dict[str, Callable] = {
     "c/fid": _fid,
     "c/kid": _kid,
@@ -290,6 +301,7 @@ FILES: dict[str, Callable] = {
     "c/mig": _mig,
     "c/fcn_score": _fcn_c,
     "b/fcn_score": _fcn_b,
+    "d/separability": _separability,
 }
 
 

@@ -9,8 +9,7 @@ with a drift term (Appendix A.1),
 with x^ uniform on the line between a datum and a sample; g descends -E f(g(z)). The slope of f is
 held to c = 1 (750 for CIFAR).
 
-The data come at their full size and a stage averages squares of their pixels, as the authors' files
-do. What a smaller stage makes is enlarged to that size, by the nearest pixel, where it is used.
+A stage's data and what it makes are resized as `growing` says.
 
 Deviations. The convolutions follow an enlargement and precede a mean over squares, as the paper
 says; the authors' code by default fuses the two, which in the critic takes the mean before the
@@ -18,7 +17,6 @@ nonlinearity. A size's fade and what follows it are one stage, in which the opti
 """
 
 import jax
-import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
@@ -26,8 +24,7 @@ from jaxgen.latents import normal
 from jaxgen.losses.adversarial import wasserstein as gan_loss
 from jaxgen.losses.penalties import drift
 from jaxgen.losses.penalties import wgan_gp as slope_penalty
-from jaxgen.models.progan import blend, sides
-from jaxgen.nn.resample import enlarge, shrink
+from jaxgen.systems.gan.growing import Growth
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn
 
@@ -51,30 +48,21 @@ def progan(
     fade_rounds: in how many of its rounds the new level is faded in; 0 where there is none.
     penalty: lambda.  target: c.  ema: of the generator's weights, by round.
     """
-    times = sides(shape[:2])[-1] // size
-    prior = normal(latent)
-
-    def fade(nets):
-        """How far the new level is in: both players, the data, and whoever uses a checkpoint go by
-        the generator's own steps in this stage."""
-        return jnp.minimum(nets.generator.step / fade_rounds, 1.0) if fade_rounds else 1.0
-
-    def real_images(nets, batch):
-        x = shrink(batch["image"], times)
-        return blend(enlarge(shrink(x)), x, fade(nets)) if fade_rounds else x
+    growth = Growth(shape, size, fade_rounds)
+    fade, prior = growth.fade, normal(latent)
 
     def fake_images(nets, key, n):
         return nets.generator(prior(key, n), fade(nets))
 
     def scores(nets, batch, key):
         """Scores of real and of as many generated images, both as they are faded now."""
-        real = real_images(nets, batch)
+        real = growth.seen(nets, batch["image"])
         fake = fake_images(nets, key, len(real))
         return nets.critic(real, fade(nets)), nets.critic(fake, fade(nets))
 
     def critic_loss(nets, batch, key):
         key_z, key_line = jax.random.split(key)
-        real = real_images(nets, batch)
+        real = growth.seen(nets, batch["image"])
         fake = fake_images(nets, key_z, len(real))
         f = lambda x: nets.critic.still(x, fade(nets))
         on_real, on_fake = f(real), f(fake)
@@ -88,7 +76,7 @@ def progan(
         return gan_loss.generator(nets.critic(fake, fade(nets))), {}
 
     def generate(nets, z, condition, key):
-        return enlarge(nets.generator(z, fade(nets)), times).clip(-1, 1)
+        return growth.shown(nets.generator(z, fade(nets))).clip(-1, 1)
 
     return System(
         players={
