@@ -57,9 +57,13 @@ def drawn(monkeypatch):
     """Numbers that do not depend on the key."""
     monkeypatch.setattr(draw, "normal", lambda key, n, shape=(): jnp.asarray(normal(n, *shape)))
     monkeypatch.setattr(draw, "uniform", lambda key, n, shape=(): jnp.asarray(uniform(n, *shape)))
+    monkeypatch.setattr(draw, "bernoulli", lambda key, p, n: jnp.asarray(uniform(n) < p))
 
 
-@pytest.mark.parametrize("name", ["dcgan-64", "wgan_gp", "vae", "pix2pix-256"])
+PLAYED = ["dcgan-64", "wgan_gp", "vae", "pixelcnn", "realnvp", "ebm", "pix2pix-256"]
+
+
+@pytest.mark.parametrize("name", PLAYED)
 def test_the_same_networks_and_the_same_rounds(name, drawn):
     workload = WORKLOADS[name].tiny(**CHANGED.get(name, {}))
     ours, machine = halves.Ours(workload), Drawn()

@@ -13,7 +13,10 @@ from experiments.benchmarks.torch_nets import (
     clip,
     cyclegan,
     dcgan,
+    ebm,
     pix2pix,
+    pixelcnn,
+    realnvp,
     srresnet,
     stylegan2,
     vae,
@@ -36,11 +39,17 @@ _srresnet = partial(srresnet.workload, size=16, width=4, blocks=2, batch_size=2)
 _towers = {"width": 16, "layers": 2, "embedding": 8, "vocabulary": 50, "context": 6}
 _clip = partial(clip.workload, size=16, batch_size=4, **_towers)
 _stylegan2 = partial(stylegan2.workload, size=16, base=128, most=16, depth=2, batch_size=4)
+_pixelcnn = partial(pixelcnn.workload, size=8, width=4, layers=3, batch_size=4)
+_realnvp = partial(realnvp.workload, size=8, width=4, blocks=1, batch_size=4)
+_ebm = partial(ebm.workload, size=8, width=4, steps=3, buffer=40, batch_size=20)
 
 WORKLOADS = {
     "dcgan-64": Sizes(dcgan.workload, _dcgan),
     "wgan_gp": Sizes(wgan_gp.workload, _wgan_gp),
     "vae": Sizes(vae.workload, _vae),
+    "pixelcnn": Sizes(pixelcnn.workload, _pixelcnn),
+    "realnvp": Sizes(realnvp.workload, _realnvp),
+    "ebm": Sizes(ebm.workload, _ebm),
     "pix2pix-256": Sizes(pix2pix.workload, _pix2pix),
     "pix2pix-256-b16": Sizes(partial(pix2pix.workload, batch_size=16), _pix2pix),
     "cyclegan-256": Sizes(cyclegan.workload, _cyclegan),

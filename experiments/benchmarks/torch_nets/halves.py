@@ -14,7 +14,7 @@ from experiments.benchmarks.torch_nets import weights
 from experiments.benchmarks.torch_nets.weights import Mismatch
 from experiments.benchmarks.torch_nets.workload import Machine, Nets, Workload
 from jaxgen import parallel
-from jaxgen.data.source import Field
+from jaxgen.data.source import Field, to_program
 from jaxgen.train import devices
 from jaxgen.train.nets import init, place
 from jaxgen.train.prefetch import Call, schedule
@@ -37,9 +37,10 @@ class Ours:
     def __init__(self, workload: Workload, precision: str = "float32", per_call: int = 1):
         self.system, self.precision, self.per_call = workload.system(), precision, per_call
         self.mesh = devices.make_mesh(jax.devices()[:1])
-        self.states = place(init(self.system, jax.random.key(0)), self.mesh)
-        self.key = jax.random.key(1)
         self.minibatches = data(workload, self.system)
+        examples = lambda n: to_program(self.minibatches[0], FIELDS)
+        self.states = place(init(self.system, jax.random.key(0), examples), self.mesh)
+        self.key = jax.random.key(1)
         self.period = math.lcm(*(turn.every for turn in self.system.turns))
         self.programs: dict[Any, Any] = {}
         self.compile_seconds = 0.0
@@ -157,8 +158,11 @@ def _compare(workload, name, player, state, net, machine) -> tuple[float, float]
     2.13 gets some gradients of batches of 1 wrong where images lie channels last.
     """
     rng, quiet = np.random.default_rng(0), workload.quiet.get(name, {})
-    inputs = [_example(x, workload.batch_size, rng) for x in player.inputs]
-    here = jax.device_get({"params": state.params, **state.extra})
+    inputs = player.inputs
+    if callable(inputs):
+        inputs = inputs(lambda n: to_program(workload.minibatch(rng), FIELDS))
+    inputs = [_example(x, workload.batch_size, rng) for x in inputs]
+    here = jax.device_get({"params": state.params, **state.collections})
     # Weights that are all alike would hide a layer that is not there: these are moved.
     moved = lambda x: x + 0.1 * rng.normal(size=x.shape).astype(x.dtype) if np.ptp(x) == 0 else x
     shaken = {**here, "params": jax.tree.map(moved, here["params"])}
@@ -169,10 +173,10 @@ def _compare(workload, name, player, state, net, machine) -> tuple[float, float]
     tensors = [_channels(torch.from_numpy(x).to(machine.device), 3, 1) for x in inputs]
     tensors = [x.contiguous(memory_format=machine.layout) if x.ndim == 4 else x for x in tensors]
     names = weights.layers_of_torch(net, tensors)
-    weights.copy(net, shaken["params"], order, names)
+    weights.copy(net, shaken, order, names)
     with _exact():
         theirs = _answers_and_slopes_of_torch(net, tensors)
-    weights.copy(net, here["params"], order, names)
+    weights.copy(net, here, order, names)
     net.train()
     with jax.default_device(jax.devices("cpu")[0]), jax.default_matmul_precision("highest"):
         ours = _answers_and_slopes_of_ours(player.module, shaken, inputs, quiet)

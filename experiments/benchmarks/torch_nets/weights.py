@@ -14,15 +14,17 @@ class Mismatch(Exception):
     """The two halves of a workload are not the same."""
 
 
-def copy(net: torch.nn.Module, params, ours: list[tuple[str, ...]], theirs: list[str]) -> None:
-    """All of one network's weights, layer by layer in the order of the calls."""
+def copy(net: torch.nn.Module, variables, ours: list[tuple[str, ...]], theirs: list[str]) -> None:
+    """All of one network's weights, layer by layer in the order of the calls, and the vectors of
+    their spectral norms."""
     owners = dict(net.named_modules())
     if len(ours) != len(theirs):
         raise Mismatch(f"{len(ours)} layers of ours have weights, {len(theirs)} of torch's")
     for path, name in zip(ours, theirs, strict=True):
-        layer = _at(params, path)
-        layer = {NAMES.get(k, k): (k, x) for k, x in layer.items() if not isinstance(x, dict)}
+        layer = _at(variables["params"], path)
         own = dict(owners[name].named_parameters(recurse=False))
+        named = lambda k: k if k in own else NAMES.get(k, k)  # noqa: B023
+        layer = {named(k): (k, x) for k, x in layer.items() if not isinstance(x, dict)}
         where = f"{'/'.join(path)} of ours, {name or 'the whole'} of torch's"
         if layer.keys() != own.keys():
             raise Mismatch(f"{where}: {sorted(layer)} are not {sorted(own)}")
@@ -32,6 +34,8 @@ def copy(net: torch.nn.Module, params, ours: list[tuple[str, ...]], theirs: list
                 raise Mismatch(f"{where}: {key} is {x.shape}, not {tuple(own[key].shape)}")
             with torch.no_grad():
                 own[key].copy_(torch.from_numpy(x.copy()).reshape(own[key].shape))
+        for key, x in _at(variables.get("spectral", {}), (*path, "spectral")).items():
+            owners[name].get_buffer(key).copy_(torch.from_numpy(np.array(x)))
 
 
 def turned(layer: torch.nn.Module, kind: str, x: np.ndarray) -> np.ndarray:

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from jaxgen.data.source import DataInfo, Field
+
 
 @dataclasses.dataclass(frozen=True)
 class Machine:
@@ -86,6 +88,23 @@ class Workload:
     minibatch: Callable[[np.random.Generator], dict[str, np.ndarray]]
     quiet: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     parts: Callable[[Nets], Iterable[torch.nn.Module]] = dict.values
+
+
+def of_experiment(experiment, nets, play, **flags) -> Workload:
+    """The workload of a module of `jaxgen.experiments` on images: its defaults, but for `flags`.
+
+    nets, play: of a `Workload`, with the experiment's arguments, the last of several.
+    """
+    args = experiment.Args(**flags)
+    shape = (*args.size, args.channels)
+    info = DataInfo(shape, {"image": Field("image")})
+    return Workload(
+        args.batch_size,
+        lambda: experiment.system(args, info),
+        lambda: nets(args),
+        lambda nets, machine: play(nets, machine, args),
+        pictures(("image",), args.batch_size, *shape),
+    )
 
 
 def pictures(names: tuple[str, ...], *shape: int):
