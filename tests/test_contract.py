@@ -47,6 +47,13 @@ ROWS = {
     "gan-minimax": ("gan", {**SMALL, "width": 16, "units": 8, "loss": "minimax"}),
     "dcgan": ("dcgan", SMALL),
     "dcgan-paper": ("dcgan", {**SMALL, "variant": "paper", "channels": 3}),
+    "cgan": ("cgan", {**SMALL, "ema": 0.9}),
+    "cgan-maxout": ("cgan", {**BATCH, "conditioning": "maxout", "units": 24, "optimizer": "sgd"}),
+    "cgan-projection": (
+        "cgan",
+        {**SMALL, "conditioning": "projection", "loss": "hinge", "steps": 2},
+    ),
+    "cgan-acgan": ("cgan", {**SMALL, "conditioning": "acgan"}),
     "wgan": ("wgan", {**SMALL, "critic_steps": 2, "critic_boost": 3}),
     "wgan-without-norm": (
         "wgan",
