@@ -7,9 +7,9 @@ Both players of a GAN are told a label y (Eq. 2):
 
 The code of DCGAN (Radford et al., 2016), https://arxiv.org/abs/1511.06434, plays it on MNIST.  That
 of the projection discriminator (Miyato & Koyama, 2018), https://arxiv.org/abs/1802.05637, has the
-hinge loss.  AC-GAN's D (Odena et al., 2017), https://arxiv.org/abs/1610.09585, is not told the label
-but reads it: both players also descend the cross-entropy of what it reads, D of data and of samples,
-G of samples (their L_C).
+hinge loss.  AC-GAN's D (Odena et al., 2017), https://arxiv.org/abs/1610.09585, is not told the
+label but reads it: both players also descend the cross-entropy of what it reads, D of data and of
+samples, G of samples (their L_C).
 
 Deviations.  G ascends log D(G(z|y)), as the codes do.  A sample's label is that of the example
 beside it, so that both have one distribution.  DCGAN's code lets G learn first, and has a penalty
