@@ -4,7 +4,7 @@ import dataclasses
 from typing import Annotated, Literal
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Range, Rate, ShareBelowOne, Size
+from jaxgen.commands.flags import Count, Range, Rate, ShareBelowOne
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -18,33 +18,36 @@ class Args(Arguments):
     of DCGAN's code for MNIST in experiments/cgan/dcgan.toml.
     """
 
-    size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 6000
+    rounds: Count = 3000
     rounds_per_call: Count = 20
-    conditioning: Literal["maxout", "concat", "projection", "acgan"] = "concat"
+    sample_every: Count = 500
+    save_every: Count = 500
+    conditioning: Literal["maxout", "concat", "projection", "acgan"] = "acgan"
     """Way in which the label enters. maxout: the paper's perceptrons, where it meets the image's
     features. concat: beside the features of every layer of DCGAN. projection: as a product with the
-    last features of a spectrally normalised discriminator. acgan: read by such a one."""
-    width: Count = 32
+    last features of a spectrally normalised residual discriminator. acgan: such a one reads it."""
+    width: Count = 16
     """Channels of the generator's last hidden level and of the discriminator's first, 64 in DCGAN's
     code; with projection and acgan those of every block."""
     units: Annotated[int, Range(5)] = 240
     """Maxout units that read the image; the other layers of maxout are in proportion."""
-    loss: Literal["non-saturating", "hinge"] = "non-saturating"
-    """Adversarial loss; the projection's is hinge."""
+    loss: Literal["non-saturating", "hinge"] = "hinge"
+    """Adversarial loss; hinge is the projection's, non-saturating that of the others' papers."""
     steps: Count = 1
     """Discriminator steps a round; 5 in the projection's paper."""
     optimizer: Literal["adam", "sgd"] = "adam"
     """sgd is the paper's, with momentum from 0.5 to 0.7 and a rate that decays by 1.00004 a
     step."""
-    lr: Rate = 2e-4
-    """Learning rate of both players; 0.1 for the paper's SGD."""
-    b1: ShareBelowOne = 0.5
-    """Adam's first beta; 0 in the projection's paper."""
-    b2: ShareBelowOne = 0.999
-    """Adam's second beta; 0.9 in the projection's paper."""
-    ema: ShareBelowOne = 0.0
+    lr: Rate = 5e-4
+    """Learning rate of the generator; 0.1 for the paper's SGD, 2e-4 in the other papers."""
+    discriminator_lr: Rate = 2e-3
+    """Learning rate of the discriminator; the generator's in the papers."""
+    b1: ShareBelowOne = 0.0
+    """Adam's first beta; 0.5 for DCGAN and AC-GAN."""
+    b2: ShareBelowOne = 0.9
+    """Adam's second beta; 0.999 for DCGAN and AC-GAN."""
+    ema: ShareBelowOne = 0.99
     """Decay of the generator's averaged weights; 0 averages none."""
 
     @property
@@ -84,11 +87,13 @@ def system(args: Args, info):
             "acgan": models.AuxiliaryDiscriminator,
         }
         discriminator = head[args.conditioning](body, classes)
+    rates = args.lr, args.discriminator_lr
     if args.optimizer == "adam":
-        optimizers = [optax.adam(args.lr, b1=args.b1, b2=args.b2)] * 2
+        optimizers = [optax.adam(lr, b1=args.b1, b2=args.b2) for lr in rates]
     else:  # the momentum rises by optimizer step; the discriminator takes several a round
         optimizers = [
-            sgd_goodfellow(args.lr, n * args.rounds, decay=1.00004) for n in (1, args.steps)
+            sgd_goodfellow(lr, n * args.rounds, decay=1.00004)
+            for lr, n in zip(rates, (1, args.steps), strict=True)
         ]
     return cgan(
         generator,
