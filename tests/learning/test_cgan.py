@@ -17,6 +17,7 @@ def test_digits_are_read_as_the_label_that_they_were_made_from(tmp_path):
     found = score_run(tmp_path)
     print(found)
     assert found.classes == 10
+    assert found.read is not None
     assert found.read >= 0.9
 
 
@@ -24,6 +25,7 @@ def test_shuffled_labels_teach_nothing():
     """The same training, but shorter, on digits whose labels are another's."""
     args = Args(rounds=1000)
     digits = args.load_data("train").resident
+    assert digits is not None
     label = np.random.default_rng(0).permutation(digits["label"])
     data = jg.arrays({"image": digits["image"], "label": label})
     options = {"batch_size": args.batch_size, "rounds_per_call": args.rounds_per_call}
@@ -33,4 +35,5 @@ def test_shuffled_labels_teach_nothing():
     found = score(images, labels)
     print(found)
     assert found.confidence >= 0.7
+    assert found.read is not None
     assert found.read <= 0.12
