@@ -93,7 +93,7 @@ def test_both_players_are_told_the_label(conditioning):
         moved = lambda state: jax.tree.map(
             lambda w: w + jax.random.normal(jax.random.key(1), w.shape) / 10, state.params
         )
-        states = {k: state.replace(params=moved(state)) for k, state in states.items()}
+        states = {k: s.replace(params=moved(s), ema=None) for k, s in states.items()}
         nets, z = bind(states, jax.random.key(0)), jnp.ones((2, 100))
         images = nets.generator(z, jnp.array([0, 1]), train=False)
         if conditioning == "acgan":
