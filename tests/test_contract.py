@@ -47,6 +47,14 @@ ROWS = {
     "gan-minimax": ("gan", {**SMALL, "width": 16, "units": 8, "loss": "minimax"}),
     "dcgan": ("dcgan", SMALL),
     "dcgan-paper": ("dcgan", {**SMALL, "variant": "paper", "channels": 3}),
+    "cgan": ("cgan", SMALL),
+    "cgan-maxout": (
+        "cgan",
+        {**BATCH, "conditioning": "maxout", "units": 24, "loss": "non-saturating", "ema": 0.0}
+        | {"optimizer": "sgd", "steps": 2},
+    ),
+    "cgan-concat": ("cgan", {**SMALL, "conditioning": "concat"}),
+    "cgan-projection": ("cgan", {**SMALL, "conditioning": "projection"}),
     "wgan": ("wgan", {**SMALL, "critic_steps": 2, "critic_boost": 3}),
     "wgan-without-norm": (
         "wgan",

@@ -90,7 +90,7 @@ class SpectralDense(nn.Module):
 
 
 class SpectralEmbed(nn.Module):
-    """Rows of a table [classes, features], the whole table spectrally normalised."""
+    """Rows of a table [classes, features], the whole table spectrally normalised; u [classes]."""
 
     classes: int
     features: int
@@ -99,4 +99,4 @@ class SpectralEmbed(nn.Module):
     @nn.compact
     def __call__(self, label, *, train: bool = True) -> Float[Array, "*b features"]:
         table = self.param("embedding", self.embedding_init, (self.classes, self.features))
-        return SpectralNorm(name="spectral")(table, train=train)[label]
+        return SpectralNorm(name="spectral")(table.T, train=train).T[label]

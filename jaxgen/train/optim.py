@@ -43,8 +43,10 @@ def linear_decay(lr: float, constant: int, decay: int, steps_per_epoch: int = 1)
     return schedule
 
 
-def sgd_goodfellow(learning_rate: float, rounds: int) -> optax.GradientTransformation:
-    """SGD of GAN (2014): rate / 1.000004 after every minibatch, momentum from 0.5 to 0.7.
+def sgd_goodfellow(
+    learning_rate: float, rounds: int, decay: float = 1.000004
+) -> optax.GradientTransformation:
+    """SGD of GAN (2014): rate / decay after every minibatch, momentum from 0.5 to 0.7.
 
     The released code raises the momentum linearly over 250 epochs; here over `rounds`.  It is the
     classic one, v <- m v - lr g: the rate scales what enters the velocity.
@@ -55,7 +57,7 @@ def sgd_goodfellow(learning_rate: float, rounds: int) -> optax.GradientTransform
 
     def update(updates, state, params=None):
         trace, count = state
-        rate = jnp.maximum(learning_rate * 1.000004 ** -count.astype(jnp.float32), 1e-6)
+        rate = jnp.maximum(learning_rate * decay ** -count.astype(jnp.float32), 1e-6)
         momentum = 0.5 + 0.2 * jnp.clip(count / rounds, 0, 1)
         velocity = jax.tree.map(lambda v, g: momentum * v - rate * g, trace.trace, updates)
         return velocity, (optax.TraceState(velocity), count + 1)
