@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from experiments.benchmarks.torch_nets.workload import Workload, of_experiment, step
+from experiments.benchmarks.torch_nets.workload import Workload, of_experiment
 
 EPSILON, SHARE = 1e-4, 0.9  # of batch normalisation; of [0, 1] that pixels take
 
@@ -158,7 +158,9 @@ def play(nets, machine, args):
         levels = (machine.images(minibatches[0]["image"]) + 1) / 2
         x = (levels * 255 + machine.uniform(*levels.shape)) / 256
         logits = torch.logit((1 - SHARE) / 2 + SHARE * x)
-        change = (math.log(SHARE / 256) - F.logsigmoid(logits) - F.logsigmoid(-logits)).sum((1, 2, 3))
+        change = (math.log(SHARE / 256) - F.logsigmoid(logits) - F.logsigmoid(-logits)).sum(
+            (1, 2, 3)
+        )
         with machine.cast():
             z, log_det = flow(logits)
         normal = -(z.square() + math.log(2 * math.pi)).sum((1, 2, 3)) / 2
