@@ -159,7 +159,10 @@ def test_help_is_not_broken_as_its_source_is(capsys, monkeypatch, jaxgen):
     text = capsys.readouterr().out
     assert "such as experiments/wgan/paper.toml has; a flag that is given on the command" in text
     text = jaxgen("evaluate", "--help")[1]
-    assert "density, coverage, swd, ppl, classification-accuracy. Of translated images, or" in text
+    assert (
+        "classification-accuracy; in the styles of a system that has some ppl-w, separability-w. Of"
+        in text
+    )
 
 
 def test_a_place_that_cannot_be_written_is_found_before_the_work(tmp_path):

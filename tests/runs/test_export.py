@@ -145,9 +145,8 @@ def raster():
 
 def given(trained, n=5, size=(16, 24)):
     """Inputs of the exported program, in order."""
-    if trained.system.ability(Translator):
+    if (sampler := trained.system.ability(Sampler)) is None:
         return [np.random.default_rng(1).uniform(-1, 1, (n, *size, 3)).astype("float32")]
-    sampler = trained.system.ability(Sampler)
     z = jax.tree.leaves(sampler.prior(KEY_Z, n))
     return [*map(np.asarray, z), *(np.arange(n, dtype="int32") % 4 for _ in sampler.condition)]
 
@@ -157,11 +156,10 @@ def wanted(trained, arrays, **options):
 
     @jax.jit
     def run(states, *arrays):
-        if translator := trained.system.ability(Translator):
+        if (sampler := trained.system.ability(Sampler)) is None:
             key = jax.random.key(0)
-            players = nets.bind(states, key)
+            players, translator = nets.bind(states, key), trained.system.ability(Translator)
             return translator.translate(players, {"image": arrays[0]}, key, **options)
-        sampler = trained.system.ability(Sampler)
         structure = jax.tree.structure(sampler.prior(KEY, 1))
         k = structure.num_leaves
         condition = dict(zip(sampler.condition, arrays[k:]))
@@ -170,7 +168,7 @@ def wanted(trained, arrays, **options):
         key = jax.random.fold_in(KEY_NOISE, 0)
         return sampler.generate(players, z, condition, key, **options)
 
-    if trained.system.ability(Translator):  # one at a time
+    if trained.system.ability(Sampler) is None:  # one at a time
         images = [run(trained.states, arrays[0][i : i + 1])[0] for i in range(len(arrays[0]))]
     else:
         images = run(trained.states, *arrays)

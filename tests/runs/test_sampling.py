@@ -158,7 +158,7 @@ def test_numbers_below_one(styles, numbers):
 
 
 def test_a_run_is_shown_in_a_line(toy):
-    assert repr(toy) == "TrainedRun(round=1, name='conditional', folder=None)"
+    assert repr(toy) == "TrainedRun(round=1, name='conditional', folder=None, copy=None)"
 
 
 def test_a_translator_without_noise(toy):
