@@ -47,6 +47,9 @@ class Args(Arguments):
     """Adam's learning rate, of both players; 0.001 to 0.003 in the paper, by the size."""
     gamma: Weight = 1.0
     """Weight of R1; 10 in the paper."""
+    noise_rate: Weight = 0.01
+    """How fast the strengths of the noise learn, in times of the other weights; 1 in the paper. In
+    a short training they would grow first, and the noise stand for detail that is still to come."""
     mixing: Share = 0.9
     """Share of the minibatches in which two styles are mixed."""
     ema_images: Count = 5000
@@ -88,7 +91,9 @@ def system(args: Args, info):
     def stage(side, rounds):
         widths = models.widths(side, args.base, args.width)
         system = stylegan(
-            models.Generator(widths, info.shape[-1], args.latent, args.layers),
+            models.Generator(
+                *(widths, info.shape[-1], args.latent, args.layers), noise_rate=args.noise_rate
+            ),
             models.Discriminator(args.base, args.width, args.group),
             info.shape,
             side,

@@ -43,6 +43,9 @@ class Args(Arguments):
     """Weight of R1; 0 leaves it out. ADA's rule is .0002 size^2 / batch size; 10 in the paper."""
     path_weight: Weight = 2.0
     """Weight of the path length regularisation; 0 leaves it out."""
+    noise_rate: Weight = 0.01
+    """How fast the strengths of the noise learn, in times of the other weights; 1 in the paper. In
+    a short training they would grow first, and the noise stand for detail that is still to come."""
     mixing: Share = 0.9
     """Share of the minibatches in which two styles are mixed."""
     augment: Literal["ada", "diffaugment", "none"] = "ada"
@@ -85,7 +88,7 @@ def system(args: Args, info):
     }
     controller = ada.Controller(target=args.ada_target, speed=1 / args.ada_images)
     return stylegan2(
-        Generator(levels, channels, args.latent, args.layers),
+        Generator(levels, channels, args.latent, args.layers, noise_rate=args.noise_rate),
         Discriminator(levels, args.group, args.residual),
         info.shape,
         latent=args.latent,

@@ -50,12 +50,14 @@ def blur(x: Float[Array, "b h w c"], taps: Taps = TAPS) -> Float[Array, "b h w c
 class Styled(nn.Module):
     """What follows a convolution: noise, one strength a channel; bias; leaky ReLU; AdaIN."""
 
+    noise_rate: float = 1.0
+
     @nn.compact
     def __call__(
         self, x: Float[Array, "b h w c"], w: Float[Array, "b k"], noise: Noise
     ) -> Float[Array, "b h w c"]:
         channels = x.shape[-1]
-        x = add_noise(self, x, noise, by_channel=True)
+        x = add_noise(self, x, noise, by_channel=True, rate=self.noise_rate)
         bias = self.param("bias", nn.initializers.zeros, (channels,))
         x = InstanceNorm(epsilon=1e-8)(_leaky(x + bias.astype(x.dtype)))
         style = EqualDense(2 * channels, name="affine")(w)[:, None, None]
@@ -68,6 +70,7 @@ class StyledConv(nn.Module):
     features: int
     up: bool = False
     taps: Taps = TAPS
+    noise_rate: float = 1.0
 
     @nn.compact
     def __call__(
@@ -76,7 +79,7 @@ class StyledConv(nn.Module):
         kernel = equal_weight(self, "kernel", (3, 3, x.shape[-1], self.features), GAIN)
         kernel = kernel.astype(x.dtype)
         x = blur(conv_enlarged(x, kernel), self.taps) if self.up else conv(x, kernel, padding=1)
-        return Styled(name="styled")(x, w, noise)
+        return Styled(self.noise_rate, name="styled")(x, w, noise)
 
 
 class Synthesis(nn.Module):
@@ -85,6 +88,7 @@ class Synthesis(nn.Module):
     widths: tuple[int, ...]
     channels: int = 3
     taps: Taps = TAPS
+    noise_rate: float = 1.0
 
     @nn.compact
     def __call__(
@@ -99,17 +103,16 @@ class Synthesis(nn.Module):
         noise = (noise,) * ws.shape[1] if isinstance(noise, str) else noise
         const = self.param("const", nn.initializers.ones, (4, 4, self.widths[0])).astype(ws.dtype)
         x = jnp.broadcast_to(const, (len(ws), *const.shape))
-        x = Styled(name="b4_const")(x, ws[:, 0], noise[0])
-        x = StyledConv(self.widths[0], name="b4_conv1")(x, ws[:, 1], noise[1])
+        layer = partial(StyledConv, taps=self.taps, noise_rate=self.noise_rate)
+        x = Styled(self.noise_rate, name="b4_const")(x, ws[:, 0], noise[0])
+        x = layer(self.widths[0], name="b4_conv1")(x, ws[:, 1], noise[1])
         last = len(self.widths) - 1
         old = None
         for i, width in list(enumerate(self.widths))[1:]:
             if i == last:
                 old = enlarge(colours(x, i - 1))
-            conv0 = StyledConv(width, True, self.taps, name=f"b{4 << i}_conv0")
-            x = conv0(x, ws[:, 2 * i], noise[2 * i])
-            conv1 = StyledConv(width, name=f"b{4 << i}_conv1")
-            x = conv1(x, ws[:, 2 * i + 1], noise[2 * i + 1])
+            x = layer(width, True, name=f"b{4 << i}_conv0")(x, ws[:, 2 * i], noise[2 * i])
+            x = layer(width, name=f"b{4 << i}_conv1")(x, ws[:, 2 * i + 1], noise[2 * i + 1])
         new = colours(x, last)
         return new if old is None else blend(old, new, fade)
 
@@ -125,7 +128,7 @@ class Generator(stylegan2.Generator):
 
     def setup(self):
         self.mapping = Mapping(self.style, self.depth, gain=GAIN)
-        self.synthesis = Synthesis(self.widths, self.channels, self.taps)
+        self.synthesis = Synthesis(self.widths, self.channels, self.taps, self.noise_rate)
 
     def synthesise(
         self,

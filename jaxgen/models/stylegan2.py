@@ -93,6 +93,7 @@ class StyledConv(nn.Module):
     features: int
     up: bool = False
     taps: Taps = upfirdn.BINOMIAL
+    noise_rate: float = 1.0
 
     @nn.compact
     def __call__(
@@ -101,7 +102,7 @@ class StyledConv(nn.Module):
         style = EqualDense(x.shape[-1], bias=1.0, name="affine")(w)
         kernel = equal_weight(self, "kernel", (3, 3, x.shape[-1], self.features))
         x = modulated_conv(x, kernel, style, up=self.up, taps=self.taps)
-        x = add_noise(self, x, noise)
+        x = add_noise(self, x, noise, rate=self.noise_rate)
         bias = self.param("bias", nn.initializers.zeros, (self.features,))
         return _leaky(x + bias.astype(x.dtype))
 
@@ -131,6 +132,7 @@ class Synthesis(nn.Module):
     widths: tuple[int, ...]
     channels: int = 3
     taps: Taps = upfirdn.BINOMIAL
+    noise_rate: float = 1.0
 
     @nn.compact
     def __call__(
@@ -138,13 +140,13 @@ class Synthesis(nn.Module):
     ) -> Float[Array, "b h w c"]:
         const = self.param("const", normal(1.0), (4, 4, self.widths[0])).astype(ws.dtype)
         x = jnp.broadcast_to(const, (len(ws), *const.shape))
+        layer = partial(StyledConv, taps=self.taps, noise_rate=self.noise_rate)
         image: Any = None
         for i, width in enumerate(self.widths):
             level = f"b{4 << i}"
             if i:
-                enlarge = StyledConv(width, True, self.taps, name=f"{level}_conv0")
-                x = enlarge(x, ws[:, 2 * i - 1], noise)
-            x = StyledConv(width, name=f"{level}_conv1")(x, ws[:, 2 * i], noise)
+                x = layer(width, True, name=f"{level}_conv0")(x, ws[:, 2 * i - 1], noise)
+            x = layer(width, name=f"{level}_conv1")(x, ws[:, 2 * i], noise)
             colours = ToRGB(self.channels, name=f"{level}_torgb")(x, ws[:, 2 * i + 1])
             image = colours if image is None else upfirdn.upsample(image, self.taps) + colours
         return image
@@ -154,7 +156,8 @@ class Generator(nn.Module):
     """Latents z [b, l] ~ N(0, I) to images, about in [-1, 1]: the last layer is linear.
 
     `styles` and `synthesise` are its halves (`nets.generator(z, method="styles")`): path lengths
-    are measured between them. `noise` is drawn anew by default, or "fixed" or "off".
+    are measured between them. `noise` is drawn anew by default, or "fixed" or "off"; its strengths
+    learn `noise_rate` times as fast as the other weights.
     """
 
     widths: tuple[int, ...]
@@ -162,10 +165,11 @@ class Generator(nn.Module):
     style: int = 512
     depth: int = 8
     taps: Taps = upfirdn.BINOMIAL
+    noise_rate: float = 1.0
 
     def setup(self):
         self.mapping = Mapping(self.style, self.depth)
-        self.synthesis = Synthesis(self.widths, self.channels, self.taps)
+        self.synthesis = Synthesis(self.widths, self.channels, self.taps, self.noise_rate)
 
     @property
     def layers(self) -> int:

@@ -12,13 +12,18 @@ Noise = Literal["random", "fixed", "off"]
 
 
 def add_noise(
-    module: nn.Module, x: Float[Array, "b h w c"], noise: Noise, by_channel: bool = False
+    module: nn.Module,
+    x: Float[Array, "b h w c"],
+    noise: Noise,
+    by_channel: bool = False,
+    rate: float = 1.0,
 ) -> Float[Array, "b h w c"]:
     """x + strength * a map of noise, one map for all channels. The strength is `module`'s parameter
-    `noise_strength`, 0 at first: one number, or one `by_channel`. The map is drawn anew in each
-    call and for each example ("random"), or kept in the collection `noise` ("fixed")."""
+    `noise_strength`, 0 at first: one number, or one `by_channel`, times `rate`, with which it
+    learns more slowly. The map is drawn anew in each call and for each example ("random"), or kept
+    in the collection `noise` ("fixed")."""
     shape = x.shape[-1:] if by_channel else ()
-    strength = module.param("noise_strength", nn.initializers.zeros, shape)
+    strength = rate * module.param("noise_strength", nn.initializers.zeros, shape)
     space = x.shape[1:3]
     kept = module.variable(
         "noise", "map", lambda: jax.random.normal(module.make_rng("params"), space)
