@@ -386,7 +386,7 @@ def test_every_experiment_of_a_system_has_a_row():
     import jaxgen.experiments
 
     # These have tests of their own.
-    others = {"parallel_lines", "equilibrium", "codes", "vae_vs_gan", "gatys"}
+    others = {"parallel_lines", "equilibrium", "codes", "vae_vs_gan", "gan_augmentation", "gatys"}
     (folder,) = jaxgen.experiments.__path__
     names = {p.stem for p in Path(folder).glob("*.py")} - {"__init__"} - others
     assert names == {experiment for experiment, _ in ROWS.values()}

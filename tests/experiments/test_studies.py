@@ -16,7 +16,7 @@ from jaxgen.commands import study
 from jaxgen.commands.arguments import parse
 from jaxgen.data import toy
 from jaxgen.errors import UserError
-from jaxgen.experiments import codes, equilibrium, parallel_lines, vae_vs_gan
+from jaxgen.experiments import codes, equilibrium, gan_augmentation, parallel_lines, vae_vs_gan
 from jaxgen.losses import adversarial
 from jaxgen.losses.divergences import minimax_value
 from jaxgen.metrics.modes import coverage, jensen_shannon_of
@@ -129,7 +129,9 @@ def test_wrong_flags(module, words, line):
         parse(module.Args, module.__name__, words)
 
 
-@pytest.mark.parametrize("module", [parallel_lines, equilibrium, codes, vae_vs_gan])
+@pytest.mark.parametrize(
+    "module", [parallel_lines, equilibrium, codes, vae_vs_gan, gan_augmentation]
+)
 def test_command_line(module):
     command = [sys.executable, "-m", module.__name__]
     start = time.monotonic()
