@@ -28,8 +28,8 @@ class Args(Study):
     """Choices of digits, each with a GAN and classifiers of its own."""
     size: Count = 16
     """Side of the digits in pixels, a multiple of 8."""
-    classifier_rounds: Count = 1000
-    """Length of each classifier's training, in minibatches of 128."""
+    minibatches: Count = 1000
+    """Length of each classifier's training, in batches of 128."""
 
     def check(self):
         if not self.images or min(self.images) < 1 or max(self.images) > 450:
@@ -85,7 +85,7 @@ def study(args: Args, run) -> None:
         entry: dict = {"images": n, "repeat": repeat}
         for name, own in sets(real, made, rng).items():
             net = SmallClassifier(10)
-            predict = classifier(own, net, rounds=args.classifier_rounds, seed=seed)
+            predict = classifier(own, net, rounds=args.minibatches, seed=seed)
             entry[name] = round_to(right(predict, held))
             if name == "real":
                 entry["gan_test"] = round_to(right(predict, made))

@@ -78,7 +78,7 @@ def test_digits_are_turned_and_moved_a_little():
 def test_what_is_measured(tmp_path, monkeypatch):
     """Untrained GANs, and classifiers that know the images they have seen by heart."""
     level = np.arange(400) // 10  # of 40 images of each class, each grey level means one label
-    image = np.tile(np.uint8(6 * level)[:, None, None, None], (1, 8, 8, 1))
+    image = np.tile(np.asarray(6 * level, np.uint8)[:, None, None, None], (1, 8, 8, 1))
     data = arrays({"image": image, "label": level % 10}, held_out=0.25)
     trained = []
 
