@@ -1,5 +1,6 @@
 """StyleGAN's layers against the authors' code (golden files), its networks layer by layer."""
 
+import dataclasses
 import math
 from pathlib import Path
 
@@ -112,6 +113,15 @@ def toy():
 
 
 SMALL = Generator(widths(8, 16, 6), style=7, depth=2)
+
+
+def test_strengths_that_learn_slowly_count_less(toy):
+    double = lambda path, x: 2 * x if path[-1].key == "noise_strength" else x
+    variables, _, z, _ = toy
+    wide = jax.tree_util.tree_map_with_path(double, variables)
+    slow = dataclasses.replace(SMALL, noise_rate=0.5).apply(wide, z, noise="fixed", train=False)
+    usual = SMALL.apply(variables, z, noise="fixed", train=False)
+    np.testing.assert_allclose(slow, usual, rtol=1e-5, atol=1e-5)
 
 
 def test_the_generator_layer_by_layer(toy):

@@ -1,5 +1,6 @@
 """StyleGAN2's operations against the authors' code (golden files), and what makes the paper."""
 
+import dataclasses
 import functools
 from pathlib import Path
 
@@ -270,6 +271,14 @@ def test_noise_is_drawn_by_example_and_call(small):
         np.testing.assert_array_equal(x, make(b, same, noise))
         np.testing.assert_allclose(x[0], x[1], rtol=1e-5, atol=1e-6)
     assert np.abs(make(a, same, "fixed") - make(a, same, "off")).max() > 0.1
+
+
+def test_strengths_that_learn_slowly_count_less(small):
+    double = lambda path, x: 2 * x if path[-1].key == "noise_strength" else x
+    wide = jax.tree_util.tree_map_with_path(double, small)
+    slow = dataclasses.replace(SMALL, noise_rate=0.5).apply(wide, Z[0], noise="fixed", train=False)
+    usual = SMALL.apply(small, Z[0], noise="fixed", train=False)
+    np.testing.assert_allclose(slow, usual, rtol=1e-5, atol=1e-5)
 
 
 def test_mixed_styles_and_truncation(small):
