@@ -1,6 +1,7 @@
 """Invertible conditional GANs of faces: `python -m jaxgen.experiments.icgan`."""
 
 import dataclasses
+from pathlib import Path
 
 from jaxgen.commands.arguments import Arguments
 from jaxgen.commands.flags import Count, Rate, ShareBelowOne, Spec
@@ -52,6 +53,16 @@ class Args(Arguments):
     def rounds_matter(self) -> bool:
         return True  # they are shared out
 
+    def finish(self, run) -> dict[str, Path]:
+        """Draws edits.png: held-out images with each attribute in turn the other way."""
+        from jaxgen.files import replacing
+
+        path = (self.workdir or Path()) / "edits.png"
+        figure = draw(run)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, dpi=110)
+        return {"edits": path}
+
 
 def system(args: Args, info):
     import optax
@@ -76,6 +87,31 @@ def system(args: Args, info):
     of_encoders = [optax.adam(args.encoder_lr, b1=args.encoder_b1) for _ in range(2)]
     inverse = icgan(generator, encoders, *sizes, of_encoders)
     return [Stage("gan", gan, early), Stage("encoders", inverse, late)]
+
+
+ROWS = 8  # of edits.png
+
+
+def draw(run):
+    """A row for each of some held-out images: it, its reconstruction, its edits."""
+    import numpy as np
+    from matplotlib.figure import Figure
+
+    images = (run.data.held_out(ROWS) or run.data.examples(ROWS))["image"]
+    names, codes = run.info.attribute_names, run.encode(images)
+    columns = {"image": images, "reconstruction": run.decode(codes)}
+    for i, name in enumerate(names):
+        turned = codes.copy()
+        turned[:, i - len(names)] *= -1
+        columns[name] = run.decode(turned)
+    figure = Figure(figsize=(1.1 * len(columns), 1.1 * len(images) + 0.3), layout="constrained")
+    panels = figure.subplots(len(images), len(columns), squeeze=False)
+    for column, (title, pictures) in zip(panels.T, columns.items(), strict=True):
+        column[0].set_title(title.replace("_", " "), fontsize=9)
+        for panel, picture in zip(column, np.asarray(pictures), strict=True):
+            panel.imshow(picture.squeeze(), cmap="gray", vmin=0, vmax=255)
+            panel.axis("off")
+    return figure
 
 
 if __name__ == "__main__":

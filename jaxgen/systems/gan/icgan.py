@@ -32,7 +32,7 @@ from jaxgen import draw, parallel
 from jaxgen.latents import Prior
 from jaxgen.losses.adversarial import non_saturating as gan_loss
 from jaxgen.systems.likelihood.pixels import sheet
-from jaxgen.train.abilities import Autoencoder, DiscriminatorScores, Sampler, Translator
+from jaxgen.train.abilities import SET, Autoencoder, DiscriminatorScores, Sampler, Translator
 from jaxgen.train.game import Player, System, Turn
 
 ROWS = 8  # of a picture
@@ -152,13 +152,14 @@ def icgan(
 
     def edit(nets, inputs, key):
         z, y = inverted(nets, inputs["image"])
-        y = jnp.where(jnp.isnan(inputs["set"]), y, signs(inputs["set"]))
+        y = jnp.where(jnp.isnan(inputs[SET]), y, signs(inputs[SET]))
         return nets.generator(z, y, train=False)
 
     def pair(batch):
+        truth = batch["edited"]
         before, after = batch["attributes"], batch["edited_attributes"]
         asked = jnp.where(before == after, jnp.nan, after)
-        return {"image": batch["image"], "set": asked}, batch["edited"]
+        return {"image": batch["image"], SET: asked}, truth
 
     def show(nets, batch, key):
         x = batch["image"][:ROWS]
@@ -181,7 +182,7 @@ def icgan(
         show=show,
         legends=LEGENDS,
         abilities=(
-            Translator(edit, pair, ("image", "set"), any_size=False),
+            Translator(edit, pair, ("image", SET), any_size=False),
             _sampler(prior),
             Autoencoder(encode, decode),
         ),
