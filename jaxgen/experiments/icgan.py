@@ -27,8 +27,8 @@ class Args(Arguments):
     encoder_rounds: Count = 2
     """Share of the encoders."""
     rounds_per_call: Count = 10
-    latent: Count = 100
-    """Numbers of a latent z."""
+    latent: Count = 32
+    """Numbers of a latent z; 100 in the paper."""
     width: Count = 32
     """Channels of the generator's last hidden level and of the discriminator's first; 64 in the
     paper."""
