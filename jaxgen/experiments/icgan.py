@@ -26,7 +26,6 @@ class Args(Arguments):
     """Share of the conditional GAN, in proportion to the encoders'."""
     encoder_rounds: Count = 2
     """Share of the encoders."""
-    rounds_per_call: Count = 10
     latent: Count = 32
     """Numbers of a latent z; 100 in the paper."""
     width: Count = 32
