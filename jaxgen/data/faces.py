@@ -661,7 +661,7 @@ def edits(split: str, size: int, number: str = "10000") -> Source:
     chosen = {k: look for k, look in looks if look["headwear"] == "none"}
     some(list(chosen), f"faces-edits:{count}", split)
     ks, drawn = list(chosen), _drawings(list(chosen), STYLE, size)
-    has = np.int32([[chosen[k][of] in yes for of, yes, _ in EDITS.values()] for k in ks])
+    has = np.array([[chosen[k][of] in yes for of, yes, _ in EDITS.values()] for k in ks], np.int32)
     fields = {"image": FIELDS["image"], "attributes": FIELDS["attributes"]}
 
     def read(i):

@@ -53,7 +53,8 @@ def test_attributes_are_channels_behind_the_first_layer():
     assert kernel.shape == (4, 4, 4 + 3, 8)
     alike = jnp.concatenate([kernel[:, :, :4], kernel[:, :, 4:5].repeat(3, axis=2)], axis=2)
     own = {**own, "params": {**params, "Conv_1": {**params["Conv_1"], "kernel": alike}}}
-    scores = [d.apply(own, x, rows, train=False) for rows in (y, y[:, ::-1], y[:, [1, 0, 2]], -y)]
+    told = (y, y[:, ::-1], y[:, [1, 0, 2]], -y)
+    scores = [np.asarray(d.apply(own, x, rows, train=False)) for rows in told]
     for same in scores[1:3]:
         np.testing.assert_allclose(scores[0], same, rtol=1e-5, atol=1e-6)
     assert abs(scores[0] - scores[3]).min() > 1e-5

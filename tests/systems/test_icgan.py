@@ -140,7 +140,7 @@ def run():
 
 
 def picture(*values):
-    return np.uint8(np.round((np.array(values).reshape(SHAPE) + 1) * 127.5))
+    return np.round((np.array(values).reshape(SHAPE) + 1) * 127.5).astype(np.uint8)
 
 
 def test_an_edit_changes_what_is_asked_for(run):
