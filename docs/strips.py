@@ -62,6 +62,9 @@ def pictures(name: str) -> list[np.ndarray]:
         return [frame for video in batch["video"][:3] for frame in video[::2]]
     if "a" in batch:
         return [x[k] for k in range(COUNT // 2) for x in (batch["a"], batch["b"])]
+    if name == "faces-edits":
+        batch = data.of_split("test").examples(COUNT // 2)
+        return [x[k] for k in range(COUNT // 2) for x in (batch["image"], batch["edited"])]
     return list(batch["image"])
 
 

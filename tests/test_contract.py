@@ -55,6 +55,11 @@ ROWS = {
     ),
     "cgan-concat": ("cgan", {**SMALL, "conditioning": "concat"}),
     "cgan-projection": ("cgan", {**SMALL, "conditioning": "projection"}),
+    "icgan": (
+        "icgan",
+        {**SMALL, "data": "faces-edits:100", "latent": 4, "encoder_width": 2, "latent_units": 8}
+        | {"attribute_units": 8, "rounds": 8, "gan_rounds": 1, "encoder_rounds": 1},
+    ),
     "wgan": ("wgan", {**SMALL, "critic_steps": 2, "critic_boost": 3}),
     "wgan-without-norm": (
         "wgan",

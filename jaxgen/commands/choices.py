@@ -139,14 +139,17 @@ def _condition(info, name, several):
         about = arg(metavar=f"{metavar} ...", help=f"{help}; {of_several}.", help_behavior_hint="")
         return Flag(Annotated[tuple[str, ...], about], ())
 
-    match info.fields[name].kind if name in info.fields else "image":
+    from jaxgen.runs.choices import kind
+
+    match kind(info, name):
         case "label":
             known = ", ".join(info.label_names[:20]) + ", ..." * (len(info.label_names) > 20)
             return words("CLASS", f"Class, by number or name ({known})", several)
         case "text":
             return words("TEXT", f"What {'images show' if several else 'the image shows'}")
-        case "attributes":
-            help = f"Attributes that are not 0, of {', '.join(info.attribute_names)}."
+        case "attributes" | "set":
+            which = "and their new values" if name == "set" else "that are not 0"
+            help = f"Attributes {which}, of {', '.join(info.attribute_names)}."
             about = arg(metavar="NAME=VALUE ...", help=help, help_behavior_hint="")
             return Flag(Annotated[tuple[str, ...], about], (), _attributes)
         case _:

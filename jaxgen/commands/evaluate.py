@@ -69,7 +69,8 @@ def evaluate(
             swd, ppl, separability, classification-accuracy; in the styles of a system that has
             some ppl-w, separability-w. Of translated images, or of two folders with equal
             names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg,
-            lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou. Of
+            lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou; of edits
+            edit-accuracy, edit-preservation. Of
             autoencoders: reconstruction-l1, reconstruction-squared, knn, mig. Of systems that
             compare images and texts: image-to-text, text-to-image, with -5 too, zero-shot,
             linear-probe. Densities have names of their own, such as elbo. Of densities and

@@ -30,6 +30,7 @@ from jaxgen.data.source import (
     digest,
     package_digest,
     package_folder,
+    parse_count,
     some,
     unit_hash,
 )
@@ -628,6 +629,61 @@ def faces(split: str, size: int, *options: str) -> Source:
         attribute_names=STYLES[style].attributes,
         measure=lambda i: (f"person {chosen[i]}", size, size),
         captions=lambda i: (caption(seen[i]),),
+    )
+
+
+EDITS: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...]]] = {
+    "glasses": ("glasses", ("glasses", "sunglasses"), ("none",)),
+    "beard": ("beard", ("beard", "moustache"), ("none",)),
+    "smiling": ("expression", ("smiling",), ("serious", "sad", "open", "grimacing", "tongue")),
+    "dark_skin": ("skin_tone", ("dark", "medium-dark"), ("light", "medium-light", "medium")),
+    "long_hair": ("hair", ("long", "bob"), ("short", "curly", "bun", "balding")),
+    "dark_hair": ("hair_colour", ("black", "brown"), ("blond", "red", "grey", "pink")),
+    "warm_clothes": (
+        "clothes_colour", ("red", "pink", "yellow"), ("blue", "green", "black", "grey", "white"),
+    ),
+    "blazer": ("clothes", ("blazer",), ("t-shirt", "hoodie", "sweater", "overall")),
+}  # fmt: skip
+"""Attributes that a person has or has not: the attribute of `VALUES` that says so, its values that
+mean yes and those that mean no; the first of either is what a person gets that is edited."""
+
+
+def edits(split: str, size: int, number: str = "10000") -> Source:
+    """Bare-headed people and which of `EDITS` they have, 1 or 0; "test" has beside each the same
+    person with one attribute the other way, the first person the first attribute, and so on:
+    `edited` and `edited_attributes`.
+
+    number: of the people that are drawn, bare-headed or not, training and test together.
+    """
+    count = parse_count("faces-edits", number)
+    everybody = people(split, count)
+    looks = zip(everybody, attributes(everybody), strict=True)
+    chosen = {k: look for k, look in looks if look["headwear"] == "none"}
+    some(list(chosen), f"faces-edits:{count}", split)
+    ks, drawn = list(chosen), _drawings(list(chosen), STYLE, size)
+    has = np.array([[chosen[k][of] in yes for of, yes, _ in EDITS.values()] for k in ks], np.int32)
+    fields = {"image": FIELDS["image"], "attributes": FIELDS["attributes"]}
+
+    def read(i):
+        return {"image": _unpacked(drawn[ks[i]], size)[..., :4], "attributes": has[i]}
+
+    def read_pair(i):
+        which = i % len(EDITS)
+        of, yes, no = list(EDITS.values())[which]
+        _, after = counterfactual(ks[i], size, **{of: (no if has[i, which] else yes)[0]})
+        flip = np.arange(len(EDITS)) == which
+        edited = {"edited": after["image"], "edited_attributes": np.where(flip, 1 - has[i], has[i])}
+        return read(i) | edited
+
+    if split == "test":
+        fields |= {"edited": fields["image"], "edited_attributes": fields["attributes"]}
+    return Source(
+        length=len(ks),
+        read=read_pair if split == "test" else read,
+        fingerprint=digest(package_digest(count, *PACKAGES), _key(STYLE), repr(EDITS)),
+        fields=fields,
+        attribute_names=tuple(EDITS),
+        measure=lambda i: (f"person {ks[i]}", size, size),
     )
 
 

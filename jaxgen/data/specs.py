@@ -88,6 +88,13 @@ SHIPPED: Mapping[str, Shipped] = {
         "; ".join(f"{name}: {style.licence}" for name, style in faces.STYLES.items()),
         ":N:STYLE",
     ),
+    "faces-edits": Shipped(
+        lambda *asked: (faces.edits(*asked),),
+        "7,500 portraits (of 10,000 or N people) with eight attributes that are there or not; test "
+        "pairs with one changed",
+        "as faces",
+        ":N",
+    ),
     "faces-domains": Shipped(
         faces.domains,
         "unpaired: portraits in two styles",

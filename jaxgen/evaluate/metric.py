@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
 LEAST = 10  # images of either set; a score of fewer says nothing
 SAMPLES = 5000
-WORDS = {"image": "single images", "label": "labels", "text": "captions"}  # of fields
+# of fields
+WORDS = {"image": "single images", "label": "labels", "text": "captions", "edited": "edited images"}
 
 
 @dataclasses.dataclass(frozen=True)

@@ -20,7 +20,7 @@ from jaxgen.pictures import as_uint8
 from jaxgen.progress import progress
 from jaxgen.runs.choices import values as chosen_options
 from jaxgen.runs.translating import translator
-from jaxgen.train.abilities import Translator
+from jaxgen.train.abilities import SET, Translator
 from jaxgen.train.nets import bind
 from jaxgen.weights import distances
 
@@ -69,8 +69,7 @@ def check(scoring: Scoring, name: str) -> None:
     try:
         truth = jax.eval_shape(pair, data.take([0]))[1]
     except KeyError as error:
-        if (field := error.args[0]) in scoring.trained.info.fields:
-            check_fields(name, data, field)
+        check_fields(name, data, error.args[0])
         raise
     if name in SEGMENTATION:
         if not jnp.issubdtype(truth.dtype, jnp.integer):
@@ -91,6 +90,8 @@ def _held_out(scoring: Scoring, name: str) -> tuple[Any, int]:
     way, (data, count) = translator(scoring.trained, scoring.direction), scoring.held_out()
     kinds = {field: about.kind for field, about in scoring.trained.info.fields.items()}
     known = [x for x in way.inputs[1:] if kinds.get(x) in ("label", "attributes")]
+    if SET in way.inputs:
+        known += [x for x, about in data.info.fields.items() if about.kind == "attributes"]
     return scoring.given(name, data, *known), count
 
 

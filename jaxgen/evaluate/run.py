@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import MissingData, NoSplit, UserError
-from jaxgen.evaluate import embeddings, examples, pairs, scores, separability, sets
+from jaxgen.evaluate import edits, embeddings, examples, pairs, scores, separability, sets
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.progress import say
 from jaxgen.runs.choices import check_names
 from jaxgen.runs.translating import translator
-from jaxgen.train.abilities import Density, Embedder, Sampler, Translator
+from jaxgen.train.abilities import SET, Density, Embedder, Sampler, Translator
 from jaxgen.train.game import System
 
 if TYPE_CHECKING:
@@ -25,6 +25,7 @@ METRICS: dict[str, Metric] = {
     **examples.METRICS,
     **embeddings.METRICS,
     **separability.METRICS,
+    **edits.METRICS,
 }
 
 
@@ -131,6 +132,8 @@ def suits(system: System) -> dict[str, Metric]:
     sampler = system.ability(Sampler)
     if sampler and "label" not in sampler.condition:
         del found["classification-accuracy"]
+    if all(SET not in way.inputs for way in system.all_of(Translator)):
+        found = {k: m for k, m in found.items() if k not in edits.METRICS}
     if system.ability(Density):
         found["auroc"] = METRICS["auroc"]
     return found | examples.densities(system)

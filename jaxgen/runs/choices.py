@@ -11,7 +11,7 @@ import numpy as np
 from jaxgen.data.images import to_input
 from jaxgen.data.source import PIXELS, DataInfo, to_program
 from jaxgen.errors import UserError
-from jaxgen.train.abilities import Option
+from jaxgen.train.abilities import SET, Option
 
 
 def check_names(run: str, given: Mapping[str, Any], known: Sequence[str]) -> None:
@@ -55,14 +55,24 @@ def of_one_image(info: DataInfo, name: str, value: Any) -> np.ndarray:
     return rows
 
 
+def kind(info: DataInfo, name: str) -> str:
+    """The kind of the batch field of that name, or what else a user gives: `SET`, or an image."""
+    if name in info.fields:
+        return info.fields[name].kind
+    return SET if name == SET else "image"
+
+
 def condition(info: DataInfo, name: str, value: Any) -> np.ndarray:
     """What a user gives for a batch field, as an array [m, ...] of m values.
 
     A label is a number or a class's name (None: every class); a text is a caption, or its tokens;
-    attributes are {name: value}, the others being 0, or a vector (None: all 0); images of another
-    size are cut and resized as in training; else it is the field's array.  One of these, or a
-    sequence of them.  UserError that begins with `name`.
+    attributes are {name: value}, the others being 0, or a vector (None: all 0), and what is asked
+    of them (`SET`) likewise, the others being NaN; images of another size are cut and resized as in
+    training; else it is the field's array.  One of these, or a sequence of them.  UserError that
+    begins with `name`.
     """
+    if name == SET:
+        return _attributes(name, info.attribute_names, value, math.nan)
     kind = info.fields[name].kind
     if kind == "label":
         return _labels(name, info.label_names, value)
@@ -105,11 +115,11 @@ def _tokens(name, vocabulary, value):
     return np.stack([np.asarray(vocabulary(text), np.int32) for text in texts])
 
 
-def _attributes(name, names, value):
+def _attributes(name, names, value, other=0.0):
     def vector(x):
         if unknown := [key for key in x if key not in names]:
             raise _unknown(name, unknown[0], names)
-        return [x.get(key, 0) for key in names]
+        return [x.get(key, other) for key in names]
 
     value = [value or {}] if isinstance(value, Mapping | None) else value
     rows = [vector(x) if isinstance(x, Mapping) else x for x in value]

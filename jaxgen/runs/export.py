@@ -17,9 +17,9 @@ from jaxgen.errors import UserError
 from jaxgen.files import replacing
 from jaxgen.parallel import AXIS
 from jaxgen.progress import say
-from jaxgen.runs.choices import check_names, values
+from jaxgen.runs.choices import check_names, kind, values
 from jaxgen.runs.translating import translator
-from jaxgen.train.abilities import Sampler
+from jaxgen.train.abilities import SET, Sampler
 from jaxgen.train.nets import bind
 from jaxgen.train.run import read_run
 
@@ -188,7 +188,12 @@ def _translated(trained, way, options, seed):
         given = dict(zip(way.inputs, arrays, strict=True))
         return way.translate(bind(trained.states, key), given, key, **options).clip(-1, 1)
 
-    given, _ = jax.eval_shape(lambda: way.pair(trained.info.zeros(1)))
+    batch = trained.info.zeros(1)
+    if SET in way.inputs:  # training data need not show what an edit comes to
+        given = {"image": batch["image"], SET: np.zeros((1, len(trained.info.attribute_names)))}
+        given = jax.tree.map(np.float32, given)
+    else:
+        given, _ = jax.eval_shape(lambda: way.pair(batch))
     return translate, [_input(trained.info, name, given[name]) for name in way.inputs]
 
 
@@ -197,12 +202,13 @@ def _input(info, name, x):
     ranges = {
         "label": f"0 to {len(info.label_names) - 1}, in the order of label_names",
         "attributes": "0 to 1, in the order of attribute_names",
+        SET: "0 to 1, in the order of attribute_names; NaN for one that stays",
         "text": "tokens of the run's vocabulary",
         "classes": "labels",
         "mask": "0 or 1",
     }
-    kind = info.fields[name].kind if name in info.fields else "image"
-    return _Input(name, x.shape[1:], x.dtype, ranges.get(kind, "[-1, 1]"))
+    said = ranges.get(kind(info, name), "[-1, 1]")
+    return _Input(name, x.shape[1:], x.dtype, said)
 
 
 def _lowered(run, inputs, ability, platforms, batch, seed):

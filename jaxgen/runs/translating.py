@@ -13,15 +13,15 @@ from jaxgen.data.source import DataInfo, Field, to_program
 from jaxgen.errors import UserError, memory_is_full
 from jaxgen.pictures import as_uint8
 from jaxgen.runs import tiling
-from jaxgen.runs.choices import check_names, of_one_image, values
-from jaxgen.train.abilities import Autoencoder, Sampler, Translator
+from jaxgen.runs.choices import check_names, kind, of_one_image, values
+from jaxgen.train.abilities import SET, Autoencoder, Sampler, Translator
 from jaxgen.train.nets import bind
 
 if TYPE_CHECKING:
     from jaxgen.runs.trained import TrainedRun
 
 MAPS = ("mask", "classes")  # one channel, never blurred
-FLAT = ("label", "attributes", "text")  # no pictures
+FLAT = ("label", "attributes", "text", SET)  # no pictures
 ROWS = 256  # of an image that are computed with at a time, for floats need four times the memory
 
 
@@ -119,7 +119,7 @@ def _reconstruction(coder: Autoencoder) -> Translator:
 
 def _kind(info: DataInfo, name: str) -> str:
     """The kind of an input of that name: an image, unless it is a field of another kind."""
-    known = info.fields[name].kind if name in info.fields else ""
+    known = kind(info, name)
     return known if known in (*MAPS, *FLAT) else "image"
 
 

@@ -15,6 +15,8 @@ import jax.numpy as jnp
 
 from jaxgen.latents import slerp
 
+SET = "set"
+
 
 @dataclasses.dataclass(frozen=True)
 class Option:
@@ -72,7 +74,9 @@ class Translator:
 
     translate: (nets, inputs, key, **options) -> images [n, scale * H, scale * W, C'].
     pair: batch -> (inputs, ground truth), by which held-out examples are scored.
-    inputs: the names of the inputs [n, H, W, C]; the first is the image that is translated.
+    inputs: the names of the inputs [n, H, W, C]; the first is the image that is translated.  One of
+      the name `SET` is float32 [n, A], what is asked of each of the data's attributes, and NaN of
+      one that stays.
     name: which way, where a system has several, such as a-to-b.
     multiple: the sides of an input are multiples of it.
     any_size: whether inputs may be larger or smaller than the images of the training.

@@ -148,3 +148,25 @@ def test_a_broken_image_is_named(translator, jaxgen, tmp_path):
     words = ("translate", translator, tmp_path / "x.png", "--out", tmp_path / "out")
     code, _, problem = jaxgen(*words)
     assert (code, "x.png is not a readable image" in problem) == (2, True)
+
+
+def test_an_image_is_edited_by_attributes(jaxgen, tmp_path):
+    toys.saved(toys.editor(), run := tmp_path / "editor")
+    one = images(tmp_path / "in", 1, size=(4, 4)) / "0.png"
+    words = ("translate", run, one, "--system", "tests.runs.toys:editing_system")
+    _, said, problem = jaxgen(*words, "--set", "smiling=1", "old=0.5")
+    assert problem == ""
+    assert said.strip() == str(run / "use/translated_round_00000001_set_smiling-1-old-0.5/0.png")
+    made, before = read(said.strip()), read(one)
+    np.testing.assert_array_equal(made[..., :2], np.broadcast_to([255, 191], (4, 4, 2)))
+    np.testing.assert_array_equal(made[..., 2], before[..., 2])
+    _, said, _ = jaxgen(*words)
+    np.testing.assert_array_equal(read(said.strip()), before)
+    for wrong, line in (
+        ("smilng=1", "--set 'smilng' is not known; did you mean smiling?"),
+        ("smiling", "attributes are written NAME=VALUE, such as smiling=1"),
+    ):
+        code, _, problem = jaxgen(*words, "--set", wrong)
+        assert (code, problem.strip()) == (2, f"jaxgen: {line}")
+    _, said, _ = jaxgen(*words, "--help")
+    assert "Attributes and their new values, of smiling, old." in " ".join(said.split())

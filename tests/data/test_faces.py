@@ -273,6 +273,48 @@ def test_a_stop_while_drawing_leaves_whole_blocks_only(cache, monkeypatch):
     np.testing.assert_array_equal(source[len(source) - 1]["image"], before["image"])
 
 
+def test_edits_are_pairs_in_which_one_attribute_is_turned():
+    (train,), (test,) = (open_source("faces-edits:200", split, size=32) for split in SPLITS)
+    assert train.attribute_names == tuple(faces.EDITS)
+    assert set(train.fields) == {"image", "attributes"}
+    before = people("train")
+    assert len(train) == len(before) < 180
+    for i, (k, look) in enumerate(before.items()):
+        said = {name: look[of] in yes for name, (of, yes, _) in faces.EDITS.items()}
+        assert list(said.values()) == train[i]["attributes"].tolist()
+        if i < 3:
+            np.testing.assert_array_equal(train[i]["image"], shown(k))
+    assert len(test) == len(people("test")) > len(faces.EDITS)
+    for i, k in enumerate(people("test")):
+        example, which = test[i], i % len(faces.EDITS)
+        turned = example["edited_attributes"] != example["attributes"]
+        assert turned.nonzero()[0].tolist() == [which]
+        of, *values = list(faces.EDITS.values())[which]
+        value = values[1 - example["edited_attributes"][which]][0]
+        np.testing.assert_array_equal(example["image"], shown(k))
+        np.testing.assert_array_equal(example["edited"], shown(k, **{of: value}))
+        assert (example["edited"] != example["image"]).any()
+
+
+SPLITS = "train", "test"
+
+
+def people(split):
+    """The bare-headed ones of 200, and how they look."""
+    ks = faces.people(split, 200)
+    looks = zip(ks, faces.attributes(ks), strict=True)
+    return {k: look for k, look in looks if look["headwear"] == "none"}
+
+
+def shown(k, **changes):
+    return faces.counterfactual(k, 32, **changes)[1]["image"]
+
+
+def test_every_value_is_a_yes_or_a_no():
+    for of, yes, no in faces.EDITS.values():
+        assert sorted(yes + no) == sorted(faces.STYLES["avataaars"].table[of])
+
+
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
@@ -281,6 +323,7 @@ def test_a_stop_while_drawing_leaves_whole_blocks_only(cache, monkeypatch):
         ("faces:lorelei:5", "faces takes a number of people and then a style, not lorelei:5"),
         ("faces:5:lorelei:5", "faces takes no more than faces:N:STYLE"),
         ("faces-domains:lorelei", "then 2 styles, not lorelei"),
+        ("faces-edits:many", 'faces-edits:N takes a whole number from 1, not "many"'),
         ("faces:1", "faces:1 has nothing for test; ask for more"),
     ],
 )

@@ -41,6 +41,7 @@ from jaxgen.train.abilities import Option, Sampler, Translator
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.weights.published import read_state_dict
 from tests.quick import quick_to_compile  # noqa: F401
+from tests.runs import toys
 
 KEY, KEY_Z, KEY_NOISE = jax.random.split(jax.random.key(0), 3)  # as samples are drawn
 PAIRS = {"a": Field("image", 3), "b": Field("image", 3)}
@@ -262,6 +263,22 @@ def test_one_direction_of_two(tmp_path, capsys):
     np.testing.assert_allclose(program.call(images), back, rtol=1e-6, atol=1e-6)
     assert program.platforms == ("cpu",)
     assert not capsys.readouterr().err
+
+
+def test_a_program_that_edits_is_told_what(tmp_path):
+    """Its training data need not show what an edit comes to."""
+    trained = toys.editor()
+    path = trained.export(tmp_path / "f.stablehlo", platforms="cpu")
+    card = json.loads((tmp_path / "f.stablehlo.json").read_text())
+    assert [(x["name"], x["shape"]) for x in card["inputs"]] == [
+        ("image", ["b", 4, 4, 3]),
+        ("set", ["b", 2]),
+    ]
+    assert card["inputs"][1]["range"].endswith("NaN for one that stays")
+    program = jax.export.deserialize(path.read_bytes())
+    asked = np.array([[0.25, np.nan], [np.nan, -1]], np.float32)
+    made = program.call(np.ones((2, 4, 4, 3), np.float32), asked)
+    np.testing.assert_allclose(made[:, 0, 0], [[0.25, 1, 1], [1, -1, 1]])
 
 
 @jax.custom_batching.custom_vmap

@@ -12,7 +12,15 @@ from jaxgen.data.source import DataInfo, Field
 from jaxgen.data.tokens import Tokens
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train import devices, nets
-from jaxgen.train.abilities import Autoencoder, Density, Energy, Option, Sampler, Translator
+from jaxgen.train.abilities import (
+    SET,
+    Autoencoder,
+    Density,
+    Energy,
+    Option,
+    Sampler,
+    Translator,
+)
 from jaxgen.train.checkpoints import Checkpoints
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.run import Run
@@ -182,6 +190,30 @@ def stylist():
     fields = {"image": IMAGE, "mask": Field("mask"), "style": Field("array")}
     info = DataInfo((8, 8, 3), fields)
     return trained(painting_system(info), info, "stylist")
+
+
+def editing_system(info):
+    """A translator that is told attributes: channel i is as bright as attribute i, if asked."""
+
+    def edit(nets, inputs, key):
+        asked = jnp.pad(inputs[SET], [(0, 0), (0, 1)], constant_values=jnp.nan)[:, None, None]
+        return jnp.where(jnp.isnan(asked), nets.g(inputs["image"]), asked)
+
+    def pair(batch):
+        return {"image": batch["image"], SET: batch["edited_attributes"]}, batch["edited"]
+
+    return System(
+        players={"g": Player(Paint(), [(1, 4, 4, 3)], optax.sgd(1e-6))},
+        turns=(Turn(("g",), lambda nets, batch, key: ((nets.g(batch["image"]) ** 2).mean(), {})),),
+        show=lambda nets, batch, key: {"image": batch["image"]},
+        abilities=(Translator(edit, pair, ("image", SET), any_size=False),),
+    )
+
+
+def editor():
+    fields = {"image": IMAGE, "attributes": Field("attributes")}
+    info = DataInfo((4, 4, 3), fields, attribute_names=ATTRIBUTES)
+    return trained(editing_system(info), info, "editor")
 
 
 def coding_system(info):
