@@ -369,7 +369,7 @@ def _is_used(trained):
             codes = trained.encode(data.take(range(n))["image"], batch=n)
             assert trained.decode(codes, batch=n).shape == (n, *shape)
         if isinstance(ability, Embedder):
-            for part in (ability.features, ability.image, ability.text):
+            for part in filter(None, (ability.features, ability.image, ability.text)):
                 vectors = used(lambda x, part=part: part(players, x), batch)
                 assert vectors.shape[0] == n
                 assert vectors.ndim == 2
