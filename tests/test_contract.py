@@ -157,6 +157,7 @@ ROWS = {
         },
     ),
     "stylegan2": ("stylegan2", STYLE),
+    "gan3d": ("gan3d", {**SMALL, "data": "shapes3d:200", "ema": 0.9}),
     "stylegan2-diffaugment": (
         "stylegan2",
         {**STYLE, "augment": "diffaugment", "residual": False, "path_weight": 0.0, "mixing": 0.0},
@@ -373,7 +374,7 @@ def _is_used(trained):
             codes = trained.encode(data.take(range(n))["image"], batch=n)
             assert trained.decode(codes, batch=n).shape == (n, *shape)
         if isinstance(ability, Embedder):
-            for part in (ability.features, ability.image, ability.text):
+            for part in filter(None, (ability.features, ability.image, ability.text)):
                 vectors = used(lambda x, part=part: part(players, x), batch)
                 assert vectors.shape[0] == n
                 assert vectors.ndim == 2

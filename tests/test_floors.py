@@ -10,7 +10,7 @@ ROOT = Path(jaxgen.__file__).parent
 
 # From the bottom; what stands on one floor may import its neighbours on it, but in no circle.
 FLOORS = (
-    ("errors", "files", "draw", "parallel", "latents", "pictures", "progress"),
+    ("errors", "files", "draw", "parallel", "latents", "pictures", "progress", "solids"),
     ("nn", "models", "losses", "metrics"),
     ("data", "weights", "sample"),
     ("train",),

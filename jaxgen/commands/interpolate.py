@@ -70,7 +70,7 @@ def interpolate(
     from jaxgen.data.images import decode
     from jaxgen.pictures import grid, save_film, save_png
     from jaxgen.runs.choices import check_names
-    from jaxgen.runs.sampling import passage, traversal, walk
+    from jaxgen.runs.sampling import passage, shown, traversal, walk
     from jaxgen.train.abilities import Autoencoder, Sampler
 
     if not files and trained.system.ability(Autoencoder) and not trained.system.ability(Sampler):
@@ -93,7 +93,7 @@ def interpolate(
             parts = traversal(trained, n, frames, **options)
         else:
             parts = walk(trained, n or WALK, frames, **options)
-        images = np.concatenate(list(parts))
+        images = np.concatenate([shown(trained, part) for part in parts])
         columns = min(frames, COLUMNS)
         rows = np.arange(len(images)).reshape(-1, frames)
         shown = rows[:, [k * frames // columns for k in range(columns)]].ravel()

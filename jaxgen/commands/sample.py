@@ -1,7 +1,7 @@
 """`python -m jaxgen sample RUN`: images from a trained run's noise, or how they come about."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from tyro.conf import arg
 
@@ -12,6 +12,7 @@ from jaxgen.commands.terminal import writing
 from jaxgen.errors import UserError
 
 Vary = Annotated[str | None, arg(metavar="NAME=VALUE,...", help_behavior_hint="(default: nothing)")]
+Sums = Annotated[tuple[str, ...], arg(metavar="SUM ...", help_behavior_hint="(default: none)")]
 Draws = Annotated[int | None, Range(3), arg(metavar="N", help_behavior_hint="(default: one)")]
 
 
@@ -25,6 +26,9 @@ def sample(
     fps: Rate = 24,
     vary: Vary = None,
     draws: Draws = None,
+    arithmetic: Sums = (),
+    views: Count = 1,
+    to: Literal["png", "obj", "stl"] = "png",
     out: Out = None,
     batch: Batch = 64,
     system: System = None,
@@ -44,51 +48,85 @@ def sample(
             images for each sample, one image for each value.
         draws: Number of times that each sample is drawn with other noise besides the latents: a row
             for each sample, three of these draws and the deviation over all, four times as bright.
+        arithmetic: Sums of samples by their numbers, such as 3-7+12: a row for each sum, with the
+            samples and last what the sum of their latents makes. 1,2-4,5+7 takes means first.
+        views: Number of sides from which voxels are seen, such as those of gan3d: a row for each
+            sample.
+        to: Kind of the files that --single writes; obj and stl are meshes of voxels.
         out: PNG file, or with --single a folder. A .gif or .mp4 file is a film of how the images
-            come about, of a system that makes them step by step, such as ebm.
+            come about, of a system that makes them step by step, such as ebm; of voxels, which turn
+            round.
     """
     if out and not single and out.suffix.lower() not in (".png", *FILMS):
         raise UserError(
             f"--out {out} is no .png file, and no .gif or .mp4 for a film; name one, or ask for a "
             "folder with --single"
         )
-    if (vary is not None) + (draws is not None) + single > 1:
-        raise UserError("--single, --vary and --draws are three kinds of pictures; choose one")
+    kinds = {"single": single, "vary": vary, "draws": draws, "arithmetic": arithmetic}
+    kinds["views"] = views > 1
+    if len(given := [f"--{name}" for name, x in kinds.items() if x]) > 1:
+        raise UserError(f"{' and '.join(given)} are different kinds of pictures; choose one")
+    if to != "png" and not single:
+        raise UserError(f"--to {to} is a file for each sample; add --single")
     trained = open_run(run, system, round, copy)
     import numpy as np
 
     from jaxgen.data.images import to_pil
+    from jaxgen.data.source import to_float
     from jaxgen.pictures import grid, save_film, save_png
-    from jaxgen.runs.sampling import film, samples, variants
+    from jaxgen.runs import sampling
+    from jaxgen.solids import save_mesh
+    from jaxgen.train.abilities import Sampler
 
-    figure = {k: x for k, x in (("vary", vary), ("draws", draws)) if x is not None}
-    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices | figure, copy)}"
+    sampler = trained.system.ability(Sampler)
+    solid = sampler is not None and sampler.of == "voxels"
+    if to != "png" and not solid:
+        raise UserError(f"--to {to} is for voxels, and {trained.name} makes images; leave it out")
+    figure = {"vary": vary, "draws": draws, "arithmetic": arithmetic}
+    figure = {k: x for k, x in figure.items() if x}
+    seen = {"views": views} if views > 1 else {}
+    name = f"samples_round_{trained.round:08d}_seed_{seed}{by(choices | figure | seen, copy)}"
     path = out or run / "use" / (name if single else f"{name}.png")
     if not single and path.suffix.lower() in FILMS:
         with writing(path):
-            made = film(trained, n, frames, seed=seed, **choices)
+            if solid:
+                shapes = trained.sample(n, seed=seed, batch=batch, **choices)
+                made = sampling.turned(trained, shapes, frames)
+            else:
+                made = sampling.film(trained, n, frames, seed=seed, **choices)
             path.parent.mkdir(parents=True, exist_ok=True)
             save_film(path, [grid(images) for images in made], fps)
         return path
     if figure:
         with writing(path):
+            options = {"seed": seed, "batch": batch, **choices}
             if draws is not None:
-                rows = _noise_detail(trained, n, draws, seed=seed, batch=batch, **choices)
+                rows = _noise_detail(trained, n, draws, **options)
+            elif arithmetic:
+                rows = sampling.arithmetic(trained, arithmetic, **options)
             else:
-                name, values = _values(trained, vary)
-                rows = variants(trained, n, name, values, seed=seed, batch=batch, **choices)
+                rows = sampling.variants(trained, n, *_values(trained, vary), **options)
+            cells = sampling.shown(trained, rows.reshape(-1, *rows.shape[2:]))
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(path, grid(rows.reshape(-1, *rows.shape[2:]), columns=rows.shape[1]))
+            save_png(path, grid(cells, columns=rows.shape[1]))
         return path
-    chunks = samples(trained, n, seed=seed, batch=batch, **choices)
+    chunks = sampling.samples(trained, n, seed=seed, batch=batch, **choices)
     with writing(path, folder=single):
         if not single:
             path.parent.mkdir(parents=True, exist_ok=True)
-            save_png(path, grid(np.concatenate(list(chunks))))
+            images = np.concatenate(list(chunks))
+            if views > 1:
+                rows = np.stack(list(sampling.turned(trained, images, views)), axis=1)
+                save_png(path, grid(rows.reshape(-1, *rows.shape[2:]), columns=views))
+            else:
+                save_png(path, grid(sampling.shown(trained, images)))
             return path
         path.mkdir(parents=True, exist_ok=True)
         for i, image in enumerate(image for chunk in chunks for image in chunk):
-            save_png(path / f"{i:05d}.png", to_pil(image))
+            if to == "png":
+                save_png(path / f"{i:05d}.png", to_pil(sampling.shown(trained, image[None])[0]))
+            else:
+                save_mesh(path / f"{i:05d}.{to}", to_float(image))
     return path
 
 

@@ -31,9 +31,10 @@ RETRIEVAL = {
 def check(scoring: Scoring, name: str) -> None:
     """UserError for data that lacks what the metric needs."""
     data, needed = scoring.held_out()[0], METRICS[name].needs
-    check_fields(name, data, "image", needed)
+    of = scoring.trained.ability(Embedder, "compares nothing").of
+    check_fields(name, data, of, needed)
     if name == "linear-probe":
-        scoring.taught_labels(name, data)
+        scoring.taught_labels(name, data, of)
 
 
 def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
@@ -58,7 +59,7 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
                 guess = _zero_shot(trained, embedder, data, held["image"], scoring.batch)
                 baselines = {"chance": 1 / classes}
             else:
-                train = scoring.taught_labels(name, data)
+                train = scoring.taught_labels(name, data, embedder.of)
                 rows = range(len(train))
                 taught = _vectors(trained, embedder, {"features"}, train, rows, scoring.batch)
                 learned = taught["features"], taught["batch"]["label"]

@@ -52,17 +52,17 @@ class Scoring:
         """The real examples that a probe, a classifier or a baseline learns from."""
         return self.data("train") if self.train is None else self.train
 
-    def taught_labels(self, name: str, like: Any):
+    def taught_labels(self, name: str, like: Any, of: str = "image"):
         """`taught` with the labels of the examples `like`, on which the metric of that name is
-        scored.  UserError where it has none, or is the same."""
-        check_fields(name, like, "image", "label")
+        scored; both have the field `of`.  UserError where it has no labels, or is the same."""
+        check_fields(name, like, of, "label")
         train = self.taught()
         if train.fingerprint == like.fingerprint:
             raise UserError(
                 f"{name} needs examples to learn from besides those that it is scored on; hold "
                 "some out, or give other data"
             )
-        check_fields(name, train, "image", "label")
+        check_fields(name, train, of, "label")
         return numbered_as(train, like.info, ["label"], f"{like.spec} ({like.split})")
 
     def held_out(self) -> tuple[Any, int]:
@@ -87,7 +87,8 @@ class Metric:
     score: (Scoring, names) -> records, of several metrics that share their work.
     check: (Scoring, name) -> None; UserError, before anything is computed, for what cannot be
       scored.
-    needs: what it needs of images ("features", "logits", "pixels") or of data ("text", "label").
+    needs: what it needs of images ("features", "logits", "pixels") or of data ("text", "label",
+      "voxels").
     usual: whether it is among those that are scored by default.
     network: the feature network for which the bare name stands in the literature.
     """

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import MissingData, NoSplit, UserError
-from jaxgen.evaluate import edits, embeddings, examples, pairs, scores, separability, sets
+from jaxgen.evaluate import edits, embeddings, examples, pairs, scores, separability, sets, voxels
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.progress import say
 from jaxgen.runs.choices import check_names
@@ -26,6 +26,7 @@ METRICS: dict[str, Metric] = {
     **embeddings.METRICS,
     **separability.METRICS,
     **edits.METRICS,
+    **voxels.METRICS,
 }
 
 
@@ -130,8 +131,12 @@ def suits(system: System) -> dict[str, Metric]:
     if embedder and embedder.text is None:
         found = {k: m for k, m in found.items() if m.needs != "text" and k != "zero-shot"}
     sampler = system.ability(Sampler)
-    if sampler and "label" not in sampler.condition:
-        del found["classification-accuracy"]
+    if sampler:
+        solid = sampler.of == "voxels"
+        fits = lambda m: m.ability is not Sampler or (m.needs == "voxels") == solid
+        found = {k: m for k, m in found.items() if fits(m)}
+        if "label" not in sampler.condition:
+            found.pop("classification-accuracy", None)
     if all(SET not in way.inputs for way in system.all_of(Translator)):
         found = {k: m for k, m in found.items() if k not in edits.METRICS}
     if system.ability(Density):

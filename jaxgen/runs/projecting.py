@@ -60,6 +60,10 @@ def search(
     sampler = checked_sampler(trained, condition, conditions=space is None, options=False)
     key, key_net, key_points = jax.random.split(jax.random.key(seed), 3)
     if space is None:
+        if sampler.of != "image":
+            raise UserError(
+                f"{trained.name} makes {sampler.of}, among which no image is searched for"
+            )
         if not sampler.differentiable:
             raise UserError(
                 f"{trained.name} makes images that have no gradients by their latents, so none is "

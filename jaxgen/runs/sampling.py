@@ -6,6 +6,7 @@ does not take is a UserError, and so is a system without one.
 """
 
 import functools
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,13 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgen.data.images import to_input
+from jaxgen.data.source import to_float
 from jaxgen.errors import UserError
 from jaxgen.latents import lerp
 from jaxgen.pictures import as_uint8
 from jaxgen.progress import progress
 from jaxgen.runs.choices import check_names, conditions, values
+from jaxgen.solids import TURN, views
 from jaxgen.train.abilities import Autoencoder, Sampler, StyleMixer, Translator
 from jaxgen.train.nets import bind
 
@@ -201,6 +204,67 @@ def traversal(
     one = conditions(trained.info, sampler.condition, choices, 1)
     rows = latents, jax.tree.map(lambda x: jnp.repeat(x, n * frames, axis=0), one)
     return _chunks(_generator(trained, sampler, choices), rows, n * frames, batch, keys)
+
+
+def arithmetic(
+    trained: "TrainedRun", sums: Sequence[str], *, seed: int = 0, batch: int = 64, **choices
+) -> np.ndarray:
+    """Images of sums of latents, uint8 [rows, columns, ...]: each row shows the terms of one sum,
+    and last the sum itself; where it has fewer terms than others, empty images stand before it.
+
+    sums: of the samples' numbers, from 0, such as 3-7+12.  Of several with commas the mean is
+      taken first: 1,2-4,5+7.  The sum has the conditions of its first sample.
+    """
+    sampler = checked_sampler(trained, choices)
+    terms = [_terms(text) for text in sums]
+    columns = max(len(row) for row in terms) + 1
+    n = 1 + max(i for row in terms for _, who in row for i in who)
+    key_latent, *keys = _keys(seed)
+    latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, -(-n // batch) * batch)
+    if not all(jnp.issubdtype(z.dtype, jnp.floating) for z in jax.tree.leaves(latents)):
+        raise UserError(f"latents of {trained.name} are no real numbers, and have no sums")
+    weights = np.zeros((len(terms), columns, len(jax.tree.leaves(latents)[0])), np.float32)
+    first = np.zeros(weights.shape[:2], int)
+    for i, row in enumerate(terms):
+        for j, (sign, who) in enumerate(row):
+            np.add.at(weights[i, j], list(who), 1 / len(who))
+            weights[i, -1] += sign * weights[i, j]
+            first[i, j] = who[0]
+        first[i, -1] = first[i, 0]
+    add = lambda z: jnp.tensordot(weights.reshape(-1, weights.shape[-1]), z, 1)
+    condition = conditions(trained.info, sampler.condition, choices, len(weights[0, 0]))
+    rows = jax.tree.map(add, latents), jax.tree.map(lambda x: x[first.ravel()], condition)
+    program = _generator(trained, sampler, choices)
+    images = np.concatenate(list(_chunks(program, rows, first.size, batch, keys)))
+    images = images.reshape(*first.shape, *images.shape[1:])
+    images[~weights.any(axis=-1)] = 0 if sampler.of == "voxels" else 255
+    return images
+
+
+def _terms(text: str) -> list[tuple[int, tuple[int, ...]]]:
+    """(1 or -1, numbers) of each term.  UserError."""
+    if not re.fullmatch(r"\d+(,\d+)*([+-]\d+(,\d+)*)*", text):
+        raise UserError(f"arithmetic is written like 3-7+12 or 1,2-4,5+7, not {text!r}")
+    found = re.findall(r"([+-]?)([\d,]+)", text)
+    return [(-1 if sign == "-" else 1, tuple(map(int, who.split(",")))) for sign, who in found]
+
+
+def shown(trained: "TrainedRun", images: np.ndarray, turn: float = TURN) -> np.ndarray:
+    """What a run has made [n, ...] as pictures, uint8 [n, H, W, C]: images as they are, of voxels
+    the surface as it is seen from `turn` degrees to the right of the front."""
+    sampler = trained.system.ability(Sampler)
+    if sampler is None or sampler.of != "voxels":
+        return images
+    return as_uint8(views(to_float(images), turn))
+
+
+def turned(trained: "TrainedRun", shapes: np.ndarray, sides: int) -> Iterator[np.ndarray]:
+    """Pictures uint8 [n, H, W, 1] of voxels uint8 [n, D, H, W] from so many sides, which go all
+    around them.  UserError where the run makes images."""
+    if trained.ability(Sampler, "makes no images from noise").of != "voxels":
+        raise UserError(f"views are of voxels, and {trained.name} makes images; leave them out")
+    for i in range(sides):
+        yield shown(trained, shapes, TURN + 360 * i / sides)
 
 
 def mixes(

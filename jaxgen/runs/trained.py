@@ -22,8 +22,9 @@ Ability = TypeVar("Ability")
 class TrainedRun:
     """A trained system, ready to be used; `jaxgen.load` and `jaxgen.fit` give it.
 
-    Images go in and come out as uint8 [n, H, W, C].  What a system has no ability for is a
-    UserError that says so.
+    Images go in and come out as uint8 [n, H, W, C].  Voxels come out as uint8 [n, D, H, W], 255
+    times the probability that each is filled.  What a system has no ability for is a UserError that
+    says so.
 
     states: by player; the averaged weights are used where there are any.
     copies: the states of each seed, where several were trained side by side; `states` are those of
@@ -106,6 +107,13 @@ class TrainedRun:
         from jaxgen.runs.sampling import film
 
         return film(self, n, frames, seed=seed, **choices)
+
+    def arithmetic(self, *sums: str, **options) -> np.ndarray:
+        """Images of the terms of sums of samples, such as "3-7+12", and of the sums; see
+        `jaxgen.runs.sampling.arithmetic`."""
+        from jaxgen.runs.sampling import arithmetic
+
+        return arithmetic(self, sums, **options)
 
     def mix(self, rows: int = 4, columns: int = 6, layer: int | None = None, **options):
         """The cells of a grid of mixed styles; see `jaxgen.runs.sampling.mixes`."""

@@ -56,6 +56,8 @@ class Sampler:
       image is searched for (`project`).
     traversable: whether the numbers of a latent say something one by one (`traverse`); those of
       noise for every pixel do not.
+    of: the batch field that the images are like.  Of `voxels` they are [n, D, H, W] in [-1, 1],
+      filled above 0, and are shown as surfaces.
     """
 
     prior: Callable[[jax.Array, int], Any]
@@ -66,6 +68,7 @@ class Sampler:
     film: Callable[..., jax.Array] | None = None
     differentiable: bool = True
     traversable: bool = True
+    of: str = "image"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -147,6 +150,7 @@ class Embedder:
     """Vectors by which examples are compared (`match`, retrieval, zero-shot, linear probe).
 
     features: (nets, batch) -> [n, d], what a linear probe reads.
+    of: the batch field that they are features of.
     image, text: (nets, batch) -> [n, k], in one space, where the cosine of a pair says how well it
       fits.
     scale: nets -> the factor that makes a cosine the logarithm of a probability, up to a constant.
@@ -158,6 +162,7 @@ class Embedder:
     text: Callable[[Any, Any], jax.Array] | None = None
     scale: Callable[[Any], jax.Array] = lambda nets: jnp.float32(1)
     prompts: tuple[str, ...] = ("{}",)
+    of: str = "image"
 
 
 @dataclasses.dataclass(frozen=True)

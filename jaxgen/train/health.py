@@ -57,6 +57,9 @@ def make_look(
     learners = sorted({name for turn in system.turns for name in turn.learners})
     sampler, judge = system.ability(Sampler), system.ability(DiscriminatorScores)
     as_seen = lambda batch: to_program(batch, data.info.fields)
+    of = sampler.of if sampler else "image"
+    # As the sampler gives them.
+    like = lambda real: 2 * real[of][..., 0] - 1 if of == "voxels" else real[of]
 
     @functools.cache
     def seen():
@@ -64,8 +67,8 @@ def make_look(
         n = min(EXAMPLES, len(data)) if hasattr(data, "__len__") else EXAMPLES
         real = data.examples(n)
         held = getattr(data, "held_out", lambda n: None)(EXAMPLES) if judge else None
-        sampled = sampler is not None and "image" in real
-        own = float(jax.jit(lambda x: nearest(as_seen(x)["image"]))(real)) if sampled else 0.0
+        sampled = sampler is not None and of in real
+        own = float(jax.jit(lambda x: nearest(like(as_seen(x))))(real)) if sampled else 0.0
         return real, held, own
 
     @functools.partial(jax.jit, static_argnums=0)
@@ -77,7 +80,7 @@ def make_look(
             few = jax.tree.map(lambda x: x[: min(FEW, batch_size)], real)
             found |= _gradient_norms(system, states, few, key_loss)
         if own is not None:
-            latents = sampler.prior(key_latent, len(real["image"]))
+            latents = sampler.prior(key_latent, len(real[of]))
             condition = {name: real[name] for name in sampler.condition}
             nets = bind(states, key_latent)
             generated = sampler.generate(nets, latents, condition, key_latent)
@@ -130,8 +133,8 @@ def _scored(judge, states, real, held, key):
 
 
 def nearest(images: jax.Array) -> jax.Array:
-    """Mean distance (root of the mean square over pixels) of each image [n, H, W, C] to the nearest
-    of the others, as thumbnails; 0 for fewer than two."""
+    """Mean distance (root of the mean square over pixels) of each image [n, H, W, C], or of voxels
+    [n, D, H, W], to the nearest of the others, as thumbnails; 0 for fewer than two."""
     n, height, width, channels = images.shape
     if n < 2:
         return jnp.zeros(())

@@ -152,7 +152,8 @@ def test_what_noise_changes(conditional, styled, jaxgen, tmp_path):
     code, _, line = jaxgen("sample", styled, "--draws", 3)
     assert (code, line.count("\n")) == (2, 1)
     assert "styles draws no noise besides the latents" in line
-    assert "three kinds of pictures" in jaxgen("sample", styled, "--draws", 3, "--single")[2]
+    line = jaxgen("sample", styled, "--draws", 3, "--single")[2]
+    assert "--single and --draws are different kinds of pictures; choose one" in line
     assert "--draws is at least 3, not 2" in jaxgen("sample", styled, "--draws", 2)[2]
 
 
