@@ -94,8 +94,8 @@ relativistic_average = GANLoss(
 
 def smoothed(loss: GANLoss, share: float) -> GANLoss:
     """One-sided label smoothing (Salimans et al., 2016, https://arxiv.org/abs/1606.03498, Sec.
-    3.4): the discriminator's target on data is 1 - share. For losses whose discriminator descends
-    the cross-entropy; its term on data, (1 - s) softplus(-x) + s softplus(x), is softplus(-x) + s x.
+    3.4), for losses whose discriminator descends the cross-entropy: its target on data is
+    1 - share. That term, (1 - s) softplus(-x) + s softplus(x), is softplus(-x) + s x.
     """
     smooth = lambda real, fake: loss.discriminator(real, fake) + share * real.mean()
     return loss._replace(discriminator=smooth)
