@@ -46,6 +46,14 @@ ROWS = {
     "gan": ("gan", {**SMALL, "width": 16, "units": 8, "steps": 2}),
     "gan-minimax": ("gan", {**SMALL, "width": 16, "units": 8, "loss": "minimax"}),
     "dcgan": ("dcgan", SMALL),
+    "gan-ada": (
+        "gan",
+        {**SMALL, "width": 16, "units": 8, "augment": "ada", "ada_images": 64, "smoothing": 0.1},
+    ),
+    "dcgan-diffaugment": (
+        "dcgan",
+        {**SMALL, "augment": "diffaugment", "instance_noise": 0.1, "instance_noise_rounds": 3},
+    ),
     "dcgan-paper": ("dcgan", {**SMALL, "variant": "paper", "channels": 3}),
     "cgan": ("cgan", SMALL),
     "cgan-maxout": (
@@ -69,6 +77,11 @@ ROWS = {
     "wgan_gp": ("wgan_gp", {**SMALL, "critic_steps": 2}),
     "wgan_gp-mnist": ("wgan_gp", {**SMALL, "size": 7, "critic_steps": 1, "net": "mnist"}),
     "wgan_gp-cifar": ("wgan_gp", {**SMALL, "critic_steps": 1, "net": "cifar-resnet"}),
+    "wgan_gp-labels": (
+        "wgan_gp",
+        {**SMALL, "critic_steps": 1, "net": "cifar-resnet", "labels": True, "augment": "ada"},
+    ),
+    "wgan_gp-101": ("wgan_gp", {**SMALL, "critic_steps": 1, "net": "resnet-101"}),
     "wgan_gp-good": ("wgan_gp", {**SMALL, "critic_steps": 1, "net": "good-resnet"}),
     "vae": ("vae", {**BATCH, "units": 16, "latent": 2, "importance_samples": 3}),
     "vae-gaussian": (

@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Literal
 
-from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Rate
+from jaxgen.commands.augmented import PlainGAN
+from jaxgen.commands.flags import Count, Rate, Share
 from jaxgen.commands.launch import launch
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(Arguments):
+class Args(PlainGAN):
     """DCGAN (Radford, Metz & Chintala, 2016), https://arxiv.org/abs/1511.06434.
 
     The defaults suit two CPU cores; the paper's numbers are in experiments/dcgan/paper.toml.
@@ -27,11 +27,17 @@ class Args(Arguments):
     """Channels of the generator's last hidden level and of the discriminator's first; the paper's
     is 128, dcgan.torch's 64."""
     lr: Rate = 2e-4
-    """Adam's learning rate, of both players."""
+    """Adam's learning rate of the generator."""
+    discriminator_lr: Rate = 2e-4
+    """Adam's learning rate of the discriminator."""
+    smoothing: Share = 0.0
+    """One-sided label smoothing: the discriminator's target on real images is so much below 1
+    (https://arxiv.org/abs/1606.03498)."""
 
 
 def system(args: Args, info):
     from jaxgen.latents import lerp, normal, slerp, uniform
+    from jaxgen.losses.adversarial import non_saturating, smoothed
     from jaxgen.models import dcgan as models
     from jaxgen.systems.gan.dcgan import LATENT, dcgan
 
@@ -44,7 +50,17 @@ def system(args: Args, info):
         generator = models.Generator(size, channels, args.width)
         discriminator = models.Discriminator(size, args.width)
         prior, interpolate = normal(LATENT), slerp
-    return dcgan(generator, discriminator, info.shape, prior, interpolate, args.lr)
+    return dcgan(
+        generator,
+        discriminator,
+        info.shape,
+        prior,
+        interpolate,
+        args.lr,
+        args.discriminator_lr,
+        smoothed(non_saturating, args.smoothing),
+        args.augmentation(),
+    )
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Literal
 
-from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Rate, Size
+from jaxgen.commands.augmented import PlainGAN
+from jaxgen.commands.flags import Count, Rate, Share, Size
 from jaxgen.commands.launch import launch
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(Arguments):
+class Args(PlainGAN):
     """Generative adversarial nets (Goodfellow et al., 2014), https://arxiv.org/abs/1406.2661.
 
     The defaults suit two CPU cores; the paper's numbers are in experiments/gan/paper.toml.
@@ -22,6 +22,9 @@ class Args(Arguments):
     batch_size: Count = 100
     loss: Literal["non-saturating", "minimax"] = "non-saturating"
     """Objective of the generator: ascend log D(G(z)), or descend log(1 - D(G(z))) as in Eq. 1."""
+    smoothing: Share = 0.0
+    """One-sided label smoothing: the discriminator's target on real images is so much below 1
+    (https://arxiv.org/abs/1606.03498)."""
     steps: Count = 1
     """Discriminator steps a round, k of Algorithm 1."""
     optimizer: Literal["adam", "sgd"] = "adam"
@@ -51,13 +54,15 @@ def system(args: Args, info):
         optimizers = [optax.adam(args.lr, b1=0.5)] * 2
     else:  # the momentum rises by optimizer step; the discriminator takes several a round
         optimizers = [sgd_goodfellow(args.lr, n * args.rounds) for n in (1, args.steps)]
+    loss = adversarial.minimax if args.loss == "minimax" else adversarial.non_saturating
     return gan(
         mlp.Generator(info.shape, (args.width, args.width)),
         mlp.Discriminator(args.units),
         info.shape,
         *optimizers,
-        adversarial.minimax if args.loss == "minimax" else adversarial.non_saturating,
+        adversarial.smoothed(loss, args.smoothing),
         args.steps,
+        augment=args.augmentation(),
     )
 
 

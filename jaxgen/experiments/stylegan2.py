@@ -1,16 +1,16 @@
 """StyleGAN2 on emoji: `python -m jaxgen.experiments.stylegan2`."""
 
 import dataclasses
-from typing import Annotated, Literal
+from typing import Literal
 
-from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Range, Rate, Share, Size, Spec, Weight, size_text
+from jaxgen.commands.augmented import Augmented
+from jaxgen.commands.flags import Count, Rate, Share, Size, Spec, Weight, size_text
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(Arguments):
+class Args(Augmented):
     """StyleGAN2 (Karras et al., 2020), https://arxiv.org/abs/1912.04958, with adaptive
     discriminator augmentation, https://arxiv.org/abs/2006.06676.
 
@@ -49,12 +49,6 @@ class Args(Arguments):
     mixing: Share = 0.9
     """Share of the minibatches in which two styles are mixed."""
     augment: Literal["ada", "diffaugment", "none"] = "ada"
-    """Augmentation of all that the discriminator sees; diffaugment is
-    https://arxiv.org/abs/2006.10738."""
-    ada_target: Annotated[float, Range(-1, 1)] = 0.6
-    """Mean sign of the discriminator's logits of real images that ADA holds."""
-    ada_images: Count = 500_000
-    """Images in which ADA's probability can go from 0 to 1."""
     ema_images: Count = 5000
     """Half-life, in images, of the generator's averaged weights."""
     ema_ramp_up: Weight = 0.05
@@ -67,26 +61,17 @@ class Args(Arguments):
             raise UserError(f"--size is 8, 16, 32, 64, ... pixels, not {size_text(self.size)}")
         if self.base < side:
             raise UserError(f"--base is at least {side} at --size {side}")
-        if self.augment == "ada" and self.channels == 4:
-            raise UserError("--augment ada changes colours of 1 or 3 channels; use --channels 3")
         if self.path_weight and self.batch_size % 2:
             raise UserError("--batch-size is even, as path lengths are measured on half of it")
 
 
 def system(args: Args, info):
     from jaxgen.models.stylegan2 import Discriminator, Generator, widths
-    from jaxgen.nn import ada, diffaugment
     from jaxgen.systems.gan.stylegan2 import stylegan2
     from jaxgen.train.optim import half_life
 
     size, _, channels = info.shape
     levels = widths(size, args.base, args.width)
-    augmentations = {
-        "ada": ada.augment,
-        "diffaugment": lambda images, p, key: diffaugment.augment(images, key),
-        "none": lambda images, p, key: images,
-    }
-    controller = ada.Controller(target=args.ada_target, speed=1 / args.ada_images)
     return stylegan2(
         Generator(levels, channels, args.latent, args.layers, noise_rate=args.noise_rate),
         Discriminator(levels, args.group, args.residual),
@@ -97,8 +82,8 @@ def system(args: Args, info):
         path_weight=args.path_weight,
         mixing=args.mixing,
         ema=half_life(args.ema_images, args.batch_size, args.ema_ramp_up),
-        augment=augmentations[args.augment],
-        ada=controller if args.augment == "ada" else None,
+        augment=args.operations() or (lambda images, p, key: images),
+        ada=args.controller(),
     )
 
 

@@ -3,13 +3,13 @@
 import dataclasses
 from typing import Literal
 
-from jaxgen.commands.arguments import Arguments
+from jaxgen.commands.augmented import PlainGAN
 from jaxgen.commands.flags import Count, Rate
 from jaxgen.commands.launch import launch
 
 
 @dataclasses.dataclass(frozen=True)
-class Args(Arguments):
+class Args(PlainGAN):
     """Wasserstein GAN (Arjovsky, Chintala & Bottou, 2017), https://arxiv.org/abs/1701.07875.
 
     The defaults suit two CPU cores; the paper's numbers are in experiments/wgan/paper.toml.
@@ -44,7 +44,8 @@ def system(args: Args, info):
         generator = dcgan.Generator(size, channels, args.width, norm=args.net == "dcgan")
     critic = dcgan.Discriminator(size, args.width)
     schedule = authors_schedule(args.critic_steps, args.critic_boost)
-    return wgan(generator, critic, info.shape, args.lr, args.clip, schedule)
+    rates = args.lr, args.clip
+    return wgan(generator, critic, info.shape, *rates, schedule, args.augmentation())
 
 
 if __name__ == "__main__":

@@ -90,3 +90,12 @@ relativistic_average = GANLoss(
     discriminator=lambda real, fake: _more_real_than_average(real, fake),
     generator=lambda fake, real: _more_real_than_average(fake, real),
 )
+
+
+def smoothed(loss: GANLoss, share: float) -> GANLoss:
+    """One-sided label smoothing (Salimans et al., 2016, https://arxiv.org/abs/1606.03498, Sec.
+    3.4), for losses whose discriminator descends the cross-entropy: its target on data is
+    1 - share. That term, (1 - s) softplus(-x) + s softplus(x), is softplus(-x) + s x.
+    """
+    smooth = lambda real, fake: loss.discriminator(real, fake) + share * real.mean()
+    return loss._replace(discriminator=smooth)

@@ -1,9 +1,9 @@
 """The networks of WGAN-GP (Gulrajani et al., 2017), https://arxiv.org/abs/1704.00028.
 
 `Generator` and `Critic` are DCGAN-like (5x5, TF's padding), for MNIST, CIFAR and any other size;
-`Cifar...` the residual networks for 32 pixels, `Good...` those for 64 (the code's name). Critics
-have no batch normalisation: the penalty is on each example's own slope. All sizes and widths are
-arguments; the defaults are the paper's.
+`Cifar...` the residual networks for 32 pixels, `Good...` those for 64 (the code's name), `Deep...`
+those of 101 layers. Critics have no batch normalisation: the penalty is on each example's own
+slope. All sizes and widths are arguments; the defaults are the paper's.
 """
 
 from functools import partial
@@ -17,6 +17,7 @@ from jaxgen.models.size import Size, doublings, sides
 from jaxgen.nn.conv import Conv, ConvTranspose
 from jaxgen.nn.init import improved_wgan
 from jaxgen.nn.norm import BatchNorm, ClassBatchNorm, LayerNorm
+from jaxgen.nn.shuffle import pixel_shuffle
 
 _dense = partial(nn.Dense, kernel_init=improved_wgan(gain=1))
 _conv = partial(Conv, kernel=3, kernel_init=improved_wgan())
@@ -195,3 +196,82 @@ class GoodCritic(nn.Module):
             width = self.dim << min(level, levels - 1)
             x = Block(width, down=True, bias=False)(x, lambda x: LayerNorm()(x))
         return _dense(1)(x.reshape(len(x), -1))[:, 0]
+
+
+class Bottleneck(nn.Module):
+    """shortcut(x) + 0.3 norm(conv1(relu(conv3(relu(conv1(relu(x))))))), where the windows are of 1,
+    3 and 1 pixels, and half as many channels as outside are between. A doubling (`up`) is that of a
+    transposed convolution, a halving (`down`) of a strided one. (The code's doubled shortcut has
+    its channels in TensorFlow's order, not torch's: the same but for the order of weights.)"""
+
+    features: int
+    up: bool = False
+    down: bool = False
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], norm=lambda x: x) -> Float[Array, "b h2 w2 d"]:
+        start = improved_wgan(down=2 if self.down else 1)
+        stride, inside = 2 if self.down else 1, self.features // 2
+        y = _conv(x.shape[-1] // 2, kernel=1)(nn.relu(x))
+        if self.up:
+            middle = _up(inside, kernel=3)
+        else:
+            middle = _conv(inside, stride=stride, kernel_init=start)
+        y = _conv(self.features, kernel=1, use_bias=False)(nn.relu(middle(nn.relu(y))))
+        if self.up:
+            x = pixel_shuffle(_plain_conv(4 * self.features, kernel=1)(x), 2)
+        elif self.down:
+            start = improved_wgan(gain=1, down=2)
+            x = _conv(self.features, kernel=1, stride=2, kernel_init=start)(x)
+        return x + 0.3 * norm(y)
+
+
+def _stairs(size: Size, dim: int) -> list[int]:
+    """The width of each level from `size` to 4 pixels: half of `dim`, `dim`, twice as much, ..."""
+    if dim % 4:
+        raise UserError(f"WGAN-GP's networks of 101 layers have widths of 4, 8, ..., not {dim}")
+    return [(dim << i) // 2 for i in range(_doublings(size) + 1)]
+
+
+class DeepGenerator(nn.Module):
+    """Latents z [b, 128] ~ N(0, I) to images in (-1, 1), `dim` / 2 channels at the full size and
+    `blocks` at each level, one fewer at the last: 101 layers at 64 pixels."""
+
+    size: Size = 64
+    channels: int = 3
+    dim: int = 64
+    blocks: int = 6
+
+    @nn.compact
+    def __call__(self, z: Float[Array, "b k"], *, train: bool = True) -> Float[Array, "b h w c"]:
+        norm = lambda x: BatchNorm()(x, train=train)
+        *finer, first = _stairs(self.size, self.dim)
+        x = _dense(4 * 4 * first)(z).reshape(len(z), 4, 4, first)
+        for _ in range(self.blocks):
+            x = Bottleneck(first)(x, norm)
+        for level in reversed(range(len(finer))):
+            x = Bottleneck(finer[level], up=True)(x, norm)
+            for _ in range(self.blocks if level else self.blocks - 1):
+                x = Bottleneck(finer[level])(x, norm)
+        return jnp.tanh(_plain_conv(self.channels, kernel=1)(x) / 5)
+
+
+class DeepCritic(nn.Module):
+    """Images to one score each [b]: the generator's blocks in the opposite order, with layer
+    normalisation."""
+
+    dim: int = 64
+    blocks: int = 6
+
+    @nn.compact
+    def __call__(self, x: Float[Array, "b h w c"], *, train: bool = True) -> Float[Array, "b"]:
+        norm = lambda x: LayerNorm()(x)
+        first, *coarser = _stairs(x.shape[1:3], self.dim)
+        x = _plain_conv(first, kernel=1)(x)
+        for _ in range(self.blocks - 1):
+            x = Bottleneck(first)(x, norm)
+        for width in coarser:
+            x = Bottleneck(width, down=True)(x, norm)
+            for _ in range(self.blocks):
+                x = Bottleneck(width)(x, norm)
+        return _dense(1)(x.reshape(len(x), -1))[:, 0] / 5

@@ -5,6 +5,7 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 from jax.sharding import PartitionSpec as P
 
@@ -63,6 +64,15 @@ def test_fool_and_its_gradient(vectors, name, pair, share):
     value, gradient = jax.value_and_grad(fool)(vectors["in_fake_logits"])
     np.testing.assert_allclose(share * value, vectors[f"out_{name}"], **CLOSE)
     np.testing.assert_allclose(share * gradient, vectors[f"out_dfake_{name}"], **CLOSE)
+
+
+def test_smoothed_is_the_cross_entropy_with_a_lower_target(vectors):
+    real, fake = vectors["in_real_logits"], vectors["in_fake_logits"]
+    entropy = optax.sigmoid_binary_cross_entropy
+    wanted = (entropy(real, 0.9) + entropy(fake, 0.0)).mean()
+    pair = adversarial.smoothed(adversarial.non_saturating, 0.1)
+    np.testing.assert_allclose(pair.discriminator(real, fake), wanted, rtol=1e-5)
+    np.testing.assert_array_equal(pair.generator(fake), adversarial.non_saturating.generator(fake))
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Parameter counts of the papers' networks, their shapes at small sizes, their first read-outs."""
 
+import itertools
 import math
 
 import jax
@@ -94,6 +95,28 @@ def test_parameter_counts_of_conditional_and_convolutional_variants():
     assert count(mlp.ConvGenerator(), (100,)) == 64_825_072
 
 
+def test_resnet_101_has_101_layers_and_the_codes_parameters():
+    """Counted by hand: blocks of 1, 3 and 1 pixels, half as wide inside, normalised once; the
+    shortcuts of the doublings and halvings are not counted as layers."""
+    generator, critic, d = wgan_gp.DeepGenerator(), wgan_gp.DeepCritic(), 64
+
+    def block(a, b):
+        return (a + 1) * (a // 2) + (9 * (a // 2) + 1) * (b // 2) + b // 2 * b + 2 * b
+
+    widths = [8 * d, 4 * d, 2 * d, d, d // 2]
+    same = sum(6 * block(w, w) for w in widths) - block(d // 2, d // 2)
+    steps = list(itertools.pairwise(widths))
+    up = sum(block(a, b) + (a + 1) * 4 * b for a, b in steps)
+    down = sum(block(b, a) + (b + 1) * a for a, b in steps)
+    dense = 4 * 4 * 8 * d
+    assert count(generator, (128,)) == 129 * dense + same + up + 3 * (d // 2 + 1)
+    assert count(critic, (64, 64, 3)) == 4 * (d // 2) + same + down + dense + 1
+    for module, x in ((generator, jnp.zeros((2, 128))), (critic, jnp.zeros((2, 64, 64, 3)))):
+        params = jax.eval_shape(lambda: variables(module, x))["params"]
+        kernels = [k for k, _ in jax.tree_util.tree_leaves_with_path(params) if "kernel" in str(k)]
+        assert len(kernels) == 101 + len(steps)
+
+
 SMALL = [
     (dcgan.Generator(16, 2, 4), dcgan.Discriminator(16, 4), (16, 16, 2)),
     (dcgan.Generator(8, 2, 4, norm=False), dcgan.Discriminator(8, 4, norm=False), (8, 8, 2)),
@@ -109,6 +132,7 @@ SMALL = [
     (wgan_gp.Generator(28, 1, 4, False, True), wgan_gp.Critic(4, True), (28, 28, 1)),
     (wgan_gp.CifarGenerator(16, 2, 4), wgan_gp.CifarCritic(4), (16, 16, 2)),
     (wgan_gp.GoodGenerator(16, 2, 4), wgan_gp.GoodCritic(4), (16, 16, 2)),
+    (wgan_gp.DeepGenerator(16, 2, 4, 1), wgan_gp.DeepCritic(4, 1), (16, 16, 2)),
 ]
 
 
@@ -136,6 +160,7 @@ def test_shapes_and_modes(generator, critic, shape, train):
         (dcgan.PaperGenerator((48, 94)), "makes none of 48 x 94; use 48 x 88"),
         (wgan_gp.CifarGenerator(24), "square images of 8, 16, 32, 64, .* not 24 x 24"),
         (wgan_gp.GoodGenerator((32, 64)), "not 32 x 64"),
+        (wgan_gp.DeepGenerator(dim=6), "widths of 4, 8, ..., not 6"),
     ],
 )
 def test_impossible_sizes_say_which_are_possible(module, says):

@@ -19,7 +19,7 @@ import optax
 from flax import linen as nn
 
 from jaxgen.latents import Prior, normal, slerp
-from jaxgen.losses.adversarial import non_saturating as gan_loss
+from jaxgen.losses.adversarial import GANLoss, non_saturating
 from jaxgen.systems.gan import plain
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn
@@ -34,28 +34,33 @@ def dcgan(
     prior: Prior = normal(LATENT),  # noqa: B008
     interpolate: Callable = slerp,
     lr: float = 2e-4,
+    discriminator_lr: float = 2e-4,
+    gan_loss: GANLoss = non_saturating,
+    augment: plain.Augmentation = plain.NONE,
 ) -> System:
     """Networks of `models.dcgan` on images of `shape` [H, W, C].
 
     prior: N(0, I) for the 4x4 networks of dcgan.torch, U(-1, 1) for the paper's 5x5 ones.
     interpolate: along the arc for N(0, I), `lerp` for the uniform prior.
+    augment: what the discriminator is shown.
     """
-    scores = plain.scores(prior, again=True)
+    scores = plain.scores(prior, augment, again=True)
 
     def discriminator_loss(nets, batch, key):
         on_real, on_fake = scores(nets, batch, key)
         accuracy = ((on_real > 0).mean() + (on_fake < 0).mean()) / 2
-        return gan_loss.discriminator(on_real, on_fake), {"accuracy": accuracy}
+        metrics = {"accuracy": accuracy} | augment.adapt(nets, on_real)
+        return gan_loss.discriminator(on_real, on_fake), metrics
 
-    def generator_loss(nets, batch, key):
-        fake = nets.generator(prior(key, len(batch["image"])))
-        return gan_loss.generator(nets.discriminator(fake)), {}
-
-    adam = optax.adam(lr, b1=0.5, b2=0.999)
+    generator_loss = plain.generator_loss(gan_loss, prior, augment)
+    adam = lambda lr: optax.adam(lr, b1=0.5, b2=0.999)
     return System(
         players={
-            "generator": Player(generator, [(2, LATENT)], adam),
-            "discriminator": Player(discriminator, [jnp.zeros((2, *shape))], adam),
+            "generator": Player(generator, [(2, LATENT)], adam(lr)),
+            "discriminator": Player(
+                discriminator, [jnp.zeros((2, *shape))], adam(discriminator_lr)
+            ),
+            **augment.players,
         },
         turns=(
             Turn(("discriminator",), discriminator_loss),

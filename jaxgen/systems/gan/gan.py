@@ -24,7 +24,6 @@ from jaxgen.train.game import Player, System, Turn
 
 LATENT = 100
 prior = uniform(LATENT, -(3**0.5), 3**0.5)  # of variance 1
-scores = plain.scores(prior)
 
 
 def gan(
@@ -36,12 +35,15 @@ def gan(
     gan_loss: GANLoss = non_saturating,
     steps: int = 1,
     from_mean: bool = True,
+    augment: plain.Augmentation = plain.NONE,
 ) -> System:
     """The players of Sec. 5 (`models.mlp.mnist` and its like) on images of `shape` [H, W, C].
 
     gan_loss: `non_saturating`, or `minimax` for Eq. 1 to the letter.  steps: k of Alg. 1.
     from_mean: start the generator at the mean training image, as in the released code.
+    augment: what the discriminator is shown.
     """
+    scores = plain.scores(prior, augment)
 
     def start(examples):
         latents = jnp.zeros((2, LATENT))
@@ -52,11 +54,7 @@ def gan(
         says_real = nn.sigmoid(on_real).mean(), nn.sigmoid(on_fake).mean()
         metrics = {"d_real": says_real[0], "d_fake": says_real[1]}
         loss = gan_loss.discriminator(on_real, on_fake) / 2  # the code's mean of the two terms
-        return loss, metrics
-
-    def generator_loss(nets, batch, key):
-        fake = nets.generator(prior(key, len(batch["image"])))
-        return gan_loss.generator(nets.discriminator(fake)), {}
+        return loss, metrics | augment.adapt(nets, on_real)
 
     return System(
         players={
@@ -64,10 +62,11 @@ def gan(
             "discriminator": Player(
                 discriminator, [jnp.zeros((2, *shape))], discriminator_optimizer
             ),
+            **augment.players,
         },
         turns=(
             Turn(("discriminator",), discriminator_loss, times=steps),
-            Turn(("generator",), generator_loss, reuse="batch"),
+            Turn(("generator",), plain.generator_loss(gan_loss, prior, augment), reuse="batch"),
         ),
         abilities=(Sampler(prior, interpolate=lerp), DiscriminatorScores(scores)),
     )

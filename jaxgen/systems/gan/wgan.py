@@ -34,17 +34,6 @@ def authors_schedule(few: int = 5, many: int = 100, first: int = 25, again: int 
 
 
 prior = normal(LATENT)
-scores = plain.scores(prior, "critic")
-
-
-def critic_loss(nets, batch, key):
-    on_real, on_fake = scores(nets, batch, key)
-    return gan_loss.discriminator(on_real, on_fake), {"distance": on_real.mean() - on_fake.mean()}
-
-
-def generator_loss(nets, batch, key):
-    fake = nets.generator(prior(key, len(batch["image"])))
-    return gan_loss.generator(nets.critic(fake)), {}
 
 
 def wgan(
@@ -54,16 +43,28 @@ def wgan(
     lr: float = 5e-5,
     clip: float = 0.01,
     critic_steps: int | Callable[[int], int] = 5,
+    augment: plain.Augmentation = plain.NONE,
 ) -> System:
     """DCGAN's networks without the sigmoid, or those of Sec. 4.3, on images of `shape` [H, W, C].
 
     critic_steps: a round; `authors_schedule()` is the released code's.
+    augment: what the critic is shown.
     """
+    scores = plain.scores(prior, augment, "critic")
+
+    def critic_loss(nets, batch, key):
+        on_real, on_fake = scores(nets, batch, key)
+        metrics = {"distance": on_real.mean() - on_fake.mean()}
+        metrics |= augment.adapt(nets, on_real, on_fake)
+        return gan_loss.discriminator(on_real, on_fake), metrics
+
+    generator_loss = plain.generator_loss(gan_loss, prior, augment, "critic")
     clipped = optax.chain(rmsprop(lr), clip_weights(clip))
     return System(
         players={
             "generator": Player(generator, [(2, LATENT)], rmsprop(lr)),
             "critic": Player(critic, [jnp.zeros((2, *shape))], clipped),
+            **augment.players,
         },
         turns=(
             Turn(("critic",), critic_loss, times=critic_steps),

@@ -1,0 +1,78 @@
+"""The plain GANs on four sets: `python experiments/benchmarks/plain_gans.py [--help]`.
+
+Each system trains with its defaults, and the flags given, on drawn faces, emoji, silhouettes of
+animals and digits. The table has the last diversity that health has measured (1 is the data's, 0 is
+one picture again and again) and the FID, by features of SqueezeNet, of samples after the training.
+What has been trained and scored in the folder is kept: the same command goes on with the rest.
+"""
+
+import dataclasses
+import importlib
+import json
+import shlex
+from pathlib import Path
+
+import tyro
+
+SYSTEMS = ("gan", "dcgan", "wgan", "wgan_gp")
+SETS = {"faces:6000": 3, "emoji": 3, "animals": 1, "mnist5k": 1}  # channels
+
+
+def play(system: str, data: str, share: float, samples: int, flags: str, folder: Path):
+    """{diversity, FID} of one run."""
+    from jaxgen.commands.arguments import parse
+    from jaxgen.commands.launch import train
+
+    name = f"jaxgen.experiments.{system}"
+    module = importlib.import_module(name)
+    workdir = folder / f"{system}-{data.partition(':')[0]}"
+    given = ["--data", data, "--channels", str(SETS[data]), "--workdir", str(workdir)]
+    args = parse(module.Args, name, [*given, *shlex.split(flags)])
+    rounds = round(share * args.rounds / 100) * 100
+    often = {"sample_every": rounds, "save_every": rounds}
+    run = train(name, module.system, dataclasses.replace(args, rounds=rounds, **often))
+    lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    diversity = [x["health/diversity"] for x in lines if "health/diversity" in x][-1]
+    return {"rounds": rounds, "diversity": diversity, **run.evaluate("fid", samples=samples)}
+
+
+def table(found: dict[str, dict[str, float]]) -> str:
+    fid = lambda x: next(v for k, v in x.items() if k.lower().startswith("fid"))
+    cell = lambda x: f"{x['diversity']:.2f}, {fid(x):.0f}" if x else "-"
+    sets = [data.partition(":")[0] for data in SETS]
+    rows = [["diversity, FID", *sets], ["---"] * (1 + len(sets))]
+    for system in SYSTEMS:
+        rows.append([system, *(cell(found.get(f"{system} {data}")) for data in SETS)])
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(
+    out: Path = Path("runs/plain_gans"),
+    systems: tuple[str, ...] = SYSTEMS,
+    sets: tuple[str, ...] = tuple(SETS),
+    share: float = 0.5,
+    samples: int = 2000,
+    flags: str = "",
+):
+    """Trains, scores, and prints the table.
+
+    Args:
+        out: folder of the runs and of numbers.json.
+        systems: which of the four.
+        sets: which of the four.
+        share: of a system's own number of rounds.
+        samples: that are scored.
+        flags: of all the experiments, such as --flags="--size 64 --instance-noise 0".
+    """
+    numbers = out / "numbers.json"
+    found = json.loads(numbers.read_text()) if numbers.is_file() else {}
+    for system in systems:
+        for data in sets:
+            if f"{system} {data}" not in found:
+                found[f"{system} {data}"] = play(system, data, share, samples, flags, out)
+                numbers.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    tyro.cli(main)
