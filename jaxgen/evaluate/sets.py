@@ -25,7 +25,7 @@ from jaxgen.metrics.swd import swd
 from jaxgen.progress import progress
 from jaxgen.runs.choices import conditions
 from jaxgen.runs.choices import values as chosen_options
-from jaxgen.runs.sampling import samples
+from jaxgen.runs.sampling import prepared, samples
 from jaxgen.train import devices
 from jaxgen.train.abilities import LatentSpace, Sampler
 from jaxgen.weights import distances
@@ -261,7 +261,8 @@ def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     trained, sampler = scoring.trained, scoring.trained.ability(Sampler, "draws no samples")
     d = distances.distance(scoring.distance, scoring.weights)
     key, key_net = jax.random.split(jax.random.key(scoring.seed))
-    options = dict(chosen_options(sampler.options, scoring.choices))
+    chosen = chosen_options(sampler.options, scoring.choices)
+    trained, options = prepared(trained, sampler, chosen), dict(chosen)
     condition = conditions(trained.info, sampler.condition, scoring.choices, scoring.batch)
     # Bound anew at each call, so that both ends of a step draw the same noise.
     nets = lambda: trained.nets(scoring.seed)

@@ -5,6 +5,7 @@ or several that are taken in turn, and its options: `label=3, truncation=0.7`.  
 does not take is a UserError, and so is a system without one.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -20,7 +21,7 @@ from jaxgen.pictures import as_uint8
 from jaxgen.progress import progress
 from jaxgen.runs.choices import check_names, conditions, values
 from jaxgen.train.abilities import Autoencoder, Sampler, StyleMixer, Translator
-from jaxgen.train.nets import bind
+from jaxgen.train.nets import averaged, bind
 
 if TYPE_CHECKING:
     from jaxgen.runs.trained import TrainedRun
@@ -99,8 +100,9 @@ def film(trained: "TrainedRun", n: int, frames: int, *, seed: int = 0, **choices
     latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, n)
     rows = latents, conditions(trained.info, sampler.condition, choices, n)
     options = values(sampler.options, choices)
+    states = prepared(trained, sampler, options).states
     keys = (jax.random.fold_in(key, 0) for key in keys)
-    return as_uint8(_film(sampler.film, frames, options, trained.states, rows, *keys))
+    return as_uint8(_film(sampler.film, frames, options, states, rows, *keys))
 
 
 def walk(
@@ -273,9 +275,30 @@ def _keys(seed):
     return key_latent, key, key_noise
 
 
+def prepared(
+    trained: "TrainedRun", sampler: Sampler, options: tuple[tuple[str, Any], ...]
+) -> "TrainedRun":
+    """The run with what its sampler estimates once for images with these options (`values`)."""
+    if sampler.prepare is None:
+        return trained
+    found = _prepare(sampler.prepare, options, trained.states)
+    states = {name: averaged(state).replace(ema=None) for name, state in trained.states.items()}
+    for name, new in found.items():
+        old = states[name]
+        states[name] = old.replace(collections={**old.collections, **new})
+    return dataclasses.replace(trained, states=states)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _prepare(prepare, options, states):
+    key, key_nets = jax.random.split(jax.random.key(0))
+    return prepare(bind(states, key_nets), key, **dict(options))
+
+
 def _generator(trained, sampler, choices):
     options = values(sampler.options, choices)
-    return functools.partial(_generate, sampler.generate, options, trained.states)
+    states = prepared(trained, sampler, options).states
+    return functools.partial(_generate, sampler.generate, options, states)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))
