@@ -55,6 +55,20 @@ ROWS = {
     ),
     "cgan-concat": ("cgan", {**SMALL, "conditioning": "concat"}),
     "cgan-projection": ("cgan", {**SMALL, "conditioning": "projection"}),
+    "biggan": (
+        "biggan",
+        {**SMALL, "data": "mnist5k", "size": 16, "attention": 8, "latent": 6, "embedding": 4}
+        | {"width": 2},
+    ),
+    "biggan-deep": (
+        "biggan",
+        {**SMALL, "data": "mnist5k", "attention": 0, "latent": 5, "embedding": 4, "deep": True}
+        | {"orthogonal": 0.0, "steps": 1},
+    ),
+    "biggan-plain": (
+        "biggan",
+        {**SMALL, "data": "mnist5k", "attention": 8, "embedding": 0, "hierarchical": False},
+    ),
     "wgan": ("wgan", {**SMALL, "critic_steps": 2, "critic_boost": 3}),
     "wgan-without-norm": (
         "wgan",

@@ -130,7 +130,7 @@ def suits(system: System) -> dict[str, Metric]:
         found = {k: m for k, m in found.items() if m.needs != "text" and k != "zero-shot"}
     sampler = system.ability(Sampler)
     if sampler and "label" not in sampler.condition:
-        del found["classification-accuracy"]
+        found = {k: m for k, m in found.items() if m.ability is not Sampler or m.needs != "label"}
     if system.ability(Density):
         found["auroc"] = METRICS["auroc"]
     return found | examples.densities(system)

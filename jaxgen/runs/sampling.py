@@ -144,12 +144,50 @@ def passage(
     return _chunks(decoded, rows, n * frames, batch, _keys(0)[1:])
 
 
-def _way(path, latents, condition, n: int, frames: int):
-    """The latents and conditions of a closed walk through `n` of them."""
+def plane(
+    trained: "TrainedRun", frames: int = 8, *, seed: int = 0, batch: int = 64, **choices
+) -> Iterator[np.ndarray]:
+    """A square of `frames` x `frames` images between those of four samples, row by row: from the
+    first towards the second along a row, towards the third down a column; the fourth is at the far
+    corner.
 
-    def step(a, b, t):  # of single latents, as batches of one
+    Yields uint8 [b, H, W, C], b <= batch at a time.  The paths are the sampler's own; all images
+    have one condition, the first where several are given.
+    """
+    sampler = checked_sampler(trained, choices)
+    _counted(batch=batch)
+    if frames < 2:
+        raise UserError(f"frames are 2 or more in each direction, not {frames}")
+    key_latent, *keys = _keys(seed)
+    corners = jax.jit(sampler.prior, static_argnums=1)(key_latent, 4)
+
+    @jax.jit
+    def square(corners):
+        first, second, third, fourth = (jax.tree.map(lambda x, i=i: x[i], corners) for i in range(4))
+        step, t = _step(sampler.interpolate), jnp.linspace(0, 1, frames)
+        along = jax.vmap(step, in_axes=(None, None, 0))
+        columns = along(first, second, t), along(third, fourth, t)
+        rows = jax.vmap(jax.vmap(step, in_axes=(0, 0, None)), in_axes=(None, None, 0))(*columns, t)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+
+    one = conditions(trained.info, sampler.condition, choices, 1)
+    rows = square(corners), jax.tree.map(lambda x: jnp.repeat(x, frames**2, axis=0), one)
+    return _chunks(_generator(trained, sampler, choices), rows, frames**2, batch, keys)
+
+
+def _step(path):
+    """The path between two single latents, which are given to it as batches of one."""
+
+    def step(a, b, t):
         one = path(*jax.tree.map(lambda x: x[None], (a, b)), t)
         return jax.tree.map(lambda x: x[0], one)
+
+    return step
+
+
+def _way(path, latents, condition, n: int, frames: int):
+    """The latents and conditions of a closed walk through `n` of them."""
+    step = _step(path)
 
     def line(a, b, t):
         return (1 - t) * a + t * b if jnp.issubdtype(a.dtype, jnp.floating) else a
