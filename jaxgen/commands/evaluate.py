@@ -68,8 +68,8 @@ def evaluate(
     Args:
         metrics: Names of metrics. Of samples: fid, kid, is, precision, recall, density, coverage,
             swd, ppl, separability, classification-accuracy; in the styles of a system that has
-            some ppl-w, separability-w; of systems that are told a class class-agreement and
-            classifier-score, by a classifier of the data. Of translated images, or of two folders with equal
+            some ppl-w, separability-w; where a class is told, by a classifier of the data,
+            class-agreement, classifier-score. Of translated images, or of two folders with equal
             names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg,
             lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou. Of
             autoencoders: reconstruction-l1, reconstruction-squared, knn, mig. Of systems that

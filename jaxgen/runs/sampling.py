@@ -163,7 +163,9 @@ def plane(
 
     @jax.jit
     def square(corners):
-        first, second, third, fourth = (jax.tree.map(lambda x, i=i: x[i], corners) for i in range(4))
+        first, second, third, fourth = (
+            jax.tree.map(lambda x, i=i: x[i], corners) for i in range(4)
+        )
         step, t = _step(sampler.interpolate), jnp.linspace(0, 1, frames)
         along = jax.vmap(step, in_axes=(None, None, 0))
         columns = along(first, second, t), along(third, fourth, t)

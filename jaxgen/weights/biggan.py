@@ -130,7 +130,6 @@ def _variables(module, shape, state, source, tops, places, turned=lambda names, 
 
     read = from_torch(state, name)
 
-
     def find(names, shape):
         array = turned(names, read(names, shape))
         flat = names[-1] in ("u", "gamma") and array.size == np.prod(shape)  # [1, n] and [1] there
@@ -170,11 +169,12 @@ def _as_author(state: State, truncation: float) -> dict[str, np.ndarray]:
         blocks += not alone
     found = {"shared.weight": table.T}
     for name, x in state.items():
-        words = name.split(".")
-        if words[0] == "layers":
-            words[:2] = [at[words[1]]]
-        elif words[0] == "bn":
-            words = ["output_layer.0", "gain" if words[1] == "weight" else words[1]]
+        part, *rest = name.split(".")
+        words = [part, *rest]
+        if part == "layers":
+            words = [at[rest[0]], *rest[1:]]
+        elif part == "bn":
+            words = ["output_layer.0", "gain" if rest == ["weight"] else rest[0]]
         if words[-1].startswith("running"):
             x = _interpolated(x, truncation)
         elif words[0] == "gen_z" and words[-1] != "weight_v":

@@ -133,8 +133,8 @@ def test_samples_are_made_with_the_statistics_of_their_truncation(system, states
 
 def test_mistakes():
     small = {"size": 8, "width": 2, "attention": 0}
+    bare = DataInfo(SHAPE, {"image": Field("image", 1)})
     with pytest.raises(UserError, match="^mnist5k has no labels; name other data$"):
-        bare = DataInfo(SHAPE, {"image": Field("image", 1)})
         experiment.system(experiment.Args(data="mnist5k"), bare)
     with pytest.raises(UserError, match="^--latent 7 is no multiple of 2; use 8$"):
         experiment.system(experiment.Args(latent=7, **small), INFO)

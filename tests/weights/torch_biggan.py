@@ -62,8 +62,9 @@ def attended(x, theta, phi, g, o, gamma):
 class Attention(nn.Module):
     def __init__(self, c):
         super().__init__()
-        for name, i, n in ("theta", c, c // 8), ("phi", c, c // 8), ("g", c, c // 2), ("o", c // 2, c):
-            setattr(self, name, Spectral(i, n, 1, False))
+        for name, n in (("theta", c // 8), ("phi", c // 8), ("g", c // 2)):
+            setattr(self, name, Spectral(c, n, 1, False))
+        self.o = Spectral(c // 2, c, 1, False)
         self.gamma = nn.Parameter(torch.tensor(0.7))
 
     def forward(self, x, c=None):
@@ -210,7 +211,9 @@ class Discriminator(nn.Module):
             for layer in block:
                 x = layer(x)
         h = x.relu().sum((2, 3))
-        return self.linear(h)[:, 0] + (normalised(self.embed.weight, self.embed.u0)[label] * h).sum(1)
+        return self.linear(h)[:, 0] + (normalised(self.embed.weight, self.embed.u0)[label] * h).sum(
+            1
+        )
 
 
 class HubNorm(nn.Module):
