@@ -57,8 +57,7 @@ ROWS = {
     "cgan-projection": ("cgan", {**SMALL, "conditioning": "projection"}),
     "biggan": (
         "biggan",
-        {**SMALL, "data": "mnist5k", "size": 16, "attention": 8, "latent": 6, "embedding": 4}
-        | {"width": 2},
+        {**SMALL, "data": "mnist5k", "attention": 8, "latent": 6, "embedding": 4, "width": 2},
     ),
     "biggan-deep": (
         "biggan",

@@ -21,7 +21,8 @@ class Args(Arguments):
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
     flip: bool = True
-    rounds: Count = 4000
+    rounds: Count = 12000
+    batch_size: Count = 32
     rounds_per_call: Count = 20
     sample_every: Count = 500
     save_every: Count = 500
@@ -40,18 +41,18 @@ class Args(Arguments):
     hierarchical: bool = True
     """Give every level a chunk of the latent, with --deep all of it; else the first map alone has
     it."""
-    steps: Count = 2
-    """Discriminator steps a round."""
+    steps: Count = 1
+    """Discriminator steps a round, 2 in the paper."""
     orthogonal: Weight = 1e-4
     """Weight of the orthogonal regularisation of the generator; 0 leaves it out."""
-    lr: Rate = 2e-4
+    lr: Rate = 5e-4
     """Learning rate of the generator, 5e-5 in the paper."""
-    discriminator_lr: Rate = 8e-4
+    discriminator_lr: Rate = 2e-3
     """Learning rate of the discriminator, 2e-4 in the paper."""
     b1: ShareBelowOne = 0.0
     """Adam's first beta."""
-    b2: ShareBelowOne = 0.999
-    """Adam's second beta."""
+    b2: ShareBelowOne = 0.9
+    """Adam's second beta, 0.999 in the paper."""
     ema: ShareBelowOne = 0.999
     """Decay of the generator's averaged weights, 0.9999 in the paper."""
     ema_start: CountOrZero = 500

@@ -52,10 +52,10 @@ class Sampler:
     options: what else `generate` takes, by name.
     film: (nets, latents, condition, key, frames, **options) -> [frames, n, H, W, C], how the images
       come about; None where they are made at once.
-    differentiable: whether images have gradients by their latents, by which the latent of a user's
-      image is searched for (`project`).
     prepare: (nets, key, **options) -> {player: collections}, what is estimated once before images
       are made with these options, such as the statistics of norms.
+    differentiable: whether images have gradients by their latents, by which the latent of a user's
+      image is searched for (`project`).
     traversable: whether the numbers of a latent say something one by one (`traverse`); those of
       noise for every pixel do not.
     """

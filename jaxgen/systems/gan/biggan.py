@@ -1,14 +1,14 @@
 """BigGAN (Brock, Donahue & Simonyan, 2019), https://arxiv.org/abs/1809.11096.
 
 G is told a class y by the gains and biases of its norms, D by a product with its features, and both
-play the hinge game, at the paper's scale with batches of 2,048 and networks four times as large as
-before,
+play the hinge game, in the paper with batches eight times and networks up to four times as large as
+had been usual,
 
     D:  E relu(1 - D(x, y)) + E relu(1 + D(G(z, y), y))
     G:  -E D(G(z, y), y) + beta sum_W ||W^T W * (1 - I)||_F^2                       (Eq. 3)
 
-where D takes several steps, and the last term, over all kernels of G but its embedding of classes,
-is the orthogonal regularisation.  G is used with averaged weights and *standing statistics*: those
+where the last term, over all kernels of G but its embedding of classes, is the orthogonal
+regularisation; D takes two steps for one of G.  G is used with averaged weights and *standing statistics*: those
 of its norms are estimated anew, over many minibatches of latents as they will be used.  Latents of
 which all numbers lie in [-tau, tau] (the truncation trick) trade variety for quality; it is the
 regularisation that makes G ready for them.
