@@ -1,4 +1,4 @@
-"""BigGAN's quick recipe to its end, and its paper's claim about truncation; run with -m learning."""
+"""BigGAN's quick recipe to its end, and what truncation trades; run with -m learning."""
 
 import numpy as np
 import pytest

@@ -8,10 +8,10 @@ had been usual,
     G:  -E D(G(z, y), y) + beta sum_W ||W^T W * (1 - I)||_F^2                       (Eq. 3)
 
 where the last term, over all kernels of G but its embedding of classes, is the orthogonal
-regularisation; D takes two steps for one of G.  G is used with averaged weights and *standing statistics*: those
-of its norms are estimated anew, over many minibatches of latents as they will be used.  Latents of
-which all numbers lie in [-tau, tau] (the truncation trick) trade variety for quality; it is the
-regularisation that makes G ready for them.
+regularisation; D takes two steps for one of G.  G is used with averaged weights and *standing
+statistics*: those of its norms are estimated anew, over many minibatches of latents as they will be
+used.  Latents of which all numbers lie in [-tau, tau] (the truncation trick) trade variety for
+quality; it is the regularisation that makes G ready for them.
 
 Deviations.  A sample's class is that of the example beside it, so that both have one distribution.
 The authors' code for PyTorch adds half of the regularisation's gradient.  Biases are 0 at first.
