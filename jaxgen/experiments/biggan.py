@@ -21,7 +21,7 @@ class Args(Arguments):
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
     flip: bool = True
-    rounds: Count = 12000
+    rounds: Count = 6000
     batch_size: Count = 32
     rounds_per_call: Count = 20
     sample_every: Count = 500

@@ -180,8 +180,7 @@ def _as_author(state: State, truncation: float) -> dict[str, np.ndarray]:
         elif words[0] == "gen_z" and words[-1] != "weight_v":
             x = np.moveaxis(x.reshape(-1, first, *x.shape[1:]), 1, 0).reshape(x.shape)
         if words[-1] == "weight_orig" and words[-2] in ("gen_z", "scale", "offset"):
-            latent = x.shape[1] - len(table)
-            x = np.concatenate([x[:, latent:], x[:, :latent]], axis=1)  # the embedding first
+            x = np.roll(x, len(table), axis=1)  # the embedding first, then the latents
         if words[-1] != "weight_v":
             found[".".join(HUB.get(word, word) for word in words)] = x
     return found
