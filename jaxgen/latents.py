@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
 from jaxgen import draw
@@ -36,6 +37,14 @@ def uniform(latent: int, low: float = -1.0, high: float = 1.0) -> Prior:
     draws = lambda key, n: draw.uniform(key, n, (latent,), low, high)
     name = f"uniform in [{low:g}, {high:g})"
     return Prior(draws, name, f"np.random.default_rng(0).uniform({low:g}, {high:g}, {{}})")
+
+
+def truncated(z: Float[Array, "*b k"], tau: float) -> Float[Array, "*b k"]:
+    """Draws z ~ N(0, I) as draws of the normal distribution of which numbers outside of [-tau, tau]
+    are drawn anew (Brock et al., 2019, Sec. 3.1): the same quantile of the one as of the other, so
+    that a number keeps its place among the others."""
+    low = ndtr(-jnp.float32(tau))
+    return ndtri(low + ndtr(z) * (1 - 2 * low)).clip(-tau, tau)
 
 
 def lerp(a: Float[Array, "*b k"], b: Float[Array, "*b k"], t) -> Float[Array, "*tb k"]:

@@ -68,6 +68,19 @@ ROWS = {
         {**SMALL, "data": "faces-edits:100", "latent": 4, "encoder_width": 2, "latent_units": 8}
         | {"attribute_units": 8, "rounds": 8, "gan_rounds": 1, "encoder_rounds": 1},
     ),
+    "biggan": (
+        "biggan",
+        {**SMALL, "data": "mnist5k", "attention": 8, "latent": 6, "embedding": 4, "width": 2},
+    ),
+    "biggan-deep": (
+        "biggan",
+        {**SMALL, "data": "mnist5k", "attention": 0, "latent": 5, "embedding": 4, "deep": True}
+        | {"orthogonal": 0.0, "steps": 1},
+    ),
+    "biggan-plain": (
+        "biggan",
+        {**SMALL, "data": "mnist5k", "attention": 8, "embedding": 0, "hierarchical": False},
+    ),
     "wgan": ("wgan", {**SMALL, "critic_steps": 2, "critic_boost": 3}),
     "wgan-without-norm": (
         "wgan",

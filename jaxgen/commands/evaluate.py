@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands.choices import Batch, Copy, OfSampler, Round, System, open_run
+from jaxgen.commands.choices import Batch, Copy, OfSampler, Round, System, by, open_run
 from jaxgen.commands.flags import Range, Seed, Size
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import MissingData, UserError
@@ -53,6 +53,7 @@ def evaluate(
     other: Other = None,
     size: Sides = None,
     direction: Direction = None,
+    truncation_curve: bool = False,
     seed: Seed = 0,
     no_ema: bool = False,
     batch: Batch = 64,
@@ -67,8 +68,9 @@ def evaluate(
     Args:
         metrics: Names of metrics. Of samples: fid, kid, is, precision, recall, density, coverage,
             swd, ppl, separability, classification-accuracy; in the styles of a system that has
-            some ppl-w, separability-w. Of voxels: best-iou of each sample with held-out shapes,
-            coverage-iou of each of these with the samples, largest-component. Of translated
+            some ppl-w, separability-w; where a class is told, by a classifier of the data,
+            class-agreement, classifier-score. Of voxels: best-iou of each sample with held-out
+            shapes, coverage-iou of each of these with the samples, largest-component. Of translated
             images, or of two folders with equal names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim,
             squeezenet-distance, lpips-vgg, lpips-squeeze, spread; of label maps pixel-accuracy,
             class-accuracy, iou; of edits edit-accuracy, edit-preservation. Of autoencoders:
@@ -89,6 +91,8 @@ def evaluate(
             folder, or what --data takes.
         size: Sides to which the images of both folders are brought.
         direction: Direction of a translation, such as b-to-a.
+        truncation_curve: Score at one truncation after the other, by default is, fid, precision and
+            recall, and plot it (use/truncation_curve_...png of the run).
         seed: Seed of the latents and of random subsets.
         no_ema: Use the weights as trained, where the run has averaged ones too.
         out: File that the scores are added to, a JSON line each.
@@ -97,7 +101,10 @@ def evaluate(
         raise UserError("give a run folder, or --images DIR and --reference: one of the two")
     options = {"samples": samples, "references": references, "features": features}
     options |= {"weights": weights, "seed": seed, "batch": batch}
+    plot = None
     if run is None:
+        if truncation_curve:
+            raise UserError("--truncation-curve is of a run; give one")
         if reference is None:
             raise UserError("--images needs --reference: a folder of real images, or a data SPEC")
         from jaxgen.commands.start import start_jax
@@ -114,7 +121,14 @@ def evaluate(
             raise UserError("--size goes with --images; a run's images have their own size")
         trained = open_run(run, system, round, copy)
         data = _data(trained, reference) if reference else None
-        from jaxgen.evaluate.run import evaluate as run_scores
+        if truncation_curve:
+            from jaxgen.evaluate.curve import truncation_curve as run_scores
+
+            about = by({k: x for k, x in choices.items() if k != "truncation"}, copy)
+            plot = f"truncation_curve_round_{trained.round:08d}_seed_{seed}{about}.png"
+            plot = run / "use" / plot
+        else:
+            from jaxgen.evaluate.run import evaluate as run_scores
 
         options |= {"distance": distance, "split": split, "direction": direction}
         options |= {"other": _data(trained, other) if other else None}
@@ -144,7 +158,16 @@ def evaluate(
         except OSError:  # they took long
             print(table(records))
             raise
-    return f"{table(records)}\nwritten to {out}"
+    if plot is None:
+        return f"{table(records)}\nwritten to {out}"
+    from jaxgen.evaluate.curve import figure
+    from jaxgen.files import replacing
+
+    with writing(plot):
+        plot.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(plot) as temporary:
+            figure(records).savefig(temporary, dpi=110, format="png")
+    return f"{table(records)}\nwritten to {out}\nplotted in {plot}"
 
 
 def _data(trained, reference):

@@ -33,6 +33,7 @@ def interpolate(
     frames: Count = 16,
     between: Between = (),
     traverse: bool = False,
+    plane: bool = False,
     seed: OfLatents = None,
     out: Out = None,
     fps: Rate = 24,
@@ -51,6 +52,8 @@ def interpolate(
         between: Images of your own that an autoencoder, such as a vae, walks between; two or more.
         traverse: Stay at the first latent, and change its numbers one after the other: each goes
             from -2 to 2 (a row of the sheet), and in the film back again.
+        plane: A sheet alone, along two directions: from the first latent to the second in a row, to
+            the third in a column, to the fourth at the far corner; of `frames` rows and columns.
         seed: Seed of the latents; they are those of `sample` with the same seed.
         out: A .gif or .mp4 file, with the sheet in a .png of that name; or a .png for the sheet
             alone.
@@ -60,6 +63,10 @@ def interpolate(
         raise UserError(f"--out {out} is no .gif, .mp4 or .png file; give it one of these endings")
     if between and traverse:
         raise UserError("--traverse stays at one latent; leave it or --between out")
+    if plane and (between or traverse or n is not None):
+        raise UserError("--plane is between four latents; leave --between, --traverse and --n out")
+    if plane and out and out.suffix.lower() != ".png":
+        raise UserError(f"--out {out} is no .png file; name one for the sheet of --plane")
     if between and (given := [f"--{k}" for k, x in (("n", n), ("seed", seed)) if x is not None]):
         raise UserError(f"{given[0]} is of latents; leave it out where images are given, --between")
     seed = seed or 0
@@ -69,13 +76,13 @@ def interpolate(
 
     from jaxgen.data.images import decode
     from jaxgen.pictures import grid, save_film, save_png
+    from jaxgen.runs import sampling
     from jaxgen.runs.choices import check_names
-    from jaxgen.runs.sampling import passage, shown, traversal, walk
     from jaxgen.train.abilities import Autoencoder, Sampler
 
     if not files and trained.system.ability(Autoencoder) and not trained.system.ability(Sampler):
         raise UserError(f"{trained.name} walks between images; give it two, --between ONE TWO")
-    kind = "traversal" if traverse else "walk"
+    kind = "plane" if plane else "traversal" if traverse else "walk"
     if files:
         check_names(trained.name, choices, ())
         about = by({"between": tuple(file.stem for file in files)}, copy)
@@ -83,17 +90,23 @@ def interpolate(
         about = f"_seed_{seed}{by(choices, copy)}"
     path = out or run / "use" / f"{kind}_round_{trained.round:08d}{about}.gif"
     sheet = path if path.suffix.lower() == ".png" else path.with_suffix(".png")
+    if plane:
+        with writing(sheet):
+            square = list(sampling.plane(trained, frames, seed=seed, batch=batch, **choices))
+            sheet.parent.mkdir(parents=True, exist_ok=True)
+            save_png(sheet, grid(np.concatenate(square), columns=frames))
+        return [sheet]
     if path == sheet:  # no more frames than it shows
         frames = min(frames, COLUMNS)
     with writing(path):
         options = {"seed": seed, "batch": batch, **choices}
         if files:
-            parts = passage(trained, [decode(file) for file in files], frames, batch=batch)
+            parts = sampling.passage(trained, [decode(file) for file in files], frames, batch=batch)
         elif traverse:
-            parts = traversal(trained, n, frames, **options)
+            parts = sampling.traversal(trained, n, frames, **options)
         else:
-            parts = walk(trained, n or WALK, frames, **options)
-        images = np.concatenate([shown(trained, part) for part in parts])
+            parts = sampling.walk(trained, n or WALK, frames, **options)
+        images = np.concatenate([sampling.shown(trained, part) for part in parts])
         columns = min(frames, COLUMNS)
         rows = np.arange(len(images)).reshape(-1, frames)
         shown = rows[:, [k * frames // columns for k in range(columns)]].ravel()

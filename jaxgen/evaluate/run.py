@@ -135,8 +135,8 @@ def suits(system: System) -> dict[str, Metric]:
         solid = sampler.of == "voxels"
         fits = lambda m: m.ability is not Sampler or (m.needs == "voxels") == solid
         found = {k: m for k, m in found.items() if fits(m)}
-        if "label" not in sampler.condition:
-            found.pop("classification-accuracy", None)
+    if sampler and "label" not in sampler.condition:
+        found = {k: m for k, m in found.items() if m.ability is not Sampler or m.needs != "label"}
     if all(SET not in way.inputs for way in system.all_of(Translator)):
         found = {k: m for k, m in found.items() if k not in edits.METRICS}
     if system.ability(Density):

@@ -12,7 +12,7 @@ from jaxgen import parallel
 from jaxgen.data.source import digest, to_float
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
-from jaxgen.evaluate.classifier import classification_accuracy
+from jaxgen.evaluate.classifier import SmallClassifier, classification_accuracy, classifier
 from jaxgen.evaluate.metric import LEAST, SAMPLES, Metric, Scoring, spread
 from jaxgen.files import kept_folder, replacing
 from jaxgen.latents import lerp, slerp
@@ -25,7 +25,7 @@ from jaxgen.metrics.swd import swd
 from jaxgen.progress import progress
 from jaxgen.runs.choices import conditions
 from jaxgen.runs.choices import values as chosen_options
-from jaxgen.runs.sampling import samples
+from jaxgen.runs.sampling import prepared, samples
 from jaxgen.train import devices
 from jaxgen.train.abilities import LatentSpace, Sampler
 from jaxgen.weights import distances
@@ -261,7 +261,8 @@ def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     trained, sampler = scoring.trained, scoring.trained.ability(Sampler, "draws no samples")
     d = distances.distance(scoring.distance, scoring.weights)
     key, key_net = jax.random.split(jax.random.key(scoring.seed))
-    options = dict(chosen_options(sampler.options, scoring.choices))
+    chosen = chosen_options(sampler.options, scoring.choices)
+    trained, options = prepared(trained, sampler, chosen), dict(chosen)
     condition = conditions(trained.info, sampler.condition, scoring.choices, scoring.batch)
     # Bound anew at each call, so that both ends of a step draw the same noise.
     nets = lambda: trained.nets(scoring.seed)
@@ -328,6 +329,46 @@ def accuracy(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     return [one]
 
 
+def agreement(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
+    """What a classifier of the real images says of samples: the share that it reads as the label
+    that they were made from, beside what it gets right of held-out images; and their inception
+    score by its answers, which is at most the number of classes."""
+    trained, (data, count) = scoring.trained, scoring.held_out()
+    known = lambda data: scoring.given("class-agreement", data, "image", "label")
+    real, data = known(scoring.taught()), known(data)
+    judge = _judge(real, len(trained.info.label_names), scoring.seed)
+    test = data.take(spread(data, count))
+    n = scoring.samples or SAMPLES
+    labels = np.arange(n) % len(trained.info.label_names)
+    options = {"seed": scoring.seed, "batch": scoring.batch, **scoring.choices}
+    logits = judge(np.concatenate(list(samples(trained, n, label=labels, **options))))
+    right = lambda logits, labels: float((logits.argmax(axis=1) == labels).mean())
+    held = {"held-out images": right(on_held := judge(test["image"]), test["label"])}
+    score = lambda logits: inception_score(logits, splits=1, key=jax.random.key(0)).mean
+    values = {
+        "class-agreement": (right(logits, labels), held),
+        "classifier-score": (score(logits), {"held-out images": float(score(on_held))}),
+    }
+    about = {"samples": n, "references": count, **scores.measured_on(data), "seed": scoring.seed}
+    return [
+        scores.record(name, value=float(values[name][0]), baselines=values[name][1], **about)
+        for name in names
+    ]
+
+
+_judges: dict[Any, Callable] = {}  # the last one, of which a curve asks again and again
+
+
+def _judge(data, classes: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
+    """Images uint8 [n, h, w, c] -> logits, by a classifier that has learned the data."""
+    key = data.fingerprint, classes, seed
+    if key not in _judges:
+        _judges.clear()
+        whole = data.take(range(len(data)))
+        _judges[key] = classifier(whole, SmallClassifier(classes), seed=seed)
+    return _judges[key]
+
+
 def check_accuracy(scoring: Scoring, name: str) -> None:
     """UserError for a sampler that takes no label, or data without the labels that it takes."""
     sampler = scoring.trained.ability(Sampler, "draws no samples")
@@ -353,5 +394,7 @@ METRICS = {
         Metric("ppl", Sampler, path_length, check_path_length, False),
         Metric("ppl-w", LatentSpace, path_length, check_path_length, False),
         Metric("classification-accuracy", Sampler, accuracy, check_accuracy, True, False, "label"),
+        Metric("class-agreement", Sampler, agreement, check_accuracy, True, False, "label"),
+        Metric("classifier-score", Sampler, agreement, check_accuracy, True, False, "label"),
     )
 }

@@ -1,4 +1,4 @@
-"""Penalties on the slope and the size of a critic, and on the slope of a generator.
+"""Penalties on the slope and the size of a critic, on the slope and the kernels of a generator.
 
 A critic `f` maps a batch to logits and leaves no trace (`nets.critic.still`). The slope of an
 example is the gradient of the summed logits with respect to it: exact where `f` treats examples
@@ -96,3 +96,13 @@ def path_length(
     lengths = path_lengths(g, ws, key)
     a = mean + decay * (parallel.mean(lengths.mean()) - mean)
     return ((lengths - a) ** 2).mean(), a
+
+
+def orthogonality(kernel: Float[Array, "*in out"]) -> Scalar:
+    """||W^T W * (1 - I)||_F^2 of a kernel as a matrix W [in, out], without its weight beta = 1e-4:
+    filters are drawn apart, but may be of any length (Brock et al., 2019,
+    https://arxiv.org/abs/1809.11096, Eq. 3). The authors' code for PyTorch adds half of its
+    gradient."""
+    w = kernel.reshape(-1, kernel.shape[-1])
+    gram = w.T @ w
+    return (gram**2).sum() - (jnp.diagonal(gram) ** 2).sum()

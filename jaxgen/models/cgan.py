@@ -141,30 +141,33 @@ class ConcatDiscriminator(nn.Module):
 
 # cGANs with projection discriminator (Miyato & Koyama, 2018), and AC-GAN's head
 
-_conv = partial(SpectralConv, kernel_init=init.improved_wgan())
-_plain_conv = partial(SpectralConv, kernel=1, kernel_init=init.improved_wgan(gain=1))
 _score = partial(SpectralDense, 1, use_bias=False, kernel_init=init.improved_wgan(gain=1))
 
 
 class SpectralBlock(nn.Module):
     """shortcut(x) + conv(relu(conv(relu(x)))), spectrally normalised, as wide inside as its input;
     halved at its end with `down`. `leads=False` is the first block: no leading ReLU, and as wide
-    inside as its output."""
+    inside as its output, which with `wide` (SAGAN, BigGAN) all blocks are."""
 
     features: int
     down: bool = False
     leads: bool = True
+    wide: bool = False
+    kernel_init: init.Initializer = init.improved_wgan()
+    shortcut_init: init.Initializer = init.improved_wgan(gain=1)
 
     @nn.compact
     def __call__(self, x: Images, *, train: bool = True) -> Float[Array, "_b _h2 _w2 _d"]:
         halve = lambda x: average_pool(x, 2, 2) if self.down else x
-        inside = x.shape[-1] if self.leads else self.features
+        inside = self.features if self.wide or not self.leads else x.shape[-1]
+        conv = partial(SpectralConv, kernel_init=self.kernel_init)
         y = nn.relu(x) if self.leads else x
-        y = nn.relu(_conv(inside, name="first")(y, train=train))
-        y = halve(_conv(self.features, name="second")(y, train=train))
+        y = nn.relu(conv(inside, name="first")(y, train=train))
+        y = halve(conv(self.features, name="second")(y, train=train))
         if self.down or self.features != x.shape[-1]:
             # at the smaller size: a 1x1 convolution commutes with halving
-            x = _plain_conv(self.features, name="shortcut")(halve(x), train=train)
+            plain = partial(SpectralConv, kernel=1, kernel_init=self.shortcut_init)
+            x = plain(self.features, name="shortcut")(halve(x), train=train)
         return x + y
 
 

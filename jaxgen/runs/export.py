@@ -18,6 +18,7 @@ from jaxgen.files import replacing
 from jaxgen.parallel import AXIS
 from jaxgen.progress import say
 from jaxgen.runs.choices import check_names, kind, values
+from jaxgen.runs.sampling import prepared
 from jaxgen.runs.translating import translator
 from jaxgen.train.abilities import SET, Sampler
 from jaxgen.train.nets import bind
@@ -165,6 +166,7 @@ def _sampled(trained, sampler, options, seed):
     key, _, key_noise = jax.vmap(jax.random.fold_in, in_axes=(0, None))(keys, 0)
     latents = jax.eval_shape(lambda: sampler.prior(key, 1))
     leaves, structure = jax.tree.flatten_with_path(latents)
+    trained = prepared(trained, sampler, tuple(options.items()))
 
     def generate(*arrays):
         z = jax.tree.unflatten(structure, arrays[: len(leaves)])

@@ -12,8 +12,8 @@ import numpy as np
 from jaxgen.data.images import to_input
 from jaxgen.data.source import to_float, to_program
 from jaxgen.errors import UserError
-from jaxgen.runs.choices import of_one_image
-from jaxgen.runs.sampling import checked_sampler
+from jaxgen.runs.choices import of_one_image, values
+from jaxgen.runs.sampling import checked_sampler, prepared
 from jaxgen.sample import projection
 from jaxgen.sample.projection import Found
 from jaxgen.train.abilities import LatentSpace
@@ -77,6 +77,7 @@ def search(
         info, value = trained.info, condition.get
         rows = {name: of_one_image(info, name, value(name)) for name in sampler.condition}
         given = to_program(rows, info.fields)
+        trained = prepared(trained, sampler, values(sampler.options, {}))
         space = LatentSpace(
             lambda nets, key, n: sampler.prior(key, n),
             lambda nets, z, maps: sampler.generate(nets, z, given, key_net),

@@ -5,6 +5,7 @@ or several that are taken in turn, and its options: `label=3, truncation=0.7`.  
 does not take is a UserError, and so is a system without one.
 """
 
+import dataclasses
 import functools
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from jaxgen.progress import progress
 from jaxgen.runs.choices import check_names, conditions, values
 from jaxgen.solids import TURN, views
 from jaxgen.train.abilities import Autoencoder, Sampler, StyleMixer, Translator
-from jaxgen.train.nets import bind
+from jaxgen.train.nets import averaged, bind
 
 if TYPE_CHECKING:
     from jaxgen.runs.trained import TrainedRun
@@ -102,8 +103,9 @@ def film(trained: "TrainedRun", n: int, frames: int, *, seed: int = 0, **choices
     latents = jax.jit(sampler.prior, static_argnums=1)(key_latent, n)
     rows = latents, conditions(trained.info, sampler.condition, choices, n)
     options = values(sampler.options, choices)
+    states = prepared(trained, sampler, options).states
     keys = (jax.random.fold_in(key, 0) for key in keys)
-    return as_uint8(_film(sampler.film, frames, options, trained.states, rows, *keys))
+    return as_uint8(_film(sampler.film, frames, options, states, rows, *keys))
 
 
 def walk(
@@ -145,12 +147,52 @@ def passage(
     return _chunks(decoded, rows, n * frames, batch, _keys(0)[1:])
 
 
-def _way(path, latents, condition, n: int, frames: int):
-    """The latents and conditions of a closed walk through `n` of them."""
+def plane(
+    trained: "TrainedRun", frames: int = 8, *, seed: int = 0, batch: int = 64, **choices
+) -> Iterator[np.ndarray]:
+    """A square of `frames` x `frames` images between those of four samples, row by row: from the
+    first towards the second along a row, towards the third down a column; the fourth is at the far
+    corner.
 
-    def step(a, b, t):  # of single latents, as batches of one
+    Yields uint8 [b, H, W, C], b <= batch at a time.  The paths are the sampler's own; all images
+    have one condition, the first where several are given.
+    """
+    sampler = checked_sampler(trained, choices)
+    _counted(batch=batch)
+    if frames < 2:
+        raise UserError(f"frames are 2 or more in each direction, not {frames}")
+    key_latent, *keys = _keys(seed)
+    corners = jax.jit(sampler.prior, static_argnums=1)(key_latent, 4)
+
+    @jax.jit
+    def square(corners):
+        first, second, third, fourth = (
+            jax.tree.map(lambda x, i=i: x[i], corners) for i in range(4)
+        )
+        step, t = _step(sampler.interpolate), jnp.linspace(0, 1, frames)
+        along = jax.vmap(step, in_axes=(None, None, 0))
+        columns = along(first, second, t), along(third, fourth, t)
+        rows = jax.vmap(jax.vmap(step, in_axes=(0, 0, None)), in_axes=(None, None, 0))(*columns, t)
+        return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
+
+    one = conditions(trained.info, sampler.condition, choices, 1)
+    rows = square(corners), jax.tree.map(lambda x: jnp.repeat(x, frames**2, axis=0), one)
+    return _chunks(_generator(trained, sampler, choices), rows, frames**2, batch, keys)
+
+
+def _step(path):
+    """The path between two single latents, which are given to it as batches of one."""
+
+    def step(a, b, t):
         one = path(*jax.tree.map(lambda x: x[None], (a, b)), t)
         return jax.tree.map(lambda x: x[0], one)
+
+    return step
+
+
+def _way(path, latents, condition, n: int, frames: int):
+    """The latents and conditions of a closed walk through `n` of them."""
+    step = _step(path)
 
     def line(a, b, t):
         return (1 - t) * a + t * b if jnp.issubdtype(a.dtype, jnp.floating) else a
@@ -337,9 +379,30 @@ def _keys(seed):
     return key_latent, key, key_noise
 
 
+def prepared(
+    trained: "TrainedRun", sampler: Sampler, options: tuple[tuple[str, Any], ...]
+) -> "TrainedRun":
+    """The run with what its sampler estimates once for images with these options (`values`)."""
+    if sampler.prepare is None:
+        return trained
+    found = _prepare(sampler.prepare, options, trained.states)
+    states = {name: averaged(state).replace(ema=None) for name, state in trained.states.items()}
+    for name, new in found.items():
+        old = states[name]
+        states[name] = old.replace(collections={**old.collections, **new})
+    return dataclasses.replace(trained, states=states)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _prepare(prepare, options, states):
+    key, key_nets = jax.random.split(jax.random.key(0))
+    return prepare(bind(states, key_nets), key, **dict(options))
+
+
 def _generator(trained, sampler, choices):
     options = values(sampler.options, choices)
-    return functools.partial(_generate, sampler.generate, options, trained.states)
+    states = prepared(trained, sampler, options).states
+    return functools.partial(_generate, sampler.generate, options, states)
 
 
 @functools.partial(jax.jit, static_argnums=(0, 1))

@@ -102,6 +102,13 @@ class TrainedRun:
 
         return np.concatenate(list(traversal(self, n, frames, **options)))
 
+    def plane(self, frames: int = 8, **options) -> np.ndarray:
+        """Images [frames * frames, H, W, C] along two directions, between four samples; see
+        `jaxgen.runs.sampling.plane`."""
+        from jaxgen.runs.sampling import plane
+
+        return np.concatenate(list(plane(self, frames, **options)))
+
     def film(self, n: int = 16, frames: int = 48, *, seed: int = 0, **choices) -> np.ndarray:
         """How `n` samples come about, [frames, n, H, W, C]; see `jaxgen.runs.sampling.film`."""
         from jaxgen.runs.sampling import film

@@ -26,6 +26,7 @@ class Option:
       that is not set.
     low, high: the ends of its range.
     choices: the words that it can be; empty where it is a number.
+    curve: its values along a curve of scores over it, such as that over a truncation.
     """
 
     default: Any
@@ -33,6 +34,7 @@ class Option:
     low: float = -math.inf
     high: float = math.inf
     choices: tuple[str, ...] = ()
+    curve: tuple[float, ...] = ()
 
 
 def _generator(nets, z, condition, key):
@@ -52,6 +54,8 @@ class Sampler:
     options: what else `generate` takes, by name.
     film: (nets, latents, condition, key, frames, **options) -> [frames, n, H, W, C], how the images
       come about; None where they are made at once.
+    prepare: (nets, key, **options) -> {player: collections}, what is estimated once before images
+      are made with these options, such as the statistics of norms.
     differentiable: whether images have gradients by their latents, by which the latent of a user's
       image is searched for (`project`).
     traversable: whether the numbers of a latent say something one by one (`traverse`); those of
@@ -66,6 +70,7 @@ class Sampler:
     condition: tuple[str, ...] = ()
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     film: Callable[..., jax.Array] | None = None
+    prepare: Callable[..., Mapping[str, Mapping[str, Any]]] | None = None
     differentiable: bool = True
     traversable: bool = True
     of: str = "image"

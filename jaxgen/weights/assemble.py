@@ -1,7 +1,7 @@
 """Arrays by their published names to a network's variables."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import flax.linen as nn
@@ -49,13 +49,14 @@ def assemble(
 
 def fill(
     module: nn.Module,
-    shape: tuple[int, ...],
+    shape: tuple[int, ...] | Sequence[jax.ShapeDtypeStruct],
     source: str,
     find: Callable[[Path, tuple[int, ...]], np.ndarray],
 ) -> dict[str, Any]:
-    """`assemble` for a module of which the input has any `shape`."""
-    example = jax.ShapeDtypeStruct(shape, jnp.float32)
-    shapes = jax.eval_shape(module.init, jax.random.key(0), example)
+    """`assemble` for a module of which the input has any `shape`, or of several inputs."""
+    several = isinstance(shape[0], jax.ShapeDtypeStruct)
+    examples = shape if several else [jax.ShapeDtypeStruct(shape, jnp.float32)]
+    shapes = jax.eval_shape(module.init, jax.random.key(0), *examples)
 
     def leaf_of(path, leaf):
         names = tuple(part.key for part in path)

@@ -587,6 +587,58 @@ def test_samples_by_class_teach_a_classifier(shift, right, monkeypatch):
     assert record["baselines"]["trained on real images"] == pytest.approx(1, abs=0.05)
 
 
+@pytest.mark.parametrize(("shift", "right"), [(0, 1), (1, 0), (None, 0.25)])
+def test_a_classifier_of_the_data_reads_samples(shift, right, monkeypatch):
+    """Of a sampler that paints every class like the data, like the next class, or all alike."""
+    shorter = functools.partial(library.classifier, rounds=60, learning_rate=5e-3)
+    monkeypatch.setattr(library, "classifier", shorter)
+    labels = np.arange(400) % 4
+    shades = (60 * labels).astype(np.uint8)
+    images = np.tile(shades[:, None, None, None], (1, 8, 8, 1))
+    data = arrays({"image": images, "label": labels}, held_out=0.4)
+
+    def generate(nets, z, condition, key):
+        painted = 0 * condition["label"] if shift is None else (condition["label"] + shift) % 4
+        shade = 60 * painted / 127.5 - 1
+        return jnp.ones((len(z), 8, 8, 1)) * shade[:, None, None, None]
+
+    trained = made_of(data, Sampler(normal(1), generate, condition=("label",)))
+    names = ("class-agreement", "classifier-score")
+    agreement, varied = evaluate(trained, names, data=data, samples=200)
+    assert agreement["value"] == pytest.approx(right, abs=0.02)
+    assert agreement["baselines"]["held-out images"] == pytest.approx(1, abs=0.02)
+    of_data = varied["baselines"]["held-out images"]
+    assert of_data > 2
+    assert varied["value"] == pytest.approx(1 if shift is None else of_data, rel=0.05)
+    with pytest.raises(UserError, match="label cannot be chosen for class-agreement"):
+        evaluate(trained, names[:1], data=data, label=1)
+
+
+def test_a_curve_over_the_truncation(styled, trained, sets, jaxgen, network, cache):
+    """A line and a point in the plot for each value; at 0 all samples are the mean's image."""
+    _, real, _ = sets
+    words = ("--samples", 12, "--reference", real, "--truncation-curve")
+    code, said, _ = jaxgen("evaluate", styled, *words, "--metrics", "is", "recall")
+    assert code == 0
+    plot = styled / "use/truncation_curve_round_00000001_seed_0.png"
+    assert said.strip().endswith(f"plotted in {plot}")
+    with Image.open(plot) as image:
+        assert image.width > 1.5 * image.height  # two panels
+    found = lines(styled / "scores.jsonl")
+    assert [x["choices"]["truncation"] for x in found[::2]] == ["0.0", "0.5", "1.0"]
+    inception = [x["value"] for x in found[::2]]
+    assert inception[0] == pytest.approx(1, abs=1e-4)
+    assert inception[2] > inception[1] > 1.001
+    (styled / "scores.jsonl").unlink()
+    for run, flags, problem in (
+        (trained, words, "wgan takes no truncation, so that there is no curve over it"),
+        (styled, (*words, "--truncation", 0.5), "--truncation is what the curve goes over; leave"),
+    ):
+        code, _, line = jaxgen("evaluate", run, *flags)
+        assert (code, line.count("\n")) == (2, 1)
+        assert problem in line
+
+
 def made_of(data, *abilities):
     """A run of a system that has these abilities and one number to learn."""
     player = Player(Constant(), [(1, 1)], optax.sgd(0.1))

@@ -84,6 +84,14 @@ def test_traversal(styled, jaxgen):
     assert (code, line) == (2, said)
 
 
+def test_plane(styled, jaxgen):
+    code, said, _ = jaxgen("interpolate", styled, "--plane", "--frames", 3, "--truncation", 0.5)
+    assert code == 0
+    name = "plane_round_00000001_seed_0_truncation_0.5.png"
+    assert said.split() == [str(styled / "use" / name)]
+    assert size(said.strip()) == (3 * 18 - 2, 3 * 18 - 2)
+
+
 def test_truncated_walks(styled, jaxgen):
     words = ("--n", 2, "--frames", 2, "--truncation", 0)
     code, said, _ = jaxgen("interpolate", styled, *words)
@@ -127,6 +135,9 @@ def test_a_walk_between_images_of_ones_own(coder, trained, jaxgen, tmp_path):
         (["--seed", -4], "--seed is from 0 to 2147483647, not -4"),
         (["--frames", 0], "--frames is at least 1, not 0"),
         (["--fps", 0], "--fps is more than 0, not 0"),
+        (["--plane", "--n", 3], "--plane is between four latents; leave --between, --traverse"),
+        (["--plane", "--frames", 1], "--frames are 2 or more in each direction, not 1"),
+        (["--plane", "--out", "x.gif"], "--out x.gif is no .png file; name one for the sheet"),
         (["--out", "walk.avi"], "walk.avi is no .gif, .mp4 or .png file"),
     ],
 )

@@ -59,11 +59,12 @@ def system(args, info):
         return (generate(nets, z, {}, key) ** 2).mean(), {}
 
     example = [(1, LAYERS, LATENT), {"fine": jnp.zeros(shape[:2])}]
+    truncation = Option(1.0, "Truncation", curve=(0.0, 0.5, 1.0))
     return System(
         players={"g": Player(Generator(), example, optax.sgd(1e-6))},
         turns=(Turn(("g",), loss),),
         abilities=(
-            Sampler(prior, generate, options={"truncation": Option(1.0, "Truncation")}),
+            Sampler(prior, generate, options={"truncation": truncation}),
             StyleMixer(mix, LAYERS),
             LatentSpace(points, at_points, flat),
         ),

@@ -231,6 +231,18 @@ def test_a_traversal_moves_one_number_at_a_time(styles):
         dataclasses.replace(styles, system=system).traverse()
 
 
+def test_a_plane_lies_between_four_samples(styles, toy):
+    """Its edges are the walks between them."""
+    images = styles.plane(3, seed=2, batch=4)
+    assert images.shape == (9, 16, 16, 3)
+    assert near(images[[0, 2, 6, 8]], styles.sample(4, seed=2))
+    frames = styles.interpolate(4, 2, seed=2)
+    assert near(images[[1, 7]], frames[[1, 5]])
+    assert labels(toy.plane(2, text="a", label=[2, 1])) == [2] * 4
+    with pytest.raises(UserError, match="^frames are 2 or more in each direction, not 1$"):
+        styles.plane(1)
+
+
 def test_conditions_on_a_walk(toy):
     attributes = np.array([[0.5, 0], [0, 0], [-0.5, 0]])
     frames = toy.interpolate(3, 2, text="a", attributes=attributes)

@@ -42,7 +42,9 @@ from jaxgen.train.optim import lazy_adam
 
 R1_EVERY, PATH_EVERY = 16, 4
 TRUNCATION = Option(
-    1.0, "Truncation psi of the styles: 1 the sample's own, 0.7 usual, 0 the mean, -1 the opposite"
+    1.0,
+    "Truncation psi of the styles: 1 the sample's own, 0.7 usual, 0 the mean, -1 the opposite",
+    curve=(0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0),
 )
 
 
