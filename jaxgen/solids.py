@@ -19,7 +19,7 @@ from jaxgen.files import replacing
 
 TURN, TILT = 35.0, 25.0  # degrees to the right and upwards, from where a shape is seen
 SPAN = 1.5  # sides of the cube across a picture, and along its rays 1.75
-LIGHT = jnp.array([-0.45, -0.7, -0.55])  # where it is: to the right, down, away
+LIGHT = np.array([-0.45, -0.7, -0.55])  # where it is: to the right, down, away
 MESHES = (".obj", ".stl")
 
 
@@ -74,7 +74,7 @@ def _view(shape, turn, tilt, side):
     )
     slopes = jnp.stack([sample(g, points, 0.0) for g in jnp.gradient(box)[::-1]], axis=-1)
     normal = -slopes / jnp.maximum(jnp.linalg.norm(slopes, axis=-1, keepdims=True), 1e-6)
-    light = to_shape @ (LIGHT / jnp.linalg.norm(LIGHT))
+    light = to_shape @ (LIGHT / np.linalg.norm(LIGHT))
     shade = 0.25 + 0.65 * jnp.maximum(normal @ light, 0)
     return jnp.where((inside > 0).any(axis=-1), 2 * shade - 1, 1.0)[..., None]
 

@@ -35,7 +35,7 @@ def test_a_ball_is_a_disc_that_is_lit_from_where_the_light_is():
     assert abs(rows.mean() - 23.5) < 0.2
     assert abs(columns.mean() - 23.5) < 0.2
     bright = np.array(np.unravel_index(np.where(seen, picture, -2).argmax(), seen.shape)) - 23.5
-    light = np.array(solids.LIGHT / np.linalg.norm(solids.LIGHT))
+    light = solids.LIGHT / np.linalg.norm(solids.LIGHT)
     np.testing.assert_allclose(bright * pixel / 5, light[[1, 0]], atol=0.12)
 
 

@@ -66,6 +66,8 @@ def sample(
     kinds["views"] = views > 1
     if len(given := [f"--{name}" for name, x in kinds.items() if x]) > 1:
         raise UserError(f"{' and '.join(given)} are different kinds of pictures; choose one")
+    if views > 1 and out and out.suffix.lower() in FILMS:
+        raise UserError("--views are of a sheet, and a film shows all sides; leave them out")
     if to != "png" and not single:
         raise UserError(f"--to {to} is a file for each sample; add --single")
     trained = open_run(run, system, round, copy)

@@ -21,7 +21,7 @@ def largest_component(shapes: Shapes) -> Float[np.ndarray, "n"]:
     together by their faces, 0 to 1; 0 for an empty shape."""
 
     def share(shape):
-        pieces, _ = ndimage.label(shape)
+        pieces: np.ndarray = ndimage.label(shape)[0]  # pyright: ignore
         sizes = np.bincount(pieces.ravel())[1:]
         return sizes.max(initial=0) / max(sizes.sum(), 1)
 

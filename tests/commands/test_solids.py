@@ -109,6 +109,8 @@ def test_what_voxels_have_not(run, trained, jaxgen, tmp_path):
     assert "--views are of voxels, and wgan makes images; leave them out" in line
     line = jaxgen("sample", trained, "--single", "--to", "obj")[2]
     assert "--to obj is for voxels, and wgan makes images" in line
+    line = jaxgen("sample", run, *WORDS, "--views", 2, "--out", tmp_path / "film.gif")[2]
+    assert "--views are of a sheet, and a film shows all sides" in line
     assert "add --single" in jaxgen("sample", run, *WORDS, "--to", "stl")[2]
     with pytest.raises(UserError, match="makes voxels, among which no image is searched for"):
         load(run, system).project(np.zeros((8, 8, 3), np.uint8))

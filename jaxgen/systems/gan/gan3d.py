@@ -33,7 +33,7 @@ LATENT = 200
 PRIOR = uniform(LATENT, 0.0, 1.0)
 TURNED, SIDES = 4, 8  # shapes that are shown from all around, and from how many sides
 LEGENDS = {
-    "samples": "Each sample from the front, the left and above",
+    "samples": "Each sample from the front, the right and above",
     "turned": "A row a sample, seen from sides all around",
 }
 
