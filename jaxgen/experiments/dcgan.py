@@ -4,7 +4,7 @@ import dataclasses
 from typing import Literal
 
 from jaxgen.commands.augmented import PlainGAN
-from jaxgen.commands.flags import Count, Rate, Share
+from jaxgen.commands.flags import Count, Rate, Share, Weight
 from jaxgen.commands.launch import launch
 
 
@@ -20,6 +20,7 @@ class Args(PlainGAN):
     rounds_per_call: Count = 20
     save_every: Count = 2000
     batch_size: Count = 64
+    instance_noise: Weight = 0.2
     variant: Literal["torch", "paper"] = "torch"
     """torch: 4x4 kernels, Gaussian latents (dcgan.torch). paper: 5x5 kernels, a dense layer,
     uniform latents and batch statistics always (the paper's Theano code)."""
