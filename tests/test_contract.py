@@ -161,6 +161,15 @@ ROWS = {
         "stylegan2",
         {**STYLE, "augment": "diffaugment", "residual": False, "path_weight": 0.0, "mixing": 0.0},
     ),
+    "stackgan": (
+        "stackgan",
+        {
+            **{**SMALL, "size": 32, "data": "photos", "patch": 16, "context": 8, "merges": 20},
+            **{"text_width": 8, "text_layers": 1, "text_heads": 2, "embedding": 4, "latent": 3},
+            **{"condition": 2, "discriminator_width": 2, "blocks": 1},
+            **{"text_rounds": 1, "first_rounds": 1, "second_rounds": 1, "rounds": 12},
+        },
+    ),
     "clip": (
         "clip",
         {

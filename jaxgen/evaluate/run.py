@@ -8,7 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import MissingData, NoSplit, UserError
-from jaxgen.evaluate import edits, embeddings, examples, pairs, scores, separability, sets
+from jaxgen.evaluate import (
+    agreement,
+    edits,
+    embeddings,
+    examples,
+    pairs,
+    scores,
+    separability,
+    sets,
+)
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.progress import say
 from jaxgen.runs.choices import check_names
@@ -26,6 +35,7 @@ METRICS: dict[str, Metric] = {
     **embeddings.METRICS,
     **separability.METRICS,
     **edits.METRICS,
+    **agreement.METRICS,
 }
 
 
@@ -132,6 +142,8 @@ def suits(system: System) -> dict[str, Metric]:
     sampler = system.ability(Sampler)
     if sampler and "label" not in sampler.condition:
         del found["classification-accuracy"]
+    if sampler and not agreement.told(system):
+        found = {k: m for k, m in found.items() if k not in agreement.METRICS}
     if all(SET not in way.inputs for way in system.all_of(Translator)):
         found = {k: m for k, m in found.items() if k not in edits.METRICS}
     if system.ability(Density):
