@@ -358,7 +358,8 @@ def _is_used(trained):
             images = used(lambda z: ability.generate(players, z, condition, key), z)
             assert images.shape == (n, *shape)
             assert np.isfinite(images).all()
-            assert trained.sample(3, batch=3).shape == (3, *shape)
+            asked = {"text": condition["text"][:3]} if "text" in condition else {}
+            assert trained.sample(3, batch=3, **asked).shape == (3, *shape)
         if isinstance(ability, Translator):
             inputs, truth = ability.pair(batch)
             made = used(lambda x: ability.translate(players, x, key), inputs)
