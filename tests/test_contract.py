@@ -188,6 +188,15 @@ ROWS = {
         "stylegan2",
         {**STYLE, "augment": "diffaugment", "residual": False, "path_weight": 0.0, "mixing": 0.0},
     ),
+    "stackgan": (
+        "stackgan",
+        {
+            **{**SMALL, "size": 32, "data": "photos", "patch": 16, "context": 8, "merges": 20},
+            **{"text_width": 8, "text_layers": 1, "text_heads": 2, "embedding": 4, "latent": 3},
+            **{"condition": 2, "discriminator_width": 2, "blocks": 1},
+            **{"text_rounds": 1, "first_rounds": 1, "second_rounds": 1, "rounds": 12},
+        },
+    ),
     "clip": (
         "clip",
         {
@@ -376,7 +385,8 @@ def _is_used(trained):
             images = used(lambda z: ability.generate(players, z, condition, key), z)
             assert images.shape == (n, *shape)
             assert np.isfinite(images).all()
-            assert trained.sample(3, batch=3).shape == (3, *shape)
+            asked = {"text": condition["text"][:3]} if "text" in condition else {}
+            assert trained.sample(3, batch=3, **asked).shape == (3, *shape)
         if isinstance(ability, Translator):
             inputs, truth = ability.pair(batch)
             made = used(lambda x: ability.translate(players, x, key), inputs)

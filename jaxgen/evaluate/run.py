@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import MissingData, NoSplit, UserError
-from jaxgen.evaluate import edits, embeddings, examples, pairs, scores, separability, sets, voxels
+from jaxgen.evaluate import (
+    agreement,
+    edits,
+    embeddings,
+    examples,
+    pairs,
+    scores,
+    separability,
+    sets,
+    voxels,
+)
 from jaxgen.evaluate.metric import Metric, Scoring
 from jaxgen.progress import say
 from jaxgen.runs.choices import check_names
@@ -27,6 +37,7 @@ METRICS: dict[str, Metric] = {
     **separability.METRICS,
     **edits.METRICS,
     **voxels.METRICS,
+    **agreement.METRICS,
 }
 
 
@@ -137,6 +148,8 @@ def suits(system: System) -> dict[str, Metric]:
         found = {k: m for k, m in found.items() if fits(m)}
     if sampler and "label" not in sampler.condition:
         found = {k: m for k, m in found.items() if m.ability is not Sampler or m.needs != "label"}
+    if sampler and not agreement.told(system):
+        found = {k: m for k, m in found.items() if k not in agreement.METRICS}
     if all(SET not in way.inputs for way in system.all_of(Translator)):
         found = {k: m for k, m in found.items() if k not in edits.METRICS}
     if system.ability(Density):

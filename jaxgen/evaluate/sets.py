@@ -12,8 +12,9 @@ from jaxgen import parallel
 from jaxgen.data.source import digest, to_float
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
+from jaxgen.evaluate.agreement import told
 from jaxgen.evaluate.classifier import SmallClassifier, classification_accuracy, classifier
-from jaxgen.evaluate.metric import LEAST, SAMPLES, Metric, Scoring, spread
+from jaxgen.evaluate.metric import LEAST, SAMPLES, Metric, Scoring, check_fields, chunks, spread
 from jaxgen.files import kept_folder, replacing
 from jaxgen.latents import lerp, slerp
 from jaxgen.metrics.fid import fid, moments
@@ -91,11 +92,23 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     """Samples of the run against real images."""
     count = scoring.samples or SAMPLES
     network = network_for(names, scoring.features, scoring.weights)
-    options = {"seed": scoring.seed, "batch": scoring.batch}
-    generated = samples(scoring.trained, count, **options, **scoring.choices)
-    return compare(
-        names, network, generated, scoring.real("train"), references=scoring.references, **options
-    )
+    options, data = {"seed": scoring.seed, "batch": scoring.batch}, scoring.real("train")
+    choices = {**_asked(scoring, names[0], data, count), **scoring.choices}
+    generated = samples(scoring.trained, count, **options, **choices)
+    return compare(names, network, generated, data, references=scoring.references, **options)
+
+
+def _asked(scoring: Scoring, name: str, data, count: int) -> dict[str, np.ndarray]:
+    """The texts and attributes of `count` examples of the data, for a sampler that takes some which
+    were not chosen."""
+    wanted = [x for x in told(scoring.trained.system) if x not in scoring.choices]
+    if not wanted:
+        return {}
+    known, parts = scoring.given(name, data, *wanted), {x: [] for x in wanted}
+    for _, n, taken in chunks(known, spread(known, min(count, len(known))), scoring.batch):
+        for x in wanted:
+            parts[x].append(taken[x][:n])
+    return {x: np.concatenate(rows) for x, rows in parts.items()}
 
 
 def check(names: Sequence[str], data, samples: int, references: int | None = None) -> None:
@@ -245,7 +258,10 @@ def arc(a: jax.Array, b: jax.Array, t: jax.Array) -> jax.Array:
 def check_sets(scoring: Scoring, name: str) -> None:
     """UserError for too few or too small images, data without single ones, or weights that are
     missing."""
-    check([name], scoring.real("train"), scoring.samples or SAMPLES, scoring.references)
+    data = scoring.real("train")
+    check([name], data, scoring.samples or SAMPLES, scoring.references)
+    chosen = [x for x in told(scoring.trained.system) if x not in scoring.choices]
+    check_fields(name, data, *chosen)
     network_for([name], scoring.features, scoring.weights)
 
 

@@ -46,12 +46,14 @@ def signs(attributes):
     return (2.0 * attributes - 1).clip(-1, 1)
 
 
-def mismatched(y, key):
-    """For each row of y [b, a] one of the minibatch that differs from it, by lot."""
+def mismatched(y, key, of=None):
+    """For each row of y [b, a] one of the minibatch that differs from it, by lot; or what `of`
+    [b, ...] has in the place of that one."""
     every = parallel.gather(y)
     differs = (y[:, None] != every).any(axis=-1)
     lots = draw.uniform(key, len(y), (len(every),))
-    return every[jnp.argmax(jnp.where(differs, lots, -1), axis=1)]
+    chosen = jnp.argmax(jnp.where(differs, lots, -1), axis=1)
+    return (every if of is None else parallel.gather(of))[chosen]
 
 
 def _sampler(prior):

@@ -1,0 +1,222 @@
+"""StackGAN, portraits of what a caption says: `python -m jaxgen.experiments.stackgan`."""
+
+import dataclasses
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+from tyro.conf import arg
+
+from jaxgen.commands.arguments import Arguments
+from jaxgen.commands.flags import (
+    Count,
+    CountOrZero,
+    Range,
+    Rate,
+    ShareBelowOne,
+    Size,
+    Spec,
+    Weight,
+    size_text,
+)
+from jaxgen.commands.launch import launch
+from jaxgen.errors import UserError
+
+SMALLEST = 32  # pixels, of which Stage I makes 8
+# Sizes of the text encoder, where none is taken from a run of clip.
+ENCODER = {"text_width": 64, "text_layers": 2, "text_heads": 4, "embedding": 128, "context": 40}
+
+_of_run = arg(help_behavior_hint="(default: that of --text-encoder)")
+OfRun = Annotated[int | None, Range(1), _of_run]
+
+
+@dataclasses.dataclass(frozen=True)
+class Args(Arguments):
+    """StackGAN (Zhang et al., 2017), https://arxiv.org/abs/1612.03242: images of texts.
+
+    Three stages: an encoder of texts, which then holds still, Stage I, which makes images of a
+    quarter of the size, and Stage II, which makes large ones of them. The defaults suit two CPU
+    cores; the paper's numbers are in experiments/stackgan/paper.toml. Then
+    `python -m jaxgen sample runs/stackgan --text "a smiling person with long red hair"`.
+    """
+
+    data: Spec = "faces"
+    """Images with captions: faces, emoji, folder:DIR with metadata.jsonl or metadata.csv; several
+    with a plus, such as emoji+openmoji."""
+    size: Size = (64, 64)
+    """Sides of Stage II's images in pixels."""
+    rounds: Count = 9000
+    """Length of the whole training, shared out among the stages."""
+    text_rounds: CountOrZero = 1
+    """Share of the text encoder, in proportion to the others."""
+    first_rounds: Count = 4
+    """Share of Stage I."""
+    second_rounds: Count = 4
+    """Share of Stage II."""
+    batch_size: Count = 32
+    text_encoder: Annotated[
+        Path | None, arg(metavar="RUN", help_behavior_hint="(default: one that is trained here)")
+    ] = None
+    """Run of clip whose text encoder and vocabulary are taken, without the first stage."""
+    text_width: OfRun = None
+    """Channels of the text encoder, and of the image encoder beside which it learns; 64 without
+    --text-encoder."""
+    text_layers: OfRun = None
+    """Blocks of both; 2 without --text-encoder."""
+    text_heads: OfRun = None
+    """Attention heads of both; 4 without --text-encoder."""
+    embedding: OfRun = None
+    """Numbers of a text's vector; 128 without --text-encoder, 1,024 in the paper."""
+    context: Annotated[int | None, Range(3), _of_run] = None
+    """Tokens of a text, with its start and end; longer texts are cut off. 40 without
+    --text-encoder."""
+    merges: Count = 1000
+    """Largest number of byte pairs that merge; there are 514 tokens more."""
+    patch: Count = 8
+    """Side in pixels of the patches that the image encoder sees; it divides --size."""
+    text_lr: Rate = 1e-3
+    """Highest learning rate of the encoders."""
+    latent: Count = 100
+    """Numbers of a latent z."""
+    condition: Count = 32
+    """Numbers of the condition that is drawn about a text's vector; 128 in the paper."""
+    width: Count = 32
+    """Channels of the generators: of Stage I's last hidden level, and of Stage II's first; 128 in
+    the paper."""
+    discriminator_width: Count = 16
+    """Channels of the discriminators' first layer; 64 in the paper."""
+    blocks: Count = 4
+    """Residual blocks of Stage II."""
+    kl: Weight = 2.0
+    """Weight of the divergence of a condition from the standard Gaussian; 1 in the paper, 2 in the
+    authors' code."""
+    lr: Rate = 2e-4
+    """Learning rate of generators and discriminators."""
+    halvings: CountOrZero = 5
+    """Number of times that it is halved in either stage, at equal intervals."""
+    b1: ShareBelowOne = 0.5
+    """Adam's first beta."""
+    ema: ShareBelowOne = 0.995
+    """Decay of the generators' averaged weights; 0 averages none, as in the paper."""
+
+    needs: ClassVar[tuple[str, ...]] = ("image", "text")
+
+    def __post_init__(self):
+        super().__post_init__()
+        if left := [name for name in ENCODER if getattr(self, name) is None]:
+            sizes = _sizes(self.text_encoder) if self.text_encoder else ENCODER
+            for name in left:
+                object.__setattr__(self, name, sizes[name])
+
+    @property
+    def rounds_matter(self) -> bool:
+        return True  # they are shared out
+
+    @property
+    def encoder(self) -> dict[str, int]:
+        """Sizes of the text encoder, by the names of `ENCODER`."""
+        return {name: getattr(self, name) for name in ENCODER}
+
+    def check(self) -> None:
+        super().check()
+        size, sizes = size_text(self.size), self.encoder
+        if any(side < SMALLEST or side % 16 for side in self.size):
+            near = size_text(tuple(max(SMALLEST, side // 16 * 16) for side in self.size))
+            raise UserError(
+                f"--size is a multiple of 16 from {SMALLEST} on, such as {near}, not {size}"
+            )
+        if self.text_encoder:
+            for name, value in _sizes(self.text_encoder).items():
+                if sizes[name] != value:
+                    raise UserError(
+                        f"--{name.replace('_', '-')} is {value} in {self.text_encoder}, not "
+                        f"{sizes[name]}; leave it out"
+                    )
+        elif any(side % self.patch for side in self.size):
+            raise UserError(f"--patch {self.patch} does not divide --size {size}; use 8")
+        elif sizes["text_width"] % sizes["text_heads"]:
+            raise UserError(
+                f"--text-width {sizes['text_width']} is not a multiple of --text-heads "
+                f"{sizes['text_heads']}"
+            )
+
+    def tokenizer(self, captions: Callable[[], Iterable[str]]):
+        from jaxgen.data import tokens
+
+        if not self.text_encoder:
+            return tokens.learn(captions(), self.merges, self.encoder["context"])
+        from jaxgen.runs.load import read_info
+
+        _sizes(self.text_encoder)
+        return read_info(self.text_encoder).vocabulary
+
+
+def _sizes(run: Path) -> dict[str, int]:
+    """Those of the text encoder of a run of clip.  UserError for what is none."""
+    from jaxgen.train.run import read_run
+
+    said = read_run(run).args
+    name = said.get("experiment", "a system of your own")
+    if name != "jaxgen.experiments.clip":
+        whose = name.rpartition(".")[2]
+        raise UserError(f"--text-encoder {run} is a run of {whose}; name a run of clip")
+    return {name: said[name] for name in ENCODER}
+
+
+def system(args: Args, info):
+    import optax
+
+    from jaxgen.models import stackgan as models
+    from jaxgen.models.clip import ImageTower, TextTower
+    from jaxgen.runs.load import load
+    from jaxgen.systems.gan.stackgan import SCALE, stackgan
+    from jaxgen.systems.multimodal.clip import adamw, clip
+    from jaxgen.train.stages import Stage, share_out
+
+    width, layers, heads, embedding, context = args.encoder.values()
+    text = TextTower(info.vocabulary.size, context, width, layers, embedding, heads)
+    shares = [args.text_rounds] * (not args.text_encoder) + [args.first_rounds, args.second_rounds]
+    *of_text, first, second = share_out(args.rounds, shares)
+    stages, pretrained = [], None
+    if args.text_encoder:
+        run = args.text_encoder
+        pretrained = lambda: load(run).frozen("text").variables
+    for rounds in of_text:
+        image = ImageTower(args.patch, width, layers, embedding, heads)
+        rises = min(100, rounds // 10)
+        lr = optax.warmup_cosine_decay_schedule(0.0, args.text_lr, rises, rounds)
+        stages = [
+            Stage("text", clip(image, text, info.shape, context, adamw(lr, 0.2, 0.98)), rounds)
+        ]
+
+    height, side, channels = info.shape
+    small = height // SCALE, side // SCALE
+    generators = [
+        models.StageOne(small, channels, args.width, args.condition),
+        models.StageTwo(args.width, args.condition, args.blocks),
+    ]
+
+    def stage(number, rounds):
+        halved = optax.exponential_decay(args.lr, rounds / (args.halvings + 1), 0.5, staircase=True)
+        discriminator = models.Discriminator(args.discriminator_width, args.condition)
+        return stackgan(
+            text,
+            generators[:number],
+            discriminator,
+            info.shape,
+            args.latent,
+            [optax.adam(halved, b1=args.b1) for _ in range(2)],
+            args.kl,
+            args.ema or None,
+            pretrained if number == 1 else None,
+        )
+
+    return [
+        *stages,
+        Stage("stage-1", stage(1, first), first),
+        Stage("stage-2", stage(2, second), second),
+    ]
+
+
+if __name__ == "__main__":
+    launch(system)
