@@ -20,7 +20,7 @@ class Args(Arguments):
     """
 
     data: Spec = "faces-edits"
-    rounds: Count = 6000
+    rounds: Count = 3000
     """Length of the whole training, shared out among the two stages."""
     gan_rounds: Count = 4
     """Share of the conditional GAN, in proportion to the encoders'."""

@@ -18,9 +18,9 @@ code.
 
 Deviations. eps is Gaussian as in the paper, in the code a truncated one. The code pairs a text with
 another's image; here, as in the paper, an image has another's text. phi_t is of a transformer, such
-as CLIP's, in the paper of a char-CNN-RNN. An image has one text in a minibatch, in the code the mean
-of four. Stage II is given images of Stage I's averaged weights, where there are any, and running
-statistics.
+as CLIP's, in the paper of a char-CNN-RNN. An image has one text in a minibatch, in the code the
+mean of four. Stage II is given images of Stage I's averaged weights, where there are any, and
+running statistics.
 """
 
 import dataclasses
