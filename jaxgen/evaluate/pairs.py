@@ -173,7 +173,7 @@ def translations(
 ) -> Iterator[Arrays]:
     """`count` examples of `data` translated (`twice`: "again" with other noise), their ground
     truth, and two baselines: the input itself (enlarged bicubically where the output is larger),
-    and the mean target of the training set."""
+    and the mean target of the training set, where that has targets."""
     fields, options = data.info.fields, dict(chosen_options(way.options, scoring.choices))
 
     @jax.jit
@@ -188,7 +188,10 @@ def translations(
 
     targets = jax.jit(lambda batch: way.pair(to_program(batch, fields))[1])
     train = scoring.taught()
-    mean = np.mean(targets(train.examples(min(MEAN_OF, len(train)))), 0)
+    try:
+        mean = np.mean(targets(train.examples(min(MEAN_OF, len(train)))), 0)
+    except KeyError:  # held-out examples alone show what an edit comes to
+        mean = None
     key = jax.random.key(scoring.seed)
     for first, n, examples in chunks(data, spread(data, count), scoring.batch):
         found = run(scoring.trained.states, examples, jax.random.fold_in(key, first))
@@ -198,7 +201,7 @@ def translations(
             found[name] = whole[:n]
         if labels or found["input"].shape[-1] not in (1, 3, 4):
             del found["input"]
-        if not labels:
+        if not labels and mean is not None:
             found["mean"] = np.broadcast_to(as_uint8(mean), found["ground truth"].shape)
         yield found
 
