@@ -20,9 +20,9 @@ class Args(Arguments):
     """
 
     data: Spec = "faces-edits"
-    rounds: Count = 6000
+    rounds: Count = 9000
     """Length of the whole training, shared out among the two stages."""
-    gan_rounds: Count = 4
+    gan_rounds: Count = 7
     """Share of the conditional GAN, in proportion to the encoders'."""
     encoder_rounds: Count = 2
     """Share of the encoders."""
