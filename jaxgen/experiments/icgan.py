@@ -22,9 +22,9 @@ class Args(Arguments):
     data: Spec = "faces-edits"
     rounds: Count = 3000
     """Length of the whole training, shared out among the two stages."""
-    gan_rounds: Count = 4
+    gan_rounds: Count = 2
     """Share of the conditional GAN, in proportion to the encoders'."""
-    encoder_rounds: Count = 2
+    encoder_rounds: Count = 1
     """Share of the encoders."""
     latent: Count = 32
     """Numbers of a latent z; 100 in the paper."""
