@@ -204,6 +204,20 @@ def test_edits_are_read(run, monkeypatch):
     assert preservation["classifier_accuracy"] == 0.5
 
 
+def test_an_edit_beside_what_it_should_be(run, monkeypatch):
+    """The training data does not show it."""
+    monkeypatch.setattr(metric.Scoring, "taught", lambda scoring: data(lambda y: y))
+    has, turned = np.tile(HAS, (3, 1)), np.tile(1 - HAS, (3, 1))
+    given = [picture(0, *row) for row in has - 0.5]
+    content = {"image": np.stack(given), "attributes": has, "edited_attributes": turned}
+    content["edited"] = np.stack([picture(0, *row) for row in turned - 0.5])
+    kinds = {"edited": "image", "edited_attributes": "attributes"}
+    shown = jg.arrays(content, kinds=kinds, attribute_names=NAMES)
+    (found,) = evaluate(run, ("l1",), data=shown)
+    assert found["value"] == pytest.approx(0, abs=0.01)
+    assert found["baselines"] == {"input": pytest.approx(2 / 3, abs=0.01)}
+
+
 def test_what_cannot_be_scored(run):
     with pytest.raises(UserError, match="^l1: arrays has no edited images; leave it out"):
         run.evaluate("l1", data=data(lambda y: y))
