@@ -70,9 +70,9 @@ def evaluate(
             some ppl-w, separability-w. Of translated images, or of two folders with equal
             names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg,
             lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou; of edits
-            edit-accuracy, edit-preservation. Of
-            autoencoders: reconstruction-l1, reconstruction-squared, knn, mig. Of systems that
-            compare images and texts: image-to-text, text-to-image, with -5 too, zero-shot,
+            edit-accuracy, edit-preservation. Of samples of a text or of attributes:
+            attribute-agreement. Of autoencoders: reconstruction-l1, reconstruction-squared, knn,
+            mig. Of systems that compare images and texts: image-to-text, text-to-image, with -5 too, zero-shot,
             linear-probe. Densities have names of their own, such as elbo. Of densities and
             energies: auroc, with --other.
         samples: Images that are judged.
