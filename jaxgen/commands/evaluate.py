@@ -72,9 +72,9 @@ def evaluate(
             lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou; of edits
             edit-accuracy, edit-preservation. Of samples of a text or of attributes:
             attribute-agreement. Of autoencoders: reconstruction-l1, reconstruction-squared, knn,
-            mig. Of systems that compare images and texts: image-to-text, text-to-image, with -5 too, zero-shot,
-            linear-probe. Densities have names of their own, such as elbo. Of densities and
-            energies: auroc, with --other.
+            mig. Of systems that compare images and texts: image-to-text, text-to-image, with -5
+            too, zero-shot, linear-probe. Densities have names of their own, such as elbo. Of
+            densities and energies: auroc, with --other.
         samples: Images that are judged.
         references: Real images that they are compared with.
         features: Network that looks at them. With squeezenet the scores are no published ones;
