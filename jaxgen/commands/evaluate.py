@@ -69,14 +69,15 @@ def evaluate(
         metrics: Names of metrics. Of samples: fid, kid, is, precision, recall, density, coverage,
             swd, ppl, separability, classification-accuracy; in the styles of a system that has
             some ppl-w, separability-w; where a class is told, by a classifier of the data,
-            class-agreement, classifier-score. Of voxels: best-iou of each sample with held-out
-            shapes, coverage-iou of each of these with the samples, largest-component. Of translated
-            images, or of two folders with equal names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim,
-            squeezenet-distance, lpips-vgg, lpips-squeeze, spread; of label maps pixel-accuracy,
-            class-accuracy, iou; of edits edit-accuracy, edit-preservation. Of autoencoders:
-            reconstruction-l1, reconstruction-squared, knn, mig. Of systems that compare images and
-            texts: image-to-text, text-to-image, with -5 too, zero-shot, linear-probe, which reads
-            features of other systems, too. Densities have names of their own, such as elbo. Of
+            class-agreement, classifier-score; of a text or of attributes attribute-agreement. Of
+            voxels: best-iou of each sample with held-out shapes, coverage-iou of each of these with
+            the samples, largest-component. Of translated images, or of two folders with equal
+            names: l1, psnr, psnr-y, ssim, ssim-y, ms-ssim, squeezenet-distance, lpips-vgg,
+            lpips-squeeze, spread; of label maps pixel-accuracy, class-accuracy, iou; of edits
+            edit-accuracy, edit-preservation. Of autoencoders: reconstruction-l1,
+            reconstruction-squared, knn, mig. Of systems that compare images and texts:
+            image-to-text, text-to-image, with -5 too, zero-shot, linear-probe, which reads features
+            of other systems, too. Densities have names of their own, such as elbo. Of
             densities and energies: auroc, with --other.
         samples: Images that are judged.
         references: Real images that they are compared with.

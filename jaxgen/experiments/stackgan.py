@@ -92,8 +92,9 @@ class Args(Arguments):
     authors' code."""
     lr: Rate = 2e-4
     """Learning rate of generators and discriminators."""
-    halvings: CountOrZero = 5
-    """Number of times that it is halved in either stage, at equal intervals."""
+    halvings: CountOrZero = 2
+    """Number of times that it is halved in either stage, at equal intervals; 5 in the
+    paper."""
     b1: ShareBelowOne = 0.5
     """Adam's first beta."""
     ema: ShareBelowOne = 0.995

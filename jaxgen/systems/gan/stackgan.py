@@ -19,14 +19,15 @@ code.
 Deviations. eps is Gaussian as in the paper, in the code a truncated one. The code pairs a text with
 another's image; here, as in the paper, an image has another's text. phi_t is of a transformer, such
 as CLIP's, in the paper of a char-CNN-RNN. An image has one text in a minibatch, in the code the
-mean of four. Stage II is given images of Stage I's averaged weights, where there are any, and
-running statistics.
+mean of four. Stage II is given images of Stage I's averaged weights, if there are any, and running
+statistics.
 """
 
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import optax
 from flax import linen as nn
@@ -36,7 +37,7 @@ from jaxgen.losses.adversarial import non_saturating as gan_loss
 from jaxgen.losses.likelihood import gaussian_kl
 from jaxgen.models.clip import TextTower
 from jaxgen.models.stackgan import StageOne, StageTwo
-from jaxgen.nn.resample import enlarge, shrink
+from jaxgen.nn.resample import shrink
 from jaxgen.systems.gan.icgan import mismatched
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn
@@ -44,8 +45,8 @@ from jaxgen.train.game import Player, System, Turn
 SCALE = 4  # of Stage II's images beside Stage I's
 STRIPS = 24  # examples in a picture
 LEGENDS = (
-    "Each strip: the image of Stage I, the true image of the same text",
-    "Each strip: the images of Stage I and of Stage II, the true image of the same text",
+    "Each strip: the image of Stage I, enlarged, the true image of the same text",
+    "Each strip: the image of Stage I, enlarged, that of Stage II, the true image of the same text",
 )
 
 
@@ -128,9 +129,9 @@ def stackgan(
         return fooling + kl * near, {"adversarial": fooling, "kl": near}
 
     def each(nets, latents, condition):
-        """Images of each stage, as large as those of the data."""
+        """Images of each stage, enlarged bicubically to the size of the data's."""
         images, _ = paint(nets, latents, nets.text(condition["text"]))
-        return [enlarge(x, shape[0] // x.shape[1]) for x in images]
+        return [jax.image.resize(x, (len(x), *shape), "cubic").clip(-1, 1) for x in images]
 
     def generate(nets, latents, condition, key):
         return each(nets, latents, condition)[-1]
