@@ -23,8 +23,9 @@ from jaxgen.losses.adversarial import non_saturating
 from jaxgen.runs.load import load
 from jaxgen.systems.gan.icgan import mismatched
 from jaxgen.systems.gan.stackgan import divergence, matching_aware
+from jaxgen.train import nets
 from jaxgen.train.abilities import Sampler
-from jaxgen.train.nets import bind, init
+from jaxgen.train.nets import bind
 from jaxgen.train.stages import folders, inherit
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.runs import toys
@@ -33,8 +34,8 @@ SHAPE, WORDS = (32, 32, 1), Tokens((), 6)
 FIELDS = {"image": Field("image", 1), "text": Field("text"), "caption": Field("caption")}
 INFO = DataInfo(SHAPE, FIELDS, vocabulary=WORDS)
 SIZES = {"text_width": 4, "text_layers": 1, "text_heads": 2, "embedding": 3, "context": 6}
-SMALL = {"size": 32, "patch": 16, "width": 2, "discriminator_width": 2, "blocks": 1, "latent": 2}
-SMALL |= {"condition": 2, "rounds": 30}
+SMALL = {"size": 32, "patch": 16, "width": 8, "discriminator_width": 2, "blocks": 1, "latent": 2}
+SMALL |= {"condition": 2, "rounds": 30, "ema": 0.0}
 TEXTS = ("a", "b", "a")
 
 
@@ -73,8 +74,17 @@ def stages():
 
 @pytest.fixture(scope="module")
 def states(stages):
-    """Of Stage I and II, fresh."""
+    """Of Stage I and II, with fresh weights that are large enough for images that differ."""
     _, one, two = (stage.system for stage in stages)
+
+    def init(system, key):
+        wider = lambda w: 50 * (2 * w.shape[-1] / w.size) ** 0.5 * w if w.ndim > 1 else w
+        made = nets.init(system, key)
+        for name in made.keys() - {"text"}:
+            params = jax.tree.map(wider, made[name].params)
+            made[name] = made[name].replace(params=params)
+        return made
+
     first = init(one, jax.random.key(0))
     return first, inherit(first, init(two, jax.random.key(1)), ["text", "generator_1"])
 
@@ -102,14 +112,14 @@ def test_the_discriminator_is_told_anothers_text(stages, states, batch):
 
     @jax.jit
     def told(text):
-        nets = bind(states[0], jax.random.key(3))
-        return system.turns[0].loss(nets, {**batch, "text": text}, jax.random.key(4))[1]
+        players = bind(states[0], jax.random.key(3))
+        return system.turns[0].loss(players, {**batch, "text": text}, jax.random.key(4))[1]
 
     @jax.jit
     def said(text):
-        nets = bind(states[0], jax.random.key(3))
+        players = bind(states[0], jax.random.key(3))
         small = batch["image"].reshape(3, 8, 4, 8, 4, 1).mean((2, 4))
-        return jax.nn.sigmoid(nets.discriminator_1(small, nets.text(text))).mean()
+        return jax.nn.sigmoid(players.discriminator_1(small, players.text(text))).mean()
 
     found, text = told(batch["text"]), batch["text"]
     np.testing.assert_allclose(found["matched"], said(text), rtol=1e-5)
@@ -128,14 +138,14 @@ def test_stage_two_goes_on_from_stage_one_which_holds_still(stages, states, batc
     def run(shift):
         own = states[1]["generator_1"]
         params = jax.tree.map(lambda w: w + shift, own.params)
-        nets = bind({**states[1], "generator_1": own.replace(params=params)}, jax.random.key(5))
+        players = bind({**states[1], "generator_1": own.replace(params=params)}, jax.random.key(5))
         z, eps, _ = jnp.split(system.ability(Sampler).prior(jax.random.key(6), 3), 3, axis=1)
-        small, *_ = nets.generator_1(z, nets.text(batch["text"]), eps, train=False)
+        small, *_ = players.generator_1(z, players.text(batch["text"]), eps, train=False)
         enlarged = jax.image.resize(small, (3, *SHAPE), "cubic").clip(-1, 1)
-        shown = system.show(nets, batch, jax.random.key(6))["samples"]
+        shown = system.show(players, batch, jax.random.key(6))["samples"]
         for turn in system.turns:
-            turn.loss(nets, batch, jax.random.key(7))
-        return shown, enlarged, nets.generator_1.collections, nets.generator_2.collections
+            turn.loss(players, batch, jax.random.key(7))
+        return shown, enlarged, players.generator_1.collections, players.generator_2.collections
 
     (first, second, true), enlarged, still, moved = jax.tree.map(np.asarray, _panels(*run(0.0)))
     np.testing.assert_array_equal(true, batch["image"])
@@ -177,7 +187,7 @@ def test_the_text_encoder_of_a_run_of_clip(encoder, tmp_path):
     assert args.tokenizer(lambda: ()) == WORDS
     stages = experiment.system(args, INFO)
     assert folders(stages) == ["0-stage-1", "1-stage-2"]
-    own = init(stages[0].system, jax.random.key(9))["text"].params
+    own = nets.init(stages[0].system, jax.random.key(9))["text"].params
     clips = load(encoder).states["text"].params
     jax.tree.map(np.testing.assert_array_equal, own, clips)
     written = {x.name: getattr(args, x.name) for x in dataclasses.fields(args)}
