@@ -241,7 +241,7 @@ def _recipe(kind: type, name: str, path: Path) -> list[str]:
     for field, value in values.items():
         if field not in fields:
             near = difflib.get_close_matches(field, fields, 1)
-            hint = f"did you mean {near[0]}?" if near else f"it may set {listed(fields, 'and')}"
+            hint = f"did you mean {near[0]}?" if near else "--help lists what it may set"
             raise UserError(f"recipe {path}: there is no argument {field!r}; {hint}")
         if (hints[field] is bool) != isinstance(value, bool):
             kind_of = "is true or false" if hints[field] is bool else "takes a value"
