@@ -22,7 +22,7 @@ from jaxgen.commands.flags import (
     Spec,
     check_ranges,
 )
-from jaxgen.commands.terminal import listed, signed
+from jaxgen.commands.terminal import signed
 from jaxgen.commands.terminal import parse as parse_flags
 from jaxgen.errors import UserError
 

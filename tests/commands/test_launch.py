@@ -160,7 +160,7 @@ def test_help_is_not_broken_as_its_source_is(capsys, monkeypatch, jaxgen):
     assert "such as experiments/wgan/paper.toml has; a flag that is given on the command" in text
     text = jaxgen("evaluate", "--help")[1]
     assert (
-        "classification-accuracy; in the styles of a system that has some ppl-w, separability-w; where"
+        "in the styles of a system that has some ppl-w, separability-w; where a class is told"
         in text
     )
 
