@@ -22,8 +22,8 @@ from jaxgen.commands.flags import (
     Spec,
     check_ranges,
 )
-from jaxgen.commands.terminal import signed
 from jaxgen.commands.terminal import parse as parse_flags
+from jaxgen.commands.terminal import signed
 from jaxgen.errors import UserError
 
 CAPTIONS = 50_000  # of which a vocabulary is learned, at most
