@@ -12,31 +12,10 @@ from PIL import Image
 
 from jaxgen.data.pipeline import load
 from jaxgen.data.specs import SHIPPED
+from jaxgen.pictures import as_uint8
+from jaxgen.solids import views
 
 SIDE, COUNT = 64, 12
-
-
-def view(voxels: np.ndarray) -> np.ndarray:
-    """Voxels [D, H, W, 1] from the front, the right and above, uint8 [SIDE, SIDE, 3]."""
-    solid = np.pad(voxels[..., 0] > 0, 1)
-    n, fine = len(voxels), np.linspace(-0.5, 0.5, 5)
-    turn, tilt = np.deg2rad(35), np.deg2rad(25)
-    points, shades = [], []
-    for axis, side, shade in ((1, -1, 255), (0, -1, 190), (2, 1, 130)):  # top, front, right
-        bare = solid & ~np.roll(solid, -side, axis)
-        centres = np.argwhere(bare) - 1 - (n - 1) / 2
-        for u in fine:
-            for v in fine:
-                points.append(centres + np.insert([u, v], axis, side / 2))
-                shades.append(np.full(len(centres), shade))
-    (z, y, x), shades = np.concatenate(points).T, np.concatenate(shades)
-    across, away = np.cos(turn) * x - np.sin(turn) * z, np.sin(turn) * x + np.cos(turn) * z
-    down, away = np.cos(tilt) * y - np.sin(tilt) * away, np.cos(tilt) * away + np.sin(tilt) * y
-    order = np.argsort(-away, kind="stable")  # the nearest is painted last
-    place = [np.int32(np.clip(SIDE / 2 + p * SIDE / n / 1.3, 0, SIDE - 1)) for p in (down, across)]
-    picture = np.full((SIDE, SIDE, 3), 20, np.uint8)
-    picture[place[0][order], place[1][order]] = shades[order, None]
-    return picture
 
 
 def hue(flow: np.ndarray) -> np.ndarray:
@@ -52,7 +31,8 @@ def pictures(name: str) -> list[np.ndarray]:
     data = load(name, size=SIDE, resident="no")
     batch = data.examples(1 if len(data) == 1 else COUNT)
     if "voxels" in batch:
-        return [view(x) for x in batch["voxels"]]
+        seen = as_uint8(views(2.0 * (batch["voxels"][..., 0] > 0) - 1, side=SIDE))
+        return list(np.repeat(seen, 3, axis=-1))
     if "flow" in batch and "a" in batch:
         return [batch["a"][0], batch["b"][0], hue(batch["flow"][0])]
     if "video" in batch and "flow" in batch:

@@ -4,7 +4,8 @@ It builds, plays on 4 devices with finite metrics, moves the players that learn,
 resumes bit for bit, plays a round from equal states the same on one device, and can be used.
 
 A row with a dash in its name is a variant.  Here its programs are traced, for one device and for
-four; `-m variants` compiles and plays them, with all that is asked of the others.
+four; `-m variants` compiles and plays them, with all that is asked of the others, and the rows of
+`SLOW` with them.
 """
 
 import dataclasses
@@ -206,7 +207,7 @@ ROWS = {
         },
     ),
 }
-SLOW = {"stackgan"}  # three stages, which take two minutes; held back as variants are
+SLOW = {"stackgan"}  # three stages, which take two minutes
 VARIANTS = [name for name in ROWS if "-" in name]
 OFTEN = {"log_every": 1, "sample_every": 4, "save_every": 1, "keep": 4}
 

@@ -149,7 +149,7 @@ def suits(system: System) -> dict[str, Metric]:
     if sampler and "label" not in sampler.condition:
         found = {k: m for k, m in found.items() if m.ability is not Sampler or m.needs != "label"}
     if sampler and not agreement.told(system):
-        found = {k: m for k, m in found.items() if k not in agreement.METRICS}
+        found.pop("attribute-agreement", None)
     if all(SET not in way.inputs for way in system.all_of(Translator)):
         found = {k: m for k, m in found.items() if k not in edits.METRICS}
     if system.ability(Density):

@@ -13,7 +13,6 @@ from jaxgen.data.source import digest, to_float
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.agreement import told
-from jaxgen.evaluate.classifier import SmallClassifier, classification_accuracy, classifier
 from jaxgen.evaluate.metric import LEAST, SAMPLES, Metric, Scoring, check_fields, chunks, spread
 from jaxgen.files import kept_folder, replacing
 from jaxgen.latents import lerp, slerp
@@ -319,83 +318,6 @@ def path_length(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     return list(map(measured, names))
 
 
-def accuracy(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """The classification accuracy score: a classifier that learned from labelled samples, on real
-    held-out images; its baseline learned from as many real ones."""
-    trained, (data, count) = scoring.trained, scoring.held_out()
-    known = lambda data: scoring.given("classification-accuracy", data, "image", "label")
-    real, data = known(scoring.taught()), known(data)
-    test = data.take(spread(data, count))
-    n = scoring.samples or min(SAMPLES, len(real))
-    labels = real.take(spread(real, n))
-    options = {"seed": scoring.seed, "batch": scoring.batch, **scoring.choices}
-    images = np.concatenate(list(samples(trained, n, label=labels["label"], **options)))
-    generated = {"image": images, "label": labels["label"]}
-    value = classification_accuracy(generated, test, seed=scoring.seed)
-    baseline = classification_accuracy(labels, test, seed=scoring.seed)
-    one = scores.record(
-        "classification-accuracy",
-        value=value,
-        baselines={"trained on real images": baseline},
-        samples=n,
-        references=count,
-        **scores.measured_on(data),
-        seed=scoring.seed,
-    )
-    return [one]
-
-
-def agreement(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
-    """What a classifier of the real images says of samples: the share that it reads as the label
-    that they were made from, beside what it gets right of held-out images; and their inception
-    score by its answers, which is at most the number of classes."""
-    trained, (data, count) = scoring.trained, scoring.held_out()
-    known = lambda data: scoring.given("class-agreement", data, "image", "label")
-    real, data = known(scoring.taught()), known(data)
-    judge = _judge(real, len(trained.info.label_names), scoring.seed)
-    test = data.take(spread(data, count))
-    n = scoring.samples or SAMPLES
-    labels = np.arange(n) % len(trained.info.label_names)
-    options = {"seed": scoring.seed, "batch": scoring.batch, **scoring.choices}
-    logits = judge(np.concatenate(list(samples(trained, n, label=labels, **options))))
-    right = lambda logits, labels: float((logits.argmax(axis=1) == labels).mean())
-    held = {"held-out images": right(on_held := judge(test["image"]), test["label"])}
-    score = lambda logits: inception_score(logits, splits=1, key=jax.random.key(0)).mean
-    values = {
-        "class-agreement": (right(logits, labels), held),
-        "classifier-score": (score(logits), {"held-out images": float(score(on_held))}),
-    }
-    about = {"samples": n, "references": count, **scores.measured_on(data), "seed": scoring.seed}
-    return [
-        scores.record(name, value=float(values[name][0]), baselines=values[name][1], **about)
-        for name in names
-    ]
-
-
-_judges: dict[Any, Callable] = {}  # the last one, of which a curve asks again and again
-
-
-def _judge(data, classes: int, seed: int) -> Callable[[np.ndarray], np.ndarray]:
-    """Images uint8 [n, h, w, c] -> logits, by a classifier that has learned the data."""
-    key = data.fingerprint, classes, seed
-    if key not in _judges:
-        _judges.clear()
-        whole = data.take(range(len(data)))
-        _judges[key] = classifier(whole, SmallClassifier(classes), seed=seed)
-    return _judges[key]
-
-
-def check_accuracy(scoring: Scoring, name: str) -> None:
-    """UserError for a sampler that takes no label, or data without the labels that it takes."""
-    sampler = scoring.trained.ability(Sampler, "draws no samples")
-    if "label" not in sampler.condition:
-        raise UserError(f"{name} needs a sampler that takes a label; leave it out")
-    if "label" in scoring.choices:
-        raise UserError(f"label cannot be chosen for {name}, which takes them all")
-    for data in (scoring.held_out()[0], scoring.taught()):
-        scoring.given(name, data, "image", "label")
-
-
 METRICS = {
     m.name: m
     for m in (
@@ -409,8 +331,5 @@ METRICS = {
         Metric("swd", Sampler, score, check_sets, False, False, "pixels"),
         Metric("ppl", Sampler, path_length, check_path_length, False),
         Metric("ppl-w", LatentSpace, path_length, check_path_length, False),
-        Metric("classification-accuracy", Sampler, accuracy, check_accuracy, True, False, "label"),
-        Metric("class-agreement", Sampler, agreement, check_accuracy, True, False, "label"),
-        Metric("classifier-score", Sampler, agreement, check_accuracy, True, False, "label"),
     )
 }

@@ -18,6 +18,7 @@ from PIL import Image
 
 from jaxgen.data.arrays import arrays
 from jaxgen.errors import UserError
+from jaxgen.evaluate import agreement
 from jaxgen.evaluate import sets as library
 from jaxgen.evaluate.run import evaluate, real
 from jaxgen.latents import normal
@@ -569,8 +570,8 @@ def test_another_set_is_told_apart(system, tmp_path, jaxgen):
 @pytest.mark.parametrize(("shift", "right"), [(0, 1.0), (1, 0.0)])
 def test_samples_by_class_teach_a_classifier(shift, right, monkeypatch):
     """A sampler that paints every class like the data, or like the next class."""
-    shorter = functools.partial(library.classification_accuracy, rounds=60, learning_rate=5e-3)
-    monkeypatch.setattr(library, "classification_accuracy", shorter)
+    shorter = functools.partial(agreement.classification_accuracy, rounds=60, learning_rate=5e-3)
+    monkeypatch.setattr(agreement, "classification_accuracy", shorter)
     labels = np.arange(400) % 4
     shades = (60 * labels).astype(np.uint8)
     images = np.tile(shades[:, None, None, None], (1, 8, 8, 1))
@@ -589,9 +590,9 @@ def test_samples_by_class_teach_a_classifier(shift, right, monkeypatch):
 
 @pytest.mark.parametrize(("shift", "right"), [(0, 1), (1, 0), (None, 0.25)])
 def test_a_classifier_of_the_data_reads_samples(shift, right, monkeypatch):
-    """Of a sampler that paints every class like the data, like the next class, or all alike."""
-    shorter = functools.partial(library.classifier, rounds=60, learning_rate=5e-3)
-    monkeypatch.setattr(library, "classifier", shorter)
+    """A sampler that paints every class like the data, like the next class, or all alike."""
+    shorter = functools.partial(agreement.classifier, rounds=60, learning_rate=5e-3)
+    monkeypatch.setattr(agreement, "classifier", shorter)
     labels = np.arange(400) % 4
     shades = (60 * labels).astype(np.uint8)
     images = np.tile(shades[:, None, None, None], (1, 8, 8, 1))
@@ -604,9 +605,9 @@ def test_a_classifier_of_the_data_reads_samples(shift, right, monkeypatch):
 
     trained = made_of(data, Sampler(normal(1), generate, condition=("label",)))
     names = ("class-agreement", "classifier-score")
-    agreement, varied = evaluate(trained, names, data=data, samples=200)
-    assert agreement["value"] == pytest.approx(right, abs=0.02)
-    assert agreement["baselines"]["held-out images"] == pytest.approx(1, abs=0.02)
+    agreed, varied = evaluate(trained, names, data=data, samples=200)
+    assert agreed["value"] == pytest.approx(right, abs=0.02)
+    assert agreed["baselines"]["held-out images"] == pytest.approx(1, abs=0.02)
     of_data = varied["baselines"]["held-out images"]
     assert of_data > 2
     assert varied["value"] == pytest.approx(1 if shift is None else of_data, rel=0.05)

@@ -48,7 +48,7 @@ def test_sizes(name):
 
 
 def test_attention_like_the_authors():
-    """Whose numbers are of plain convolutions."""
+    """The golden's numbers are of plain convolutions."""
     golden = np.load(GOLDEN / "biggan_attention.npz")
     kernel = lambda name: {"kernel": jnp.asarray(golden[f"param_{name}"].transpose(2, 3, 1, 0))}
     params = {name: kernel(name) for name in ("theta", "phi", "g", "o")}

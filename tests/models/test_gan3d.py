@@ -32,7 +32,7 @@ def test_sides_that_are_not_doubled():
 
 
 def variables(golden, player, layers, axes):
-    """Of the reference's layers, whose kernels have their window last."""
+    """Weights of the reference's layers, whose kernels have their window last."""
     kind = {"G": "ConvTranspose", "D": "Conv"}[player]
     params, statistics = {}, {}
     norms = [i for i in range(layers) if f"param_{player}.{i}.bn.weight" in golden]

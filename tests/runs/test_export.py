@@ -266,7 +266,7 @@ def test_one_direction_of_two(tmp_path, capsys):
 
 
 def test_a_program_that_edits_is_told_what(tmp_path):
-    """Its training data need not show what an edit comes to."""
+    """The training data need not show what an edit comes to."""
     trained = toys.editor()
     path = trained.export(tmp_path / "f.stablehlo", platforms="cpu")
     card = json.loads((tmp_path / "f.stablehlo.json").read_text())

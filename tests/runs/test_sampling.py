@@ -232,7 +232,7 @@ def test_a_traversal_moves_one_number_at_a_time(styles):
 
 
 def test_a_plane_lies_between_four_samples(styles, toy):
-    """Its edges are the walks between them."""
+    """The sheet's edges are the walks between the samples."""
     images = styles.plane(3, seed=2, batch=4)
     assert images.shape == (9, 16, 16, 3)
     assert near(images[[0, 2, 6, 8]], styles.sample(4, seed=2))

@@ -16,7 +16,8 @@ from jaxgen.evaluate.run import evaluate
 from jaxgen.experiments import icgan as experiment
 from jaxgen.latents import normal
 from jaxgen.runs.trained import TrainedRun
-from jaxgen.systems.gan.icgan import conditional, icgan, mismatched, signs
+from jaxgen.systems.gan.conditional import mismatched
+from jaxgen.systems.gan.icgan import conditional, icgan, signs
 from jaxgen.train.abilities import SET, Translator
 from jaxgen.train.nets import bind, init
 from jaxgen.train.stages import inherit
@@ -67,7 +68,7 @@ def inverse():
 
 
 def losses(system, moved=None):
-    """Of each turn, on the two images that show `HAS`; with other weights of the players `moved`"""
+    """Losses by turn, on two images that show `HAS`; with other weights of the players `moved`"""
     states = init(system, jax.random.key(0))
     for name, shift in (moved or {}).items():
         params = jax.tree.map(lambda w, shift=shift: w + shift, states[name].params)

@@ -112,7 +112,7 @@ def test_instance_noise_falls_over_the_rounds(step, left):
     ("name", "sign"), [("gan", 1.0), ("dcgan", 1.0), ("wgan", 1 / 3), ("wgan_gp", 1 / 3)]
 )
 def test_ada_holds_the_sign_of_real_scores(name, sign):
-    """Of logits as they are; of a critic's as seen from half way between its means, which here is
+    """ADA takes logits as they are, a critic's scores from half way between their means, here
     (30 + 20) / 2 = 25: of real images of 10, 40 and 40 two are above, one is below."""
     brightness = jnp.array([10.0, 40.0, 40.0]).reshape(3, 1, 1, 1)
     system = systems(

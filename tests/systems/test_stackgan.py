@@ -21,7 +21,7 @@ from jaxgen.experiments import clip
 from jaxgen.experiments import stackgan as experiment
 from jaxgen.losses.adversarial import non_saturating
 from jaxgen.runs.load import load
-from jaxgen.systems.gan.icgan import mismatched
+from jaxgen.systems.gan.conditional import mismatched
 from jaxgen.systems.gan.stackgan import divergence, matching_aware
 from jaxgen.train import nets
 from jaxgen.train.abilities import Sampler
@@ -74,7 +74,7 @@ def stages():
 
 @pytest.fixture(scope="module")
 def states(stages):
-    """Of Stage I and II, with fresh weights that are large enough for images that differ."""
+    """Runs of Stage I and II, with fresh weights that are large enough for images that differ."""
     _, one, two = (stage.system for stage in stages)
 
     def init(system, key):

@@ -28,8 +28,7 @@ from jaxgen.latents import normal, truncated
 from jaxgen.losses.adversarial import hinge
 from jaxgen.losses.penalties import orthogonality
 from jaxgen.models.biggan import Discriminator, Generator
-from jaxgen.systems.gan.cgan import LEGENDS, SHOWN
-from jaxgen.systems.likelihood.pixels import sheet
+from jaxgen.systems.gan.conditional import LEGENDS, by_class
 from jaxgen.train.abilities import DiscriminatorScores, Option, Sampler
 from jaxgen.train.game import Player, System, Turn
 
@@ -109,12 +108,6 @@ def biggan(
     def generate(nets, z, condition, key, truncation=None, standing=0):
         return nets.generator(latents(z, truncation), condition["label"], train=False)
 
-    def show(nets, batch, key):
-        """A row of images for each class, the same latents in each."""
-        n = min(classes, SHOWN)
-        z, label = jnp.tile(prior(key, n), (n, 1)), jnp.repeat(jnp.arange(n), n)
-        return {"samples": sheet(generate(nets, z, {"label": label}, key), columns=n)}
-
     label = jnp.zeros(2, jnp.int32)
     of_generator, of_discriminator = optimizers
     return System(
@@ -126,7 +119,7 @@ def biggan(
             Turn(("discriminator",), discriminator_loss, times=steps),
             Turn(("generator",), generator_loss, reuse="batch"),
         ),
-        show=show,
+        show=by_class(prior, classes, generate),
         legends=LEGENDS,
         abilities=(
             Sampler(

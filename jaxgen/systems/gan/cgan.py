@@ -26,13 +26,11 @@ from flax import linen as nn
 
 from jaxgen.latents import Prior
 from jaxgen.losses.adversarial import GANLoss, non_saturating
-from jaxgen.systems.likelihood.pixels import sheet
+from jaxgen.systems.gan.conditional import LEGENDS, by_class
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn
 
 LATENT = 100
-SHOWN = 10  # classes and latents of a picture, at most
-LEGENDS = {"samples": "A row a class, a column a latent"}
 
 
 def cgan(
@@ -86,12 +84,6 @@ def cgan(
     def generate(nets, z, condition, key):
         return nets.generator(z, condition["label"], train=False)
 
-    def show(nets, batch, key):
-        """A row of images for each class, the same latents in each."""
-        n = min(classes, SHOWN)
-        z, label = jnp.tile(prior(key, n), (n, 1)), jnp.repeat(jnp.arange(n), n)
-        return {"samples": sheet(generate(nets, z, {"label": label}, key), columns=n)}
-
     label = jnp.zeros(2, jnp.int32)
     of_generator, of_discriminator = optimizers
     return System(
@@ -105,7 +97,7 @@ def cgan(
             Turn(("discriminator",), discriminator_loss, times=steps),
             Turn(("generator",), generator_loss, reuse="batch"),
         ),
-        show=show,
+        show=by_class(prior, classes, generate),
         legends=LEGENDS,
         abilities=(
             Sampler(prior, generate, interpolate, ("label",)),

@@ -28,9 +28,9 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
-from jaxgen import draw, parallel
 from jaxgen.latents import Prior
 from jaxgen.losses.adversarial import non_saturating as gan_loss
+from jaxgen.systems.gan.conditional import mismatched
 from jaxgen.systems.likelihood.pixels import sheet
 from jaxgen.train.abilities import SET, Autoencoder, DiscriminatorScores, Sampler, Translator
 from jaxgen.train.game import Player, System, Turn
@@ -44,16 +44,6 @@ LEGENDS = {
 def signs(attributes):
     """-1 where an attribute is not there (0, or less), +1 where it is; between 0 and 1 a line."""
     return (2.0 * attributes - 1).clip(-1, 1)
-
-
-def mismatched(y, key, of=None):
-    """For each row of y [b, a] one of the minibatch that differs from it, by lot; or what `of`
-    [b, ...] has in the place of that one."""
-    every = parallel.gather(y)
-    differs = (y[:, None] != every).any(axis=-1)
-    lots = draw.uniform(key, len(y), (len(every),))
-    chosen = jnp.argmax(jnp.where(differs, lots, -1), axis=1)
-    return (every if of is None else parallel.gather(of))[chosen]
 
 
 def _sampler(prior):

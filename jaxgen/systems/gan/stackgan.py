@@ -38,7 +38,7 @@ from jaxgen.losses.likelihood import gaussian_kl
 from jaxgen.models.clip import TextTower
 from jaxgen.models.stackgan import StageOne, StageTwo
 from jaxgen.nn.resample import shrink
-from jaxgen.systems.gan.icgan import mismatched
+from jaxgen.systems.gan.conditional import mismatched
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn
 
