@@ -10,12 +10,16 @@ import dataclasses
 import importlib
 import json
 import shlex
+import sys
 from pathlib import Path
+from typing import Any, Literal, get_args
 
 import tyro
 
-SYSTEMS = ("gan", "dcgan", "wgan", "wgan_gp")
-SETS = {"faces:6000": 3, "emoji": 3, "animals": 1, "mnist5k": 1}  # channels
+SystemName = Literal["gan", "dcgan", "wgan", "wgan_gp"]
+SetName = Literal["faces", "emoji", "animals", "mnist5k"]
+SYSTEMS: tuple[SystemName, ...] = get_args(SystemName)
+SETS = {"faces": 3, "emoji": 3, "animals": 1, "mnist5k": 1}  # channels
 
 
 def play(system: str, data: str, share: float, samples: int, flags: str, folder: Path):
@@ -25,10 +29,17 @@ def play(system: str, data: str, share: float, samples: int, flags: str, folder:
 
     name = f"jaxgen.experiments.{system}"
     module = importlib.import_module(name)
-    workdir = folder / f"{system}-{data.partition(':')[0]}"
-    given = ["--data", data, "--channels", str(SETS[data]), "--workdir", str(workdir)]
+    workdir = folder / f"{system}-{data}"
+    given = [
+        "--data",
+        "faces:6000" if data == "faces" else data,
+        "--channels",
+        str(SETS[data]),
+        "--workdir",
+        str(workdir),
+    ]
     args = parse(module.Args, name, [*given, *shlex.split(flags)])
-    rounds = round(share * args.rounds / 100) * 100
+    rounds = max(100, round(share * args.rounds / 100) * 100)
     often = {"sample_every": rounds, "save_every": rounds}
     run = train(name, module.system, dataclasses.replace(args, rounds=rounds, **often))
     lines = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
@@ -36,11 +47,10 @@ def play(system: str, data: str, share: float, samples: int, flags: str, folder:
     return {"rounds": rounds, "diversity": diversity, **run.evaluate("fid", samples=samples)}
 
 
-def table(found: dict[str, dict[str, float]]) -> str:
+def table(found: dict[str, Any]) -> str:
     fid = lambda x: next(v for k, v in x.items() if k.lower().startswith("fid"))
     cell = lambda x: f"{x['diversity']:.2f}, {fid(x):.0f}" if x else "-"
-    sets = [data.partition(":")[0] for data in SETS]
-    rows = [["diversity, FID", *sets], ["---"] * (1 + len(sets))]
+    rows = [["diversity, FID", *SETS], ["---"] * (1 + len(SETS))]
     for system in SYSTEMS:
         rows.append([system, *(cell(found.get(f"{system} {data}")) for data in SETS)])
     return "\n".join(f"| {' | '.join(row)} |" for row in rows)
@@ -48,8 +58,8 @@ def table(found: dict[str, dict[str, float]]) -> str:
 
 def main(
     out: Path = Path("runs/plain_gans"),
-    systems: tuple[str, ...] = SYSTEMS,
-    sets: tuple[str, ...] = tuple(SETS),
+    systems: tuple[SystemName, ...] = SYSTEMS,
+    sets: tuple[SetName, ...] = get_args(SetName),
     share: float = 0.5,
     samples: int = 2000,
     flags: str = "",
@@ -65,11 +75,17 @@ def main(
         flags: of all the experiments, such as --flags="--size 64 --instance-noise 0".
     """
     numbers = out / "numbers.json"
-    found = json.loads(numbers.read_text()) if numbers.is_file() else {}
+    asked = {"share": share, "samples": samples, "flags": flags}
+    found = json.loads(numbers.read_text()) if numbers.is_file() else {"asked": asked}
+    if found["asked"] != asked:
+        sys.exit(
+            f"plain_gans: {out} was made with {found['asked']}; give the same, or another --out"
+        )
     for system in systems:
         for data in sets:
             if f"{system} {data}" not in found:
                 found[f"{system} {data}"] = play(system, data, share, samples, flags, out)
+                out.mkdir(parents=True, exist_ok=True)
                 numbers.write_text(json.dumps(found, indent=1) + "\n")
     print(table(found))
 

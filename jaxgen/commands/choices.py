@@ -151,17 +151,25 @@ def _condition(info, name, several):
             which = "and their new values" if name == "set" else "that are not 0"
             help = f"Attributes {which}, of {', '.join(info.attribute_names)}."
             about = arg(metavar="NAME=VALUE ...", help=help, help_behavior_hint="")
-            return Flag(Annotated[tuple[str, ...], about], (), _attributes)
+            return Flag(Annotated[tuple[str, ...], about], (), functools.partial(_attributes, name))
         case _:
             file = Annotated[Path | None, arg(metavar="FILE", help="Image file.")]
             return Flag(file, None, _image)
 
 
-def _attributes(words):
-    try:
-        return {name: float(value) for name, _, value in (word.partition("=") for word in words)}
-    except ValueError:
-        raise UserError("attributes are written NAME=VALUE, such as smiling=1") from None
+def _attributes(flag, words):
+    given = {}
+    for word in words:
+        name, _, value = word.partition("=")
+        try:
+            number = float(value)
+        except ValueError:
+            line = f"{flag} takes NAME=NUMBER, such as smiling=1, not {word!r}"
+            raise UserError(line) from None
+        if name in given:
+            raise UserError(f"{flag} has {name} twice; give it once")
+        given[name] = number
+    return given
 
 
 def _image(file):

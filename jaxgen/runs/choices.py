@@ -119,6 +119,11 @@ def _attributes(name, names, value, other=0.0):
     def vector(x):
         if unknown := [key for key in x if key not in names]:
             raise _unknown(name, unknown[0], names)
+        low, high = (0, 1) if name == SET else (-math.inf, math.inf)
+        for key, number in x.items():
+            if not (low <= number <= high and math.isfinite(number)):
+                wanted = "from 0 to 1" if name == SET else "a number"
+                raise UserError(f"{name} {key} is {wanted}, not {number:g}")
         return [x.get(key, other) for key in names]
 
     value = [value or {}] if isinstance(value, Mapping | None) else value

@@ -283,12 +283,18 @@ def arithmetic(
     return images
 
 
+NUMBERED = 100_000  # samples that arithmetic can name: all up to the last are drawn
+
+
 def _terms(text: str) -> list[tuple[int, tuple[int, ...]]]:
     """(1 or -1, numbers) of each term.  UserError."""
     if not re.fullmatch(r"\d+(,\d+)*([+-]\d+(,\d+)*)*", text):
         raise UserError(f"arithmetic is written like 3-7+12 or 1,2-4,5+7, not {text!r}")
     found = re.findall(r"([+-]?)([\d,]+)", text)
-    return [(-1 if sign == "-" else 1, tuple(map(int, who.split(",")))) for sign, who in found]
+    terms = [(-1 if sign == "-" else 1, tuple(map(int, who.split(",")))) for sign, who in found]
+    if (most := max(i for _, who in terms for i in who)) >= NUMBERED:
+        raise UserError(f"arithmetic takes samples of numbers below {NUMBERED}, not {most}")
+    return terms
 
 
 def shown(trained: "TrainedRun", images: np.ndarray, turn: float = TURN) -> np.ndarray:

@@ -164,7 +164,9 @@ def test_an_image_is_edited_by_attributes(jaxgen, tmp_path):
     np.testing.assert_array_equal(read(said.strip()), before)
     for wrong, line in (
         ("smilng=1", "--set 'smilng' is not known; did you mean smiling?"),
-        ("smiling", "attributes are written NAME=VALUE, such as smiling=1"),
+        ("smiling", "--set takes NAME=NUMBER, such as smiling=1, not 'smiling'"),
+        ("smiling=2", "--set smiling is from 0 to 1, not 2"),
+        ("smiling=nan", "--set smiling is from 0 to 1, not nan"),
     ):
         code, _, problem = jaxgen(*words, "--set", wrong)
         assert (code, problem.strip()) == (2, f"jaxgen: {line}")
