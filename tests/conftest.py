@@ -37,6 +37,22 @@ def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: "test_contract" not in item.nodeid)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """One worker has a whole file, so that its fixtures and programs are made once; rows of the
+    contract test are shared out one by one."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFile(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return nodeid if "test_contract" in nodeid else nodeid.partition("::")[0]
+
+    if config.option.dist != "load":
+        return None
+    config.option.loadscopereorder = False  # the longest are first as it is
+    return ByFile(config, log)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _programs(tmp_path_factory):
     """Programs that several tests compile are compiled once, also by the commands they start and

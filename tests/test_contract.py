@@ -329,8 +329,8 @@ def test_contract(row, on, sets, tmp_path, capsys):
     for a, b in zip(jax.tree.leaves(again), jax.tree.leaves(trained.states), strict=True):
         np.testing.assert_array_equal(a, b)
 
-    # A round of every stage from equal states on one device: the last, or the first where it has
-    # turns that are not played in every round.
+    # A round of every stage from equal states on one device: the last, or the first alone where it
+    # has turns that are not played in every round.
     system = trained.system
     done = 3 if system.plan(0) == system.plan(3) else 0
     if done:
@@ -338,12 +338,13 @@ def test_contract(row, on, sets, tmp_path, capsys):
         for folder in stages(tmp_path / "c"):
             forget(folder, done)
     on(1)
-    play(experiment, tmp_path / "c", **flags)
+    play(experiment, tmp_path / "c", **(flags if done else flags | {"rounds": 1}))
     if done:
         resumed = capsys.readouterr().err.count("going on from round 3")
         assert resumed == len(stages(tmp_path / "a"))
     for four, one in zip(stages(tmp_path / "a"), stages(tmp_path / "c"), strict=True):
-        for a, b in zip(metrics(four)[done:], metrics(one)[done:], strict=True):
+        assert len(metrics(one)) == (4 if done else 1)
+        for a, b in zip(metrics(four)[done:], metrics(one)[done:]):
             near = 1e-5 if a["round"] == done + 1 else 1e-4  # rounding grows from round to round
             for name in a:  # a spread over seeds rounds as what is spread does
                 least = max(1e-6, near * abs(a[name.removesuffix("_spread")]))
