@@ -237,7 +237,8 @@ def call(command: Callable, argv: Sequence[str], prog: str) -> Any:
         if trained is None or not str(error).startswith("there is no flag"):
             raise
         known = ", ".join(map(_flag, own)) or "none"
-        raise UserError(f"{error} (flags of {trained.name} itself: {known})") from None
+        line = f"{error} (flags of {trained.name} itself: {known}){trained.unfinished}"
+        raise UserError(line) from None
     check_values(hints | {name: flag.kind for name, flag in own.items()}, given)
     chosen = {k: given.pop(k) for k in own}
     try:

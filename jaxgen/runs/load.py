@@ -48,7 +48,7 @@ def load(
     top = folder.parent if "stage" in record else folder
     if not any(map(saved_rounds, [folder / "checkpoints", *folder.glob("*-*/checkpoints")])):
         raise UserError(f"{folder} has no checkpoint yet; wait for its first one")
-    info, args = read_info(top), None
+    info, args, ahead = read_info(top), None, []
     built: Any = system
     if system is None:
         module, args = arguments(record, folder)
@@ -63,8 +63,9 @@ def load(
         built = built[folders(built).index(record["stage"])].system
     elif isinstance(built, list):
         places = [folder / name for name in folders(built)]
-        done = [i for i, place in enumerate(places) if saved_rounds(place / "checkpoints")]
-        folder, built = places[done[-1]], built[done[-1]].system
+        last = max(i for i, place in enumerate(places) if saved_rounds(place / "checkpoints"))
+        ahead = [place.name for place in places[last + 1 :]]
+        folder, built = places[last], built[last].system
     mesh = devices.make_mesh(jax.local_devices()[:1])
     like = nets.placed(nets.shapes(built, info.zeros, seeds), mesh)
     checkpoints = Checkpoints(folder / "checkpoints", write=False)
@@ -74,7 +75,8 @@ def load(
         raise UserError(f"{folder} has no checkpoint that is whole; train it further or anew")
     states = [nets.local(found[1], i) for i in (range(seeds) if copy is None else [copy])]
     several = {"copies": states} if len(states) > 1 else {"copy": copy if seeds > 1 else None}
-    return TrainedRun(built, states[0], info, found[0], name, folder, args, **several)
+    run = (built, states[0], info, found[0], name, folder, args)
+    return TrainedRun(*run, **several, ahead=ahead)
 
 
 def read_info(folder: Path) -> DataInfo:

@@ -30,6 +30,7 @@ class TrainedRun:
     copies: the states of each seed, where several were trained side by side; `states` are those of
       one of them, and scores are means over all.
     copy: the number of the seed, from 0, where one of several was chosen.
+    ahead: the names of the stages that are still to be trained.
     info: what the system was told of its training data.
     round: of the checkpoint.
     name: of the experiment, or of the run's folder.
@@ -48,6 +49,7 @@ class TrainedRun:
     data: Any = dataclasses.field(default=None, repr=False)
     copies: Sequence[Mapping[str, PlayerState]] = dataclasses.field(default=(), repr=False)
     copy: int | None = None
+    ahead: Sequence[str] = ()
 
     def nets(self, seed: int = 0) -> SimpleNamespace:
         """The players as functions: `run.nets().generator(z, train=False)`."""
@@ -57,8 +59,16 @@ class TrainedRun:
         """The system's ability of that type; UserError "NAME `lacking`" where it has none."""
         found = self.system.ability(kind)
         if found is None:
-            raise UserError(f"{self.name} {lacking}")
+            raise UserError(f"{self.name} {lacking}{self.unfinished}")
         return found
+
+    @property
+    def unfinished(self) -> str:
+        """What an error says besides, where later stages may have what is lacking."""
+        stages = ", ".join(self.ahead)
+        return f"; {stages} of it is still to be trained: start the same command again" * bool(
+            stages
+        )
 
     def frozen(self, player: str) -> Player:
         """One of the players, to stand still in another system: with its averaged weights where it

@@ -96,7 +96,7 @@ def translator(trained: "TrainedRun", direction: str | None = None) -> Translato
         ways["reconstruction"] = _reconstruction(coder)
     if not ways:
         hint = "; sample makes some" if trained.system.ability(Sampler) else ""
-        raise UserError(f"{trained.name} makes no images from images{hint}")
+        raise UserError(f"{trained.name} makes no images from images{hint}{trained.unfinished}")
     if direction is None:
         return next(iter(ways.values()))
     if direction not in ways:

@@ -1,6 +1,7 @@
 """What makes SRGAN itself: two stages, content by features, and use on an image of any size."""
 
 import dataclasses
+import shutil
 
 import jax
 import jax.numpy as jnp
@@ -160,3 +161,8 @@ def test_a_run_is_used_by_its_last_stage_or_by_the_one_that_is_named(tmp_path):
     (picture,) = (args.workdir / "0-srresnet/samples").iterdir()
     with Image.open(picture) as image:  # strips of three, four examples at most in the set
         assert image.width % (3 * 8 + 2) == 3 * 8
+
+    assert not whole.ahead
+    shutil.rmtree(args.workdir / "1-adversarial/checkpoints")
+    with pytest.raises(UserError, match=r"noise.*; 1-adversarial of it is still to be trained"):
+        open_run(args.workdir).sample(1)
