@@ -49,7 +49,7 @@ class TrainedRun:
     data: Any = dataclasses.field(default=None, repr=False)
     copies: Sequence[Mapping[str, PlayerState]] = dataclasses.field(default=(), repr=False)
     copy: int | None = None
-    ahead: Sequence[str] = ()
+    ahead: Sequence[str] = dataclasses.field(default=(), repr=False)
 
     def nets(self, seed: int = 0) -> SimpleNamespace:
         """The players as functions: `run.nets().generator(z, train=False)`."""

@@ -163,6 +163,6 @@ def test_a_run_is_used_by_its_last_stage_or_by_the_one_that_is_named(tmp_path):
         assert image.width % (3 * 8 + 2) == 3 * 8
 
     assert not whole.ahead
-    shutil.rmtree(args.workdir / "1-adversarial/checkpoints")
-    with pytest.raises(UserError, match=r"noise.*; 1-adversarial of it is still to be trained"):
+    shutil.rmtree(args.workdir / "1-srgan/checkpoints")
+    with pytest.raises(UserError, match=r"noise.*; 1-srgan of it is still to be trained"):
         open_run(args.workdir).sample(1)
