@@ -10,16 +10,19 @@ import dataclasses
 import importlib
 import json
 import shlex
-import sys
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import tyro
 
+from jaxgen.commands.terminal import one_line
+from jaxgen.errors import UserError
+
 SystemName = Literal["gan", "dcgan", "wgan", "wgan_gp"]
 SetName = Literal["faces", "emoji", "animals", "mnist5k"]
 SYSTEMS: tuple[SystemName, ...] = get_args(SystemName)
 SETS = {"faces": 3, "emoji": 3, "animals": 1, "mnist5k": 1}  # channels
+SPECS = {"faces": "faces:6000"}  # where it is not the set's name
 
 
 def play(system: str, data: str, share: float, samples: int, flags: str, folder: Path):
@@ -30,15 +33,9 @@ def play(system: str, data: str, share: float, samples: int, flags: str, folder:
     name = f"jaxgen.experiments.{system}"
     module = importlib.import_module(name)
     workdir = folder / f"{system}-{data}"
-    given = [
-        "--data",
-        "faces:6000" if data == "faces" else data,
-        "--channels",
-        str(SETS[data]),
-        "--workdir",
-        str(workdir),
-    ]
-    args = parse(module.Args, name, [*given, *shlex.split(flags)])
+    given = {"data": SPECS.get(data, data), "channels": SETS[data], "workdir": workdir}
+    words = [str(x) for flag, value in given.items() for x in (f"--{flag}", value)]
+    args = parse(module.Args, name, [*words, *shlex.split(flags)])
     rounds = max(100, round(share * args.rounds / 100) * 100)
     often = {"sample_every": rounds, "save_every": rounds}
     run = train(name, module.system, dataclasses.replace(args, rounds=rounds, **often))
@@ -78,9 +75,7 @@ def main(
     asked = {"share": share, "samples": samples, "flags": flags}
     found = json.loads(numbers.read_text()) if numbers.is_file() else {"asked": asked}
     if found["asked"] != asked:
-        sys.exit(
-            f"plain_gans: {out} was made with {found['asked']}; give the same, or another --out"
-        )
+        raise UserError(f"{out} was made with {found['asked']}; give the same, or another --out")
     for system in systems:
         for data in sets:
             if f"{system} {data}" not in found:
@@ -91,4 +86,5 @@ def main(
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with one_line("plain_gans"):
+        tyro.cli(main)

@@ -12,8 +12,9 @@ from jaxgen.commands.launch import launch
 class Args(Arguments):
     """3D-GAN (Wu et al., 2016), https://arxiv.org/abs/1610.07584.
 
-    The defaults suit two CPU cores; the paper's numbers are in experiments/gan3d/paper.toml. Voxels
-    of your own are in a folder: `--data folder:DIR` with .npz, .npy or .binvox files.
+    The defaults are provisional: in a first run the generator was empty after 150 rounds. The
+    paper's numbers are in experiments/gan3d/paper.toml. Voxels of your own are in a folder:
+    `--data folder:DIR` with .npz, .npy or .binvox files.
     """
 
     data: Spec = "shapes3d"

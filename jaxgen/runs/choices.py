@@ -122,7 +122,7 @@ def _attributes(name, names, value, other=0.0):
         low, high = (0, 1) if name == SET else (-math.inf, math.inf)
         for key, number in x.items():
             if not (low <= number <= high and math.isfinite(number)):
-                wanted = "from 0 to 1" if name == SET else "a number"
+                wanted = "from 0 to 1" if name == SET else "a finite number"
                 raise UserError(f"{name} {key} is {wanted}, not {number:g}")
         return [x.get(key, other) for key in names]
 

@@ -65,10 +65,10 @@ class TrainedRun:
     @property
     def unfinished(self) -> str:
         """What an error says besides, where later stages may have what is lacking."""
+        if not self.ahead:
+            return ""
         stages = ", ".join(self.ahead)
-        return f"; {stages} of it is still to be trained: start the same command again" * bool(
-            stages
-        )
+        return f"; {stages} of it is still to be trained: start the same command again"
 
     def frozen(self, player: str) -> Player:
         """One of the players, to stand still in another system: with its averaged weights where it

@@ -102,6 +102,8 @@ def test_sums_of_latents(run, jaxgen, tmp_path):
     for wrong in ("0-", "one+2", "1++2", "-1"):
         with pytest.raises(UserError, match="arithmetic is written like 3-7"):
             trained.arithmetic(wrong)
+    with pytest.raises(UserError, match="samples of numbers below 100000, not 100000"):
+        trained.arithmetic("1-100000")
 
 
 def test_what_voxels_have_not(run, trained, jaxgen, tmp_path):

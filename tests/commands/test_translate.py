@@ -170,5 +170,7 @@ def test_an_image_is_edited_by_attributes(jaxgen, tmp_path):
     ):
         code, _, problem = jaxgen(*words, "--set", wrong)
         assert (code, problem.strip()) == (2, f"jaxgen: {line}")
+    code, _, problem = jaxgen(*words, "--set", "old=1", "old=0")
+    assert (code, problem.strip()) == (2, "jaxgen: --set has old twice; give it once")
     _, said, _ = jaxgen(*words, "--help")
     assert "Attributes and their new values, of smiling, old." in " ".join(said.split())
