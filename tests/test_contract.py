@@ -184,7 +184,7 @@ ROWS = {
         },
     ),
     "stylegan2": ("stylegan2", STYLE),
-    "gan3d": ("gan3d", {**SMALL, "data": "shapes3d:200", "ema": 0.9}),
+    "gan3d": ("gan3d", {**SMALL, "data": "shapes3d:200", "most_accuracy": 0.8, "ema": 0.9}),
     "stylegan2-diffaugment": (
         "stylegan2",
         {**STYLE, "augment": "diffaugment", "residual": False, "path_weight": 0.0, "mixing": 0.0},

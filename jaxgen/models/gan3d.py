@@ -37,7 +37,7 @@ def doublings(side: int) -> int:
 
 
 class Generator(nn.Module):
-    """Latents z [b, k] ~ U(0, 1) to the probability that each voxel is filled. `width` is the
+    """Latents z [b, k] to the probability that each voxel is filled. `width` is the
     channels of the last hidden level, 64 in the paper; each level before it has twice as many."""
 
     side: int = 64

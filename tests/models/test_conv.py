@@ -120,6 +120,18 @@ def test_colours_to_the_second_derivative(ours, jaxs, ends, side, k, padding):
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), want, got)
 
 
+@pytest.mark.parametrize(("stride", "padding"), [(1, 0), (2, 1), (1, 1)])
+@pytest.mark.parametrize("dimensions", [2, 3])
+def test_one_pixel_transposed_to_the_second_derivative(dimensions, stride, padding):
+    keys = jax.random.split(jax.random.key(0))
+    x = jax.random.normal(keys[0], (2, *(1,) * dimensions, 3))
+    kernel = 0.1 * jax.random.normal(keys[1], (*(4,) * dimensions, 2, 3))
+    arguments = stride, padding
+    want = slope_loss(lambda x, kernel: jax_conv_transpose(x, kernel, *arguments))(x, kernel)
+    got = slope_loss(lambda x, kernel: conv_transpose(x, kernel, *arguments))(x, kernel)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), want, got)
+
+
 @pytest.mark.parametrize("channels", [2, 9])
 @pytest.mark.parametrize(("f", "stride"), [(conv, 2), (conv_transpose, 2), (conv, 1)])
 def test_weight_gradient_is_summed_over_devices_once(f, stride, channels):

@@ -3,7 +3,7 @@
 
 A GAN of volumetric convolutions makes shapes as voxels.  D and G play (Eq. 1)
 
-    min_G max_D  E_x log D(x) + E_z log(1 - D(G(z))),    z ~ U(0, 1) independently,
+    min_G max_D  E_x log D(x) + E_z log(1 - D(G(z)))
 
 with voxels x that are 0 or 1.  As D learns faster than G, its learning rate is 1/250 of G's, and it
 stays as it is in a round unless it was right about no more than 80 % of the last minibatch, of the
@@ -13,7 +13,9 @@ Deviations.  Where the paper is silent, and codes differ: G ascends log D(G(z)),
 shapes that D has just judged, and also while D stays; D judges real and generated shapes in batches
 of their own; weights start as DCGAN's, N(0, 0.02), which is not said in the paper.  A D that stays
 keeps its weights, Adam's moments and counts and its running statistics, which move in its own turn
-alone.  The paper's classifier is a linear SVM, here a linear probe is logistic regression.
+alone.  The paper's classifier is a linear SVM, here a linear probe is logistic regression.  Latents
+are uniform in [-1, 1), the paper's in [0, 1): of these three quarters of the first layer's variance
+are the same for every z, and shapes hardly depend on it.
 """
 
 import jax.numpy as jnp
@@ -30,7 +32,7 @@ from jaxgen.train.abilities import DiscriminatorScores, Embedder, Sampler
 from jaxgen.train.game import Player, System, Turn
 
 LATENT = 200
-PRIOR = uniform(LATENT, 0.0, 1.0)
+PRIOR = uniform(LATENT)
 TURNED, SIDES = 4, 8  # shapes that are shown from all around, and from how many sides
 LEGENDS = {
     "samples": "Each sample from the front, the right and above",
