@@ -12,9 +12,9 @@ from jaxgen.commands.launch import launch
 class Args(Arguments):
     """3D-GAN (Wu et al., 2016), https://arxiv.org/abs/1610.07584.
 
-    The defaults suit two CPU cores and a few thousand shapes. Both players learn alike fast and the
-    discriminator never stays: with the paper's rates, and with its rule, the generator of so short
-    a training is left with a few points or none. The paper's numbers are in
+    The defaults are provisional: after so short a training shapes are still lumps
+    (experiments/RESULTS.md). With the paper's rates, or its rule for the discriminator, the
+    generator is left with a few points or none. The paper's numbers are in
     experiments/gan3d/paper.toml. Voxels of your own are in a folder: `--data folder:DIR` with .npz,
     .npy or .binvox files.
     """

@@ -97,6 +97,9 @@ class Args(Arguments):
     paper."""
     b1: ShareBelowOne = 0.5
     """Adam's first beta."""
+    instance_noise: Weight = 0.2
+    """Standard deviation of the noise on all that the discriminators see, of images in [-1, 1]
+    (https://arxiv.org/abs/1610.04490); 0 adds none, as in the paper."""
     ema: ShareBelowOne = 0.995
     """Decay of the generators' averaged weights; 0 averages none, as in the paper."""
 
@@ -210,6 +213,7 @@ def system(args: Args, info):
             args.kl,
             args.ema or None,
             pretrained if number == 1 else None,
+            args.instance_noise,
         )
 
     return [

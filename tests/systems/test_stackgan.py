@@ -35,7 +35,7 @@ FIELDS = {"image": Field("image", 1), "text": Field("text"), "caption": Field("c
 INFO = DataInfo(SHAPE, FIELDS, vocabulary=WORDS)
 SIZES = {"text_width": 4, "text_layers": 1, "text_heads": 2, "embedding": 3, "context": 6}
 SMALL = {"size": 32, "patch": 16, "width": 8, "discriminator_width": 2, "blocks": 1, "latent": 2}
-SMALL |= {"condition": 2, "rounds": 30, "ema": 0.0}
+SMALL |= {"condition": 2, "rounds": 30, "ema": 0.0, "instance_noise": 0.0}
 TEXTS = ("a", "b", "a")
 
 
@@ -127,6 +127,22 @@ def test_the_discriminator_is_told_anothers_text(stages, states, batch):
     assert found["matched"] != found["mismatched"]
     alike = told(text[jnp.zeros(3, int)])
     assert alike["matched"] == alike["mismatched"]
+
+
+def test_the_discriminator_sees_noise(states, batch):
+    """On true and on generated images, in both turns; without it nothing else is drawn."""
+
+    def losses(noise, key):
+        args = experiment.Args(**{**SMALL, "instance_noise": noise}, **SIZES)
+        turns = experiment.system(args, INFO)[1].system.turns
+        play = lambda: [turn.loss(bind(states[0], key), batch, key) for turn in turns]
+        return jax.jit(play)()
+
+    key = jax.random.key(4)
+    (_, clean), (without, _) = losses(0.0, key)
+    (_, noisy), (with_noise, _) = losses(1.0, key)
+    assert all(abs(clean[name] - noisy[name]) > 1e-4 for name in ("matched", "mismatched"))
+    assert abs(without - with_noise) > 1e-4
 
 
 def test_stage_two_goes_on_from_stage_one_which_holds_still(stages, states, batch):

@@ -38,6 +38,7 @@ from jaxgen.losses.likelihood import gaussian_kl
 from jaxgen.models.clip import TextTower
 from jaxgen.models.stackgan import StageOne, StageTwo
 from jaxgen.nn.resample import shrink
+from jaxgen.systems.gan import plain
 from jaxgen.systems.gan.conditional import mismatched
 from jaxgen.train.abilities import DiscriminatorScores, Sampler
 from jaxgen.train.game import Player, System, Turn
@@ -72,6 +73,7 @@ def stackgan(
     kl: float = 2.0,
     ema: float | None = None,
     pretrained: Callable[[], Mapping[str, Any]] | None = None,
+    noise: float = 0.0,
 ) -> System:
     """A stage for images of `shape` [H, W, C]; those of Stage I have a quarter of the sides.
 
@@ -79,7 +81,9 @@ def stackgan(
     generators: Stage I's; for Stage II it, which holds still, and Stage II's own.
     latent: numbers of z.  kl: lambda.  ema: decay of the generator's averaged weights.
     optimizers: the generator's and the discriminator's.
+    noise: deviation of the noise on all images that the discriminator sees.
     """
+    augment = plain.Augmentation(noise=noise)
     stage = len(generators)
     names = [f"generator_{i}" for i in range(1, stage + 1)]
     mine, judge = names[-1], f"discriminator_{stage}"
@@ -107,14 +111,18 @@ def stackgan(
         return told, images[-1], moments
 
     def scores(nets, batch, key):
-        told, fake, _ = play(nets, batch, key)
+        key_made, key_real, key_fake, _ = augment.keys(key)
+        told, fake, _ = play(nets, batch, key_made)
         d = getattr(nets, judge)
-        return d(real(batch), told), d(fake, told)
+        return d(augment(nets, real(batch), key_real), told), d(augment(nets, fake, key_fake), told)
 
     def discriminator_loss(nets, batch, key):
-        told, fake, _ = play(nets, batch, key)
-        d, true, others = getattr(nets, judge), real(batch), mismatched(batch["text"], key, told)
-        on_real, on_wrong, on_fake = d(true, told), d(true, others), d(fake, told)
+        key_made, key_real, key_fake, _ = augment.keys(key)
+        told, fake, _ = play(nets, batch, key_made)
+        others = mismatched(batch["text"], key_made, told)
+        d, true = getattr(nets, judge), augment(nets, real(batch), key_real)
+        on_real, on_wrong = d(true, told), d(true, others)
+        on_fake = d(augment(nets, fake, key_fake), told)
         about = {
             "accuracy": ((on_real > 0).mean() + (on_fake < 0).mean()) / 2,
             "matched": nn.sigmoid(on_real).mean(),
@@ -123,8 +131,9 @@ def stackgan(
         return matching_aware(on_real, on_wrong, on_fake), about
 
     def generator_loss(nets, batch, key):
-        told, fake, moments = play(nets, batch, key)
-        fooling = gan_loss.generator(getattr(nets, judge)(fake, told))
+        key_made, *_, key_fake = augment.keys(key)
+        told, fake, moments = play(nets, batch, key_made)
+        fooling = gan_loss.generator(getattr(nets, judge)(augment(nets, fake, key_fake), told))
         near = divergence(*moments)
         return fooling + kl * near, {"adversarial": fooling, "kl": near}
 
