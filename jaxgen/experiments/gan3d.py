@@ -12,18 +12,17 @@ from jaxgen.commands.launch import launch
 class Args(Arguments):
     """3D-GAN (Wu et al., 2016), https://arxiv.org/abs/1610.07584.
 
-    The defaults are provisional: after so short a training shapes are still lumps
-    (experiments/RESULTS.md). With the paper's rates, or its rule for the discriminator, the
-    generator is left with a few points or none. The paper's numbers are in
-    experiments/gan3d/paper.toml. Voxels of your own are in a folder: `--data folder:DIR` with .npz,
-    .npy or .binvox files.
+    The defaults are provisional: samples are lumps after 600 rounds, and fewer and thinner with
+    more (experiments/RESULTS.md). With the paper's rates, or its rule for the discriminator, a few
+    points are left, or nothing. The paper's numbers are in experiments/gan3d/paper.toml. Voxels of
+    your own are in a folder: `--data folder:DIR` with .npz, .npy or .binvox files.
     """
 
     data: Spec = "shapes3d"
-    rounds: Count = 3000
+    rounds: Count = 600
     rounds_per_call: Count = 10
-    sample_every: Count = 500
-    save_every: Count = 500
+    sample_every: Count = 200
+    save_every: Count = 200
     batch_size: Count = 32
     width: Count = 16
     """Channels of the generator's last hidden level and of the discriminator's first; the paper's
