@@ -12,31 +12,41 @@ from collections.abc import Callable
 import numpy as np
 
 from jaxgen.data.source import Field, Source, digest, parse_count, some, unit_hash
+from jaxgen.errors import UserError
 
 VERSION = "1"  # of how they are built
+NUMBER = "4000"
 HELD_OUT = 0.1
 SMALLEST = 32  # voxels a side, below which thin parts would run into each other
 
 
-def shapes3d(split: str, size: int, number: str = "4000") -> Source:
-    """`number` things, as many of each kind; voxels [size, size, size, 1] and a label.
+def shapes3d(split: str, size: int, *options: str) -> Source:
+    """Things with voxels [size, size, size, 1] and a label.
+
+    options: their number, training and test together, and the kind, such as chair; each may be left
+    out. Without a kind there are as many of each.
 
     Thing i is drawn by the seed i, so a larger number continues a smaller one.  About a tenth, by a
     hash of i, is test.  Every thing is one piece: its voxels hang together by their faces.
     """
-    count = parse_count("shapes3d", number)
+    of = options[-1:] if options and options[-1] in KINDS else ()
+    number, *unknown = options[: len(options) - len(of)] or (NUMBER,)
+    if unknown:
+        raise UserError(f"shapes3d:N:KIND takes a kind of {', '.join(NAMES)}, not {unknown[0]!r}")
+    count, step = parse_count("shapes3d", number), len(NAMES)
+    seeds = range(NAMES.index(of[0]), count * step, step) if of else range(count)
+    kept = [i for i in seeds if (unit_hash(f"shape {i}") < HELD_OUT) == (split == "test")]
     side = max(size, SMALLEST)
-    kept = [i for i in range(count) if (unit_hash(f"shape {i}") < HELD_OUT) == (split == "test")]
     some(kept, f"shapes3d:{count}", split)
 
     def read(i: int) -> dict:
-        label = kept[i] % len(KINDS)
+        label = kept[i] % step
         return {"voxels": build(NAMES[label], kept[i], side), "label": label}
 
     return Source(
         length=len(kept),
         read=read,
-        fingerprint=digest("shapes3d", VERSION, str(count), split, str(side)),
+        fingerprint=digest("shapes3d", VERSION, str(count), split, str(side), *of),
         fields={"voxels": Field("voxels"), "label": Field("label")},
         label_names=NAMES,
     )

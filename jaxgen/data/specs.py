@@ -123,10 +123,10 @@ SHIPPED: Mapping[str, Shipped] = {
         "drawn here in the fonts DejaVu, STIX and Computer Modern (by matplotlib), free to use",
     ),
     "shapes3d": Shipped(
-        lambda split, size, *number: (shapes3d.shapes3d(split, size, *number),),
-        "4,000 (or N) things of eight kinds as voxels of any size; labels",
+        lambda *asked: (shapes3d.shapes3d(*asked),),
+        "4,000 (or N) things of eight kinds, or of one, as voxels of any size; labels",
         "drawn here, free to use",
-        ":N",
+        ":N:KIND",
     ),
     "clips": Shipped(
         lambda split, size, frames: (clips.clips(split, size, frames),),

@@ -116,6 +116,23 @@ def test_things_are_one_piece_of_eight_kinds():
     assert len(different) == len(source)
 
 
+def test_things_of_one_kind():
+    """Those that are among things of all kinds, with the same label."""
+    (all_kinds,), (lamps,) = (open_source(f"shapes3d:80{kind}", size=32) for kind in ("", ":lamp"))
+    lamp = all_kinds.label_names.index("lamp")
+    assert lamps.label_names == all_kinds.label_names
+    assert 60 < len(lamps) < 80
+    assert {lamps[i]["label"] for i in range(len(lamps))} == {lamp}
+    first = next(x for x in map(all_kinds.__getitem__, range(20)) if x["label"] == lamp)
+    np.testing.assert_array_equal(lamps[0]["voxels"], first["voxels"])
+    (default,) = open_source("shapes3d:lamp", size=32)
+    assert 3500 < len(default) < 3700
+    assert len({x.fingerprint for x in (all_kinds, lamps, default)}) == 3
+    for wrong in ("shapes3d:80:lmp", "shapes3d:lamp:80"):
+        with pytest.raises(UserError, match="takes a kind of bed, car, chair, lamp"):
+            open_source(wrong)
+
+
 def test_a_chair_stands_on_the_floor_with_its_back_behind():
     for seed in range(20):
         chair = shapes3d.build("chair", seed, 32)[..., 0]
