@@ -31,13 +31,15 @@ def shapes3d(split: str, size: int, *options: str) -> Source:
     """
     of = options[-1:] if options and options[-1] in KINDS else ()
     number, *unknown = options[: len(options) - len(of)] or (NUMBER,)
-    if unknown:
-        raise UserError(f"shapes3d:N:KIND takes a kind of {', '.join(NAMES)}, not {unknown[0]!r}")
+    if unknown or not number.isdecimal():
+        raise UserError(
+            f"shapes3d:N:KIND takes a number and one of {', '.join(NAMES)}, not {':'.join(options)}"
+        )
     count, step = parse_count("shapes3d", number), len(NAMES)
     seeds = range(NAMES.index(of[0]), count * step, step) if of else range(count)
     kept = [i for i in seeds if (unit_hash(f"shape {i}") < HELD_OUT) == (split == "test")]
     side = max(size, SMALLEST)
-    some(kept, f"shapes3d:{count}", split)
+    some(kept, ":".join(("shapes3d", str(count), *of)), split)
 
     def read(i: int) -> dict:
         label = kept[i] % step

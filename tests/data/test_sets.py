@@ -128,8 +128,8 @@ def test_things_of_one_kind():
     (default,) = open_source("shapes3d:lamp", size=32)
     assert 3500 < len(default) < 3700
     assert len({x.fingerprint for x in (all_kinds, lamps, default)}) == 3
-    for wrong in ("shapes3d:80:lmp", "shapes3d:lamp:80"):
-        with pytest.raises(UserError, match="takes a kind of bed, car, chair, lamp"):
+    for wrong in ("shapes3d:80:lmp", "shapes3d:lamp:80", "shapes3d:lmp"):
+        with pytest.raises(UserError, match="takes a number and one of bed, car, chair, lamp"):
             open_source(wrong)
 
 
