@@ -9,8 +9,10 @@ import pytest
 
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.experiments import gan3d as experiment
+from jaxgen.solids import views
+from jaxgen.systems.gan.gan3d import PRIOR
 from jaxgen.train.abilities import Sampler
-from jaxgen.train.nets import init, place
+from jaxgen.train.nets import bind, init, place
 from jaxgen.train.program import compile_rounds
 from tests.train.toy import mesh
 
@@ -80,3 +82,15 @@ def test_latents_are_uniform_and_paths_straight():
     assert -1 <= z.min() < -0.999 < 0.999 < z.max() < 1
     between = sampler.interpolate(z[0], z[1], 0.25)
     np.testing.assert_allclose(between, 0.75 * z[0] + 0.25 * z[1], rtol=1e-5)
+
+
+def test_each_strip_shows_one_shape_from_all_around():
+    nets = bind(init(SYSTEM, jax.random.key(0)), jax.random.key(1))
+    shapes = SYSTEM.show(nets, {"voxels": jnp.zeros((6, 8, 8, 8, 1))}, jax.random.key(2))
+    made = SYSTEM.ability(Sampler).generate(
+        nets, PRIOR(jax.random.key(2), 6), {}, jax.random.key(2)
+    )
+    assert shapes["turned"].shape == (4, 64, 8 * 64, 1)
+    for n, i in (0, 3), (3, 6):
+        seen = views(made[n : n + 1], 45.0 * i)[0]
+        np.testing.assert_allclose(shapes["turned"][n, :, 64 * i : 64 * (i + 1)], seen, atol=1e-5)

@@ -78,9 +78,8 @@ def gan3d(
 
     def show(nets, batch, key):
         shapes = generate(nets, PRIOR(key, len(batch["voxels"])), {}, key)
-        some = jnp.repeat(shapes[:TURNED], SIDES, axis=0)
-        angles = jnp.tile(jnp.arange(SIDES) * 360 / SIDES, len(some) // SIDES)
-        return {"samples": views(shapes), "turned": views(some, angles)}
+        around = [views(shapes[:TURNED], 360.0 * i / SIDES) for i in range(SIDES)]
+        return {"samples": views(shapes), "turned": jnp.concatenate(around, axis=2)}
 
     adam = lambda lr: optax.adam(lr, b1=0.5, b2=0.999)
     return System(
