@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from jaxgen.data.source import DataInfo as DataInfo
     from jaxgen.data.source import Field as Field
     from jaxgen.errors import UserError as UserError
+    from jaxgen.planning.plan import plan as plan
     from jaxgen.runs.fit import fit as fit
     from jaxgen.runs.load import load as load
     from jaxgen.runs.trained import TrainedRun as TrainedRun
@@ -46,6 +47,7 @@ _WHERE = {
     "errors": ["UserError"],
     "data.arrays": ["arrays"],
     "data.source": ["Data", "DataInfo", "Field"],
+    "planning.plan": ["plan"],
     "runs.fit": ["fit", "iterate"],
     "runs.load": ["load"],
     "runs.trained": ["TrainedRun"],

@@ -16,7 +16,7 @@ from jaxgen import parallel
 
 def _keys(key, n):
     fold = jax.vmap(jax.random.fold_in, in_axes=(None, 0))
-    return fold(key, parallel.first(n) + jnp.arange(n))
+    return fold(key, parallel.place(n) + jnp.arange(n))
 
 
 def each(draw, key: jax.Array, n: int):

@@ -5,10 +5,16 @@ see one device's share of the batch; `mean`, `gather` and `shares` reach the oth
 training program (initialisation, pictures, commands) there is one share, the batch itself.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Any
+
 import jax
 from jax import lax
 
 AXIS = "batch"
+_PART: ContextVar[tuple[Any, int]] = ContextVar("part", default=(0, 1))
 
 
 def axis() -> str | None:
@@ -51,5 +57,24 @@ def varies(x: jax.Array) -> bool:
 
 
 def first(n: int):
-    """The index in the global batch of the first of this device's `n` examples."""
+    """The index of the first of this device's `n` examples in what `gather` gives."""
     return lax.axis_index(AXIS) * n if axis() else 0
+
+
+@contextmanager
+def part(index, of: int) -> Iterator[None]:
+    """Inside, each device has one of the `of` equal parts of its share, which come one after
+    another (accumulated gradients): `gather`, `mean` and `shares` are over that part of the batch.
+    """
+    token = _PART.set((index, of))
+    try:
+        yield
+    finally:
+        _PART.reset(token)
+
+
+def place(n: int):
+    """The index in the minibatch of the first of the `n` examples that are at hand: that of
+    `first`, but where the minibatch comes in parts."""
+    index, of = _PART.get()
+    return first(n * of) + index * n

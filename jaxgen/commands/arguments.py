@@ -116,6 +116,13 @@ class Arguments(Basic):
     """Keep the decoded data on the devices; auto does so up to 256 MiB."""
     precision: Literal["float32", "bfloat16"] = "float32"
     """Number format in which networks compute; weights and losses stay float32."""
+    seeds: Count = 1
+    """Copies that are trained side by side in one program: with --seed and the seeds that follow
+    it, on the same minibatches. Metrics are their means, with their spread."""
+    accumulate: Count = 1
+    """Parts in which each device plays a minibatch, one after another, for one step of the
+    optimizers: a large batch then needs the memory of a small one. Batch statistics are those of a
+    part."""
     keep: Count = 3
     """Checkpoints that stay, the newest ones."""
     evaluate_every: CountOrZero = 0
@@ -127,6 +134,12 @@ class Arguments(Basic):
     """Samples, or held-out examples, that are scored."""
     multihost: bool = False
     """Join the processes of a cluster (jax.distributed); JAX_COORDINATOR_ADDRESS does so too."""
+    plan: Annotated[
+        tuple[str, ...] | None,
+        tyro.conf.arg(metavar="[TARGET ...]", help_behavior_hint="(default: train)"),
+    ] = None
+    """Do not train: say what the training would take, on the devices at hand or, without running
+    anything, on others: tpu:v5e:4x4 or gpu:h100:8, also several."""
 
     needs: ClassVar[tuple[str, ...]] = ("image",)
     """What a batch must hold; "a" and "b" are a pair."""
@@ -183,7 +196,7 @@ class Arguments(Basic):
 
     @property
     def schedule(self) -> dict[str, Any]:
-        names = ("precision", "keep", "evaluate_every", "evaluate_samples")
+        names = ("precision", "seeds", "accumulate", "keep", "evaluate_every", "evaluate_samples")
         others = {name: getattr(self, name) for name in names}
         return super().schedule | others | {"evaluate": self.evaluate_metrics}
 

@@ -26,7 +26,11 @@ def launch(system: Callable[[Any, Any], Any]) -> None:
     flags = importlib.import_module(system.__module__).Args
     with one_line(name.rpartition(".")[2], [field.name for field in dataclasses.fields(flags)]):
         args = parse(flags, name, sys.argv[1:])
-        train(name, system, args)
+        if getattr(args, "plan", None) is None:
+            train(name, system, args)
+        else:
+            for found in plan(name, system, args):
+                print(found, end="\n\n")
 
 
 def module_name(system: Callable) -> str:
@@ -40,16 +44,7 @@ def module_name(system: Callable) -> str:
 def train(name: str, system: Callable, args: Any) -> Any:
     """Trains with parsed arguments in `args.workdir`, to the end or to where a signal stops it;
     returns the TrainedRun."""
-    from jaxgen.data.source import SEEN
-
-    data = args.load_data()
-    fields = data.info.fields
-    if missing := [k for k in getattr(args, "needs", ()) if k not in fields]:
-        has = " and ".join(k for k, field in fields.items() if field.kind in SEEN)
-        raise UserError(
-            f"{name.rpartition('.')[2]} learns from {' and '.join(args.needs)}, but {args.data} "
-            f"has {has} (no {' and '.join(missing)}); use another --data"
-        )
+    data = load(name, args)
     start_jax(getattr(args, "multihost", False) or "JAX_COORDINATOR_ADDRESS" in os.environ)
     import jax
 
@@ -91,6 +86,47 @@ def train(name: str, system: Callable, args: Any) -> Any:
         for what, where in places.items():
             print(f"{what:12} {where}")
     return run
+
+
+def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> list[Any]:
+    """What the training of these arguments would take: a `Plan` for each stage, on each of the
+    targets that they name, or on the devices at hand; `patience` is that of `jg.plan`."""
+    from jaxgen.planning import targets
+
+    for text in args.plan:
+        targets.target(text)
+    if args.plan:
+        targets.prepare()
+    data = load(name, args)
+    start_jax(args.multihost)
+    import jax
+
+    from jaxgen.planning.plan import plan as find
+    from jaxgen.train.devices import make_mesh
+
+    build = lambda batch: system(dataclasses.replace(args, batch_size=batch), data.info)
+    names = ("batch_size", "precision", "seeds", "accumulate", "rounds_per_call", "keep")
+    options = {name: getattr(args, name) for name in names}
+    if args.one_device:
+        options |= {"mesh": make_mesh(jax.devices()[:1])}
+    options |= {"patience": patience}
+    aims = args.plan or (None,)
+    return [x for aim in aims for x in find(build, data, args.rounds, target=aim, **options)]
+
+
+def load(name: str, args: Any) -> Any:
+    """The data that the arguments name; UserError where they lack what the experiment needs."""
+    from jaxgen.data.source import SEEN
+
+    data = args.load_data()
+    fields = data.info.fields
+    if missing := [k for k in getattr(args, "needs", ()) if k not in fields]:
+        has = " and ".join(k for k, field in fields.items() if field.kind in SEEN)
+        raise UserError(
+            f"{name.rpartition('.')[2]} learns from {' and '.join(args.needs)}, but {args.data} "
+            f"has {has} (no {' and '.join(missing)}); use another --data"
+        )
+    return data
 
 
 def _tell_of_scores(name: str, system: Any, args: Any) -> None:

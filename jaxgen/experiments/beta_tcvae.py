@@ -26,8 +26,6 @@ class Args(Arguments):
     sample_every: Count = 1000
     save_every: Count = 1000
     seeds: Count = 3
-    """Copies that are trained side by side in one program: with --seed and the seeds that follow
-    it, on the same minibatches."""
     objective: Literal["vae", "beta-vae", "beta-tcvae"] = "beta-tcvae"
     """What is raised. vae: the lower bound. beta-vae: its KL term weighs --beta. beta-tcvae: of the
     KL term's three parts the total correlation weighs --beta."""
@@ -55,10 +53,6 @@ class Args(Arguments):
         super().check()
         if self.estimator == "mss" and self.batch_size < 2:
             raise UserError("--estimator mss takes a --batch-size of 2 or more")
-
-    @property
-    def schedule(self):
-        return super().schedule | {"seeds": self.seeds}
 
 
 def system(args: Args, info):

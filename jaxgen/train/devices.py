@@ -99,13 +99,15 @@ def whole(examples: int, mesh: Mesh) -> int:
     return max(n, examples // n * n)
 
 
-def share(batch_size: int, mesh: Mesh) -> int:
-    """The part of a global batch that one process loads."""
-    n = mesh.devices.size
+def share(batch_size: int, mesh: Mesh, parts: int = 1) -> int:
+    """The part of a global batch that one process loads; UserError where it cannot be split over
+    the devices, and into `parts` on each."""
+    n = mesh.devices.size * parts
     if batch_size % n:
         near = max(n, batch_size // n * n)
+        each = f" in {parts} parts each" if parts > 1 else ""
         raise UserError(
-            f"a batch of {batch_size} cannot be split over {n} devices; "
+            f"a batch of {batch_size} cannot be split over {mesh.devices.size} devices{each}; "
             f"use a multiple of {n}, such as {near}"
         )
     return batch_size // jax.process_count()

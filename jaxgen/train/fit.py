@@ -66,6 +66,7 @@ def iterate(
     states=None,
     mesh=None,
     precision: str = "float32",
+    accumulate: int = 1,
     rounds_per_call: int = 1,
     log_every: int = 100,
     sample_every: int = 1000,
@@ -90,6 +91,8 @@ def iterate(
     states: to start from, or a function that gives them; None starts afresh.  A checkpoint in the
       run's folder goes first.
     precision: "float32", or "bfloat16" to compute in it with float32 weights and losses.
+    accumulate: parts in which a device plays each minibatch, one after another, for one step of the
+      optimizers, so that a large batch needs little memory; batch statistics are those of a part.
     rounds_per_call: rounds that one program plays; a fast device then does not wait for the host.
     evaluate: (states, round) -> {name: value}, in every `evaluate_every`-th round and in the last;
       the values join that round's metrics.
@@ -100,7 +103,7 @@ def iterate(
     devices.check_float32()
     mesh = mesh or devices.make_mesh()
     batch_size = batch_size or devices.whole(data.info.examples, mesh)
-    devices.share(batch_size, mesh)
+    devices.share(batch_size, mesh, accumulate)
     key, split = nets.seeded(seed, seeds), lambda key: jax.random.split(key, 3)
     split = jax.vmap(split, out_axes=1) if key.ndim else split
     key_init, key_play, key_show = split(key)
@@ -215,6 +218,7 @@ def iterate(
                     fields=fields,
                     precision=precision,
                     augment=data.augment,
+                    accumulate=accumulate,
                 )
             numbers = np.arange(call.first, call.last, dtype=np.int32)
             began = time.perf_counter()

@@ -23,8 +23,13 @@ from jaxgen import parallel
 from jaxgen.data.source import Field, to_program
 from jaxgen.parallel import AXIS
 from jaxgen.train import devices
-from jaxgen.train.game import System
+from jaxgen.train.game import System, Turn
 from jaxgen.train.nets import Net, PlayerState, layout
+
+
+def scope(turn: Turn) -> str:
+    """Under which name a turn is found in profiles and compiled programs."""
+    return f"turn:{turn.name}"
 
 
 def compile_rounds(
@@ -35,6 +40,7 @@ def compile_rounds(
     fields: Mapping[str, Field] | None = None,
     precision: str = "float32",
     augment: Callable | None = None,
+    accumulate: int = 1,
 ):
     """The program that plays rounds of one plan: `(states, batches, rounds, key, store) ->
     (states, metrics)`.
@@ -44,6 +50,10 @@ def compile_rounds(
       the name of a field its rows where they are others.
     rounds: [K] the rounds' numbers.
     metrics: {"turn/metric": [K]}, the mean over the turn's minibatches.
+    accumulate: equal parts in which each device plays a minibatch, one after the other, for one
+      optimizer step on the mean of their gradients.  What is drawn by example is the same; batch
+      statistics, and losses that compare examples, are those of a part, and what moves with each
+      call (running statistics, a spectral norm) moves with each part.
     states, key: with several keys [n] the states are of n copies, which play side by side on the
       same minibatches; metrics are their means, and {"turn/metric_spread": [K]} their standard
       deviations.
@@ -61,9 +71,9 @@ def compile_rounds(
     def step(turn, states, store, batch, key, key_batch):
         key, key_nets, _ = jax.random.split(key, 3)
         _, _, key_data = jax.random.split(key_batch, 3)
-        batch = prepare(batch, store, key_data)
+        seen = lambda batch: prepare(batch, store, key_data)
 
-        def objective(params):
+        def objective(params, states, batch):
             # The transpose of this cast is the sum of the gradients over devices. Without it each
             # call of a network would cast, and exchange, for itself, in the type it computes in.
             copies = parallel.copies(params)
@@ -79,11 +89,22 @@ def compile_rounds(
             return metrics["loss"], (metrics, changed)
 
         params = {name: states[name].params for name in turn.learners}
-        (loss, (metrics, changed)), grads = jax.value_and_grad(objective, has_aux=True)(params)
+        gradients = jax.value_and_grad(objective, has_aux=True)
+        if accumulate == 1:
+            batch = seen(batch)
+            (loss, (metrics, changed)), grads = gradients(params, states, batch)
+            changed = {name: _sync(own) for name, own in changed.items()}
+        else:
+            play = lambda states, batch: gradients(params, states, seen(batch))
+            loss, metrics, changed, grads = _in_parts(play, accumulate, states, batch, params)
+            batch = seen(batch)  # for line searches
 
-        new = {n: s.replace(collections=_sync(changed[n])) for n, s in states.items()}
+        new = {n: s.replace(collections=changed[n]) for n, s in states.items()}
         for name in turn.learners:
-            alone = lambda weights, name=name: objective({**params, name: weights})[0]
+
+            def alone(weights, name=name):
+                return objective({**params, name: weights}, states, batch)[0]
+
             new[name] = _descend(new[name], grads[name], loss, alone)
         if turn.skip:
             stay = turn.skip(metrics)
@@ -110,7 +131,8 @@ def compile_rounds(
                 keys = noise if turn.reuse == "batch+noise" else keys
             before = jax.tree.map(lambda x: x[-1:], (mine, keys))
             play = lambda states, xs, turn=turn: step(turn, states, store, *xs)
-            states, values = _scan(play, states, (mine[0], keys, mine[1]))
+            with jax.named_scope(scope(turn)):
+                states, values = _scan(play, states, (mine[0], keys, mine[1]))
             metrics |= {f"{turn.name}/{k}": v.mean(axis=0) for k, v in values.items()}
         learned = {n for t, k in zip(system.turns, plan, strict=True) if k for n in t.learners}
         for name, player in system.players.items():
@@ -145,6 +167,36 @@ def _scan(f, carry, xs):
         return lax.scan(f, carry, xs)
     carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
     return carry, jax.tree.map(lambda y: y[None], y)
+
+
+def _in_parts(play, n, states, batch, params):
+    """(loss, metrics, collections, gradients) of `play(states, batch)` over `n` parts of the batch
+    and of the replay memory; a part goes on with the collections that the one before has left."""
+    cut = lambda tree: jax.tree.map(lambda x: x.reshape(n, x.shape[0] // n, *x.shape[1:]), tree)
+    join = lambda tree: jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), tree)
+    collections = {name: dict(state.collections) for name, state in states.items()}
+    memory = {name: own.pop("memory") for name, own in collections.items() if "memory" in own}
+    remembering = lambda own, memory: {
+        name: {**kept, "memory": memory[name]} if name in memory else kept
+        for name, kept in own.items()
+    }
+
+    def part(carry, xs):
+        (collections, total), (index, batch, memory) = carry, xs
+        own = remembering(collections, memory)
+        mine = {name: state.replace(collections=own[name]) for name, state in states.items()}
+        with parallel.part(index, n):
+            (_, (metrics, changed)), grads = play(mine, batch)
+        changed = {name: _sync(own) for name, own in changed.items()}
+        memory = {name: changed[name].pop("memory") for name in memory}
+        return (changed, jax.tree.map(jnp.add, total, grads)), (metrics, memory)
+
+    start = collections, jax.tree.map(jnp.zeros_like, params)
+    xs = jnp.arange(n), cut(batch), cut(memory)
+    (changed, total), (metrics, memory) = lax.scan(part, start, xs)
+    metrics = {name: values.mean(axis=0) for name, values in metrics.items()}
+    grads = jax.tree.map(lambda x: x / n, total)
+    return metrics["loss"], metrics, remembering(changed, join(memory)), grads
 
 
 def _descend(state: PlayerState, grads, loss, value_fn) -> PlayerState:

@@ -36,6 +36,7 @@ FREE = frozenset(
         "rounds_per_call",
         "resident",
         "multihost",
+        "plan",
         "evaluate_every",
         "evaluate_metrics",
         "evaluate_samples",

@@ -1,0 +1,104 @@
+"""Paper recipes as they are compiled: `python experiments/benchmarks/compiled.py gpu:h100:4`.
+
+For each system its paper's recipe is compiled for the target, on data of the same kind that are at
+hand, and a line of the table has its memory on a device, what devices exchange, the library's
+functions, and what is written by copies that change layouts and by padding.  What has been compiled
+is kept in the file: the same command goes on with the rest.  The target's compiler is needed, not
+the device (see docs/planning.md).
+"""
+
+import importlib
+import json
+import shlex
+from pathlib import Path
+
+import tyro
+
+from jaxgen.commands.terminal import one_line
+
+# Where it is not the default: the recipe's file, and other flags, for data that are at hand.
+RECIPES = {
+    "gan": ("paper", "--data mnist5k"),
+    "dcgan": ("paper", "--data faces"),
+    "wgan": ("paper", "--data faces"),
+    "wgan_gp": ("paper", "--data faces --size 32"),
+    "cgan": ("paper", "--data mnist5k"),
+    "biggan": ("paper", "--data animals --channels 3"),
+    "stylegan2": ("paper", "--data faces --size 256 --base 16384 --batch-size 64"),
+    "gan3d": ("paper", "--data shapes3d"),
+    "vae": ("paper", "--data mnist5k"),
+    "beta_tcvae": ("paper", "--data sprites"),
+    "pixelcnn": ("paper", "--data mnist5k"),
+    "realnvp": ("paper", "--data faces"),
+    "ebm": ("paper", "--data faces"),
+    "pix2pix": ("paper", "--data emoji-lines --batch-size 4"),
+    "cyclegan": ("paper", "--data emoji-domains --batch-size 4"),
+    "clip": ("paper", "--data faces"),
+}
+
+
+def planned(name: str, target: str) -> list[dict]:
+    """The plans of one system, a stage each."""
+    from jaxgen.commands.arguments import parse
+    from jaxgen.commands.launch import plan
+
+    module = importlib.import_module(f"jaxgen.experiments.{name}")
+    recipe, flags = RECIPES[name]
+    file = Path(__file__).parents[1] / name / f"{recipe}.toml"
+    words = ["--recipe", str(file), "--precision", "bfloat16", *shlex.split(flags)]
+    args = parse(module.Args, f"jaxgen.experiments.{name}", [*words, "--plan", target])
+    return [x.to_json() for x in plan(f"jaxgen.experiments.{name}", module.system, args, 0)]
+
+
+def table(found: dict[str, list[dict]]) -> str:
+    head = (
+        *("round", "batch", "temporary + states, GiB", "GFLOP a device", "MB moved a device"),
+        *("exchanges", "library calls", "layout changes", "padded", "compiled in"),
+    )
+    rows = [head, ["---"] * len(head)]
+    count = lambda two: f"{two[0]}, {two[1] / 2**20:.0f} MB"
+    for name, plans in found.items():
+        for x in plans:
+            images = x["batch_size"] / x["count"]
+
+            rows.append(
+                [
+                    f"{name} {x['stage']}".strip(),
+                    str(x["batch_size"]),
+                    f"{x['temporary'] / 2**30:.2f} + {x['arguments'] / 2**30:.2f}",
+                    f"{x['flops'] * images / 1e9:,.0f}",
+                    f"{x['bytes'] * images / 1e6:,.0f}",
+                    str(sum(n for n, _ in x["collectives"].values())),
+                    str(sum(n for k, n in x["calls"].items() if k.startswith("__cu"))),
+                    count(x["changes"]),
+                    count(x["pads"]),
+                    f"{x['compile_seconds']:.0f} s",
+                ]
+            )
+    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+
+
+def main(
+    target: str = "tpu:v5e:2x2", out: Path = Path("runs/compiled"), names: tuple[str, ...] = ()
+):
+    """Compiles and prints the table.
+
+    Args:
+        target: such as tpu:v5e:2x2 or gpu:h100:4.
+        out: folder of the numbers.
+        names: of the systems; all by default.
+    """
+    file = out / f"{target.replace(':', '-')}.json"
+    found = json.loads(file.read_text()) if file.is_file() else {}
+    for name in names or RECIPES:
+        if name not in found:
+            print(f"{name} ...", flush=True)
+            found[name] = planned(name, target)
+            out.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(found, indent=1) + "\n")
+    print(table(found))
+
+
+if __name__ == "__main__":
+    with one_line("compiled"):
+        tyro.cli(main)

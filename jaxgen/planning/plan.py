@@ -1,0 +1,359 @@
+"""What a training will take, before it is begun: from the compiled program, and a few rounds."""
+
+import collections
+import dataclasses
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgen.data.source import Data
+from jaxgen.errors import UserError
+from jaxgen.parallel import AXIS
+from jaxgen.planning import targets
+from jaxgen.planning.flops import flops
+from jaxgen.planning.hlo import traffic
+from jaxgen.progress import say
+from jaxgen.train import devices, nets
+from jaxgen.train.fit import COUNTED, iterate
+from jaxgen.train.game import System
+from jaxgen.train.program import compile_rounds, scope
+from jaxgen.train.stages import Stage
+
+Build = Callable[[int], System | list[Stage]]
+TRIES = 4  # programs that are compiled to find the largest batch
+FULL = 0.95  # of a device's memory, which is what is left to a program
+LARGEST = 65_536  # the largest batch that is tried
+
+
+@dataclasses.dataclass(frozen=True)
+class Plan:
+    """What a training (or one stage of it) takes.
+
+    target: the devices, in words.  count: how many.  stage: its name; empty without stages.
+    rounds, batch_size: as asked.
+    parameters: of each player, of all seeds together.
+    arguments, temporary: bytes on one device, as the compiler says: states and minibatches, and
+      what the program needs beside them.  memory: what the device has; 0 where that is not known.
+    flops, bytes: an image, over all devices and seeds: of products, and read and written in memory.
+    collectives: {kind: (how many, bytes of the results)} of the fullest round.
+    calls: {library function: how many} in it.
+    changes, pads: (how many, bytes written) of copies that change a layout, and of padded arrays.
+    compile_seconds: of the fullest round's program.
+    floor: seconds of a round, below which the device's peaks allow none; None where not known.
+    images_per_second, seconds: measured, and of the whole training by that; None if not at hand.
+    disk: bytes of the checkpoints that are kept.
+    largest_batch: the largest of those tried that fits, 0 if none does; None if none was tried.
+    """
+
+    target: str
+    count: int
+    stage: str
+    rounds: int
+    batch_size: int
+    parameters: dict[str, int]
+    arguments: int
+    temporary: int
+    memory: float
+    flops: float
+    bytes: float
+    collectives: dict[str, tuple[int, int]]
+    calls: dict[str, int]
+    changes: tuple[int, int]
+    pads: tuple[int, int]
+    compile_seconds: float
+    floor: float | None
+    images_per_second: float | None
+    seconds: float | None
+    disk: int
+    largest_batch: int | None
+
+    def to_json(self) -> dict[str, Any]:
+        return dataclasses.asdict(self)
+
+    def __str__(self) -> str:
+        of = f" of {_size(self.memory)}" if self.memory else ""
+        used = self.arguments + self.temporary
+        lines = [
+            ("devices", self.target),
+            ("training", f"{self.rounds:,} rounds, batches of {self.batch_size}"),
+            ("parameters", ", ".join(f"{k} {n:,}" for k, n in self.parameters.items())),
+            (
+                "memory",
+                f"{_size(used)}{of} a device: {_size(self.arguments)} states and data, "
+                f"{_size(self.temporary)} beside",
+            ),
+            ("an image", f"{self.flops / 1e9:.3g} GFLOP, {self.bytes / 1e6:.3g} MB moved"),
+            (
+                "exchanges",
+                ", ".join(f"{n} {k} ({b / 1e6:.3g} MB)" for k, (n, b) in self.collectives.items())
+                or "none",
+            ),
+            ("compiling", f"{self.compile_seconds:.0f} s"),
+            ("checkpoints", _size(self.disk)),
+        ]
+        if self.floor is not None:
+            lines.append(("a round", f"{1000 * self.floor:.3g} ms or more, by the device's peaks"))
+        if self.largest_batch is not None:
+            more = " or more" if self.largest_batch == LARGEST else ""
+            none = f"none that was tried fits {self.target}"
+            fits = f"{self.largest_batch:,}{more}" if self.largest_batch else none
+            lines.append(("largest batch", fits))
+        if self.images_per_second and self.seconds is not None:
+            lines.append(("speed", f"{self.images_per_second:.4g} images a second"))
+            lines.append(("time", _duration(self.seconds)))
+        head = [f"{self.stage}:"] if self.stage else []
+        return "\n".join([*head, *(f"{name:14}{text}" for name, text in lines)])
+
+
+def plan(
+    system: System | list[Stage] | Build,
+    data: Data,
+    rounds: int = 10_000,
+    *,
+    batch_size: int = 64,
+    target: str | None = None,
+    precision: str = "float32",
+    seeds: int = 1,
+    accumulate: int = 1,
+    rounds_per_call: int = 1,
+    keep: int = 3,
+    mesh=None,
+    seconds: float = 10.0,
+    patience: float = 600.0,
+) -> list[Plan]:
+    """What a training would take, for each of its stages (one, where there are none).
+
+    system: also as a function of the batch size, where it depends on it.
+    target: devices that need not be there, such as "tpu:v5e:4x4" or "gpu:h100:8" (see
+      `jaxgen.planning.targets`): nothing runs, the program is compiled for them.  None measures
+      the devices at hand (or `mesh`), too.
+    seconds: that real rounds are played for.  patience: seconds of compiling within which the
+      largest batch that fits is looked for (of a `target`); 0 does not.
+
+    Raises UserError where a compiler is missing or the batch does not fit the devices.
+    """
+    build: Build = system if not isinstance(system, list) and callable(system) else lambda _: system
+    aim = target and targets.target(target)
+    if aim:
+        mesh = devices.make_mesh(aim.devices())
+    mesh = mesh or devices.make_mesh()
+    options = {"precision": precision, "seeds": seeds, "accumulate": accumulate}
+    options |= {"rounds_per_call": rounds_per_call}
+    built = build(batch_size)
+    if not isinstance(built, list):
+        found = _Planned(build, data, rounds, batch_size, mesh, aim, options)
+        return [found.plan("", keep, seconds, patience)]
+    plans = []
+    for i, stage in enumerate(built):
+        if callable(stage.data):
+            say(f"stage {stage.name} is not planned: its data are made by the stage before")
+            continue
+        of: Any = lambda batch, i=i: build(batch)[i].system  # pyright: ignore
+        own = stage.batch_size or batch_size
+        found = _Planned(of, stage.data or data, stage.rounds, own, mesh, aim, options)
+        plans.append(found.plan(stage.name, keep, seconds, patience))
+    return plans
+
+
+class _Planned:
+    """One system on one mesh."""
+
+    def __init__(self, build, data, rounds, batch_size, mesh, aim, options):
+        self.build, self.data, self.rounds, self.batch_size = build, data, rounds, batch_size
+        self.mesh, self.aim, self.options = mesh, aim, options
+        self.system: System = build(batch_size)
+        plans = collections.Counter(self.system.plan(i) for i in range(min(rounds, COUNTED)))
+        n = sum(plans.values())
+        turns = range(len(self.system.turns))
+        self.fullest = tuple(max(p[t] for p in plans) for t in turns)
+        self.times = [sum(k * p[t] for p, k in plans.items()) / n for t in turns]
+        fresh = sum(k * self.system.minibatches(p) for p, k in plans.items()) / n
+        self.images = fresh * batch_size  # a round, on average
+
+    def plan(self, stage: str, keep: int, seconds: float, patience: float) -> Plan:
+        states = nets.shapes(self.system, self.data.info.zeros, self.options["seeds"])
+        traced, per_call = self.trace(self.system, self.batch_size)
+        began = time.perf_counter()
+        try:
+            compiled = self.compile(traced)
+        except jax.errors.JaxRuntimeError as error:
+            if not _full(error):
+                raise
+            where = self.aim.name if self.aim else _said(self.mesh)
+            raise UserError(
+                f"a batch of {self.batch_size} does not fit {where}: {str(error).splitlines()[0]}; "
+                "use a smaller one, more devices or --accumulate"
+            ) from error
+        took = time.perf_counter() - began
+        arguments, temporary = _memory(compiled)
+        scopes = tuple(scope(turn) for turn in self.system.turns)
+        platform = {"gpu": "cuda"}.get(self.platform, self.platform)
+        work = flops(traced.jaxpr, platform, scopes)
+        read = traffic(compiled.as_text(), scopes)
+        share = {"": 1.0} | {
+            s: t / f for s, t, f in zip(scopes, self.times, self.fullest, strict=True) if f
+        }
+        mean = lambda by: {s: by.get(s, 0.0) * k / per_call for s, k in share.items()}
+        work, moved = mean(work), mean(read.bytes)
+        n = self.mesh.devices.size
+        size = lambda tree: sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(tree))
+        count = lambda state: sum(x.size for x in jax.tree.leaves(state.params))
+        each = lambda two: (two[0] // per_call, two[1] // per_call)
+        speed = None if self.aim else self.measure(seconds)
+        return Plan(
+            target=self.aim.name if self.aim else _said(self.mesh),
+            count=n,
+            stage=stage,
+            rounds=self.rounds,
+            batch_size=self.batch_size,
+            parameters={name: count(state) for name, state in states.items()},
+            arguments=arguments,
+            temporary=temporary,
+            memory=self.memory,
+            flops=sum(work.values()) * n / self.images,
+            bytes=sum(moved.values()) * n / self.images,
+            collectives={kind: each(two) for kind, two in read.collectives.items()},
+            calls={name: n // per_call for name, n in read.calls.items()},
+            changes=each(read.changes),
+            pads=each(read.pads),
+            compile_seconds=took,
+            floor=self.floor(work, moved),
+            images_per_second=speed,
+            seconds=self.rounds * self.images / speed if speed else None,
+            disk=keep
+            * size({name: state.replace(apply_fn=None) for name, state in states.items()}),
+            largest_batch=self.largest(arguments + temporary, took, patience) if self.aim else None,
+        )
+
+    @property
+    def platform(self) -> str:
+        return self.mesh.devices.flat[0].platform
+
+    @property
+    def memory(self) -> float:
+        if self.aim:
+            return self.aim.device.memory
+        stats = self.mesh.devices.flat[0].memory_stats() or {}
+        return float(stats.get("bytes_limit", 0))
+
+    def trace(self, system, batch_size):
+        """The program of the fullest round, traced, and how many rounds it plays."""
+        devices.share(batch_size, self.mesh, self.options["accumulate"])
+        data, mesh = self.data, self.mesh
+        per_call = min(self.options["rounds_per_call"], self.rounds)
+        program = compile_rounds(
+            system,
+            mesh,
+            self.fullest,
+            fields=data.info.fields,
+            precision=self.options["precision"],
+            augment=data.augment,
+            accumulate=self.options["accumulate"],
+        )
+        at = lambda shape, dtype, *spec: jax.ShapeDtypeStruct(
+            shape, dtype, sharding=devices.sharding(mesh, *spec)
+        )
+        many = per_call, system.minibatches(self.fullest)
+        split = None, None, AXIS
+        store = data.resident and {k: at(x.shape, x.dtype) for k, x in data.resident.items()}
+        if store:
+            batches = {"index": at((*many, batch_size), jnp.int32, *split)}
+        else:
+            examples = jax.tree.map(np.asarray, data.examples(1))
+            put = lambda x: at((*many, batch_size, *x.shape[1:]), x.dtype, *split)
+            batches = jax.tree.map(put, examples)
+        seeds = self.options["seeds"]
+        key = jax.eval_shape(lambda: nets.seeded(0, seeds))
+        states = nets.placed(nets.shapes(system, data.info.zeros, seeds), mesh)
+        rounds = at((per_call,), jnp.int32)
+        return program.trace(states, batches, rounds, at(key.shape, key.dtype), store), per_call
+
+    def compile(self, traced):
+        return traced.lower().compile(self.aim.options if self.aim else None)
+
+    def floor(self, work, moved) -> float | None:
+        """Seconds of a round on average, each turn by what is scarcer there."""
+        if not self.aim:
+            return None
+        device = self.aim.device
+        peak = device.bfloat16 if self.options["precision"] == "bfloat16" else device.float32
+        return sum(max(work[s] / peak, moved[s] / device.bandwidth) for s in work)
+
+    def measure(self, seconds: float) -> float | None:
+        """Images a second of real rounds."""
+        per_call = self.options["rounds_per_call"]
+        quick = {"batch_size": self.batch_size, "log_every": per_call, "mesh": self.mesh}
+        records = []
+        began = None
+        for record in iterate(self.system, self.data, self.rounds, **quick, **self.options):
+            records.append((record["images"], time.perf_counter()))
+            began = began or (time.perf_counter() if len(records) == 2 else None)
+            if began and time.perf_counter() - began > seconds:
+                break
+        (images, then), (later, now) = records[min(1, len(records) - 1)], records[-1]
+        return (later - images) / (now - then) if later > images else None
+
+    def largest(self, used: int, took: float, patience: float) -> int | None:
+        """The largest batch that fits: a line through two measured ones, then tried."""
+        n = self.mesh.devices.size * self.options["accumulate"]
+        room = FULL * self.memory
+        tried = {self.batch_size: used}
+        spent = 0.0
+        guess = self.batch_size * (2 if used < room else 0.5)
+        for _ in range(TRIES):
+            batch = min(int(guess) // n * n, LARGEST)
+            if batch < n or batch in tried or spent + took > patience:
+                break
+            began = time.perf_counter()
+            say(f"trying a batch of {batch:,}")
+            tried[batch] = self.needs(batch)
+            took = time.perf_counter() - began
+            spent += took
+            known = {b: m for b, m in tried.items() if m < float("inf")}
+            if len(known) > 1:
+                (a, low), (b, high) = min(known.items()), max(known.items())
+                slope = max((high - low) / (b - a), 1e-9)
+                guess = a + (room - low) / slope
+            if tried[batch] == float("inf"):
+                guess = min(guess, 0.9 * batch)
+        return max((b for b, m in tried.items() if m <= room), default=0)
+
+    def needs(self, batch: int) -> float:
+        """Bytes on a device; infinity where the compiler refuses."""
+        try:
+            return sum(_memory(self.compile(self.trace(self.build(batch), batch)[0])))
+        except jax.errors.JaxRuntimeError as error:
+            if not _full(error):
+                raise
+            return float("inf")
+
+
+def _memory(compiled) -> tuple[int, int]:
+    """Bytes of arguments (donated ones once) with results, and of the rest, on one device."""
+    stats = compiled.memory_analysis()
+    results = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    return stats.argument_size_in_bytes + results, stats.temp_size_in_bytes
+
+
+def _full(error) -> bool:
+    return "RESOURCE_EXHAUSTED" in str(error)
+
+
+def _said(mesh) -> str:
+    first, n = mesh.devices.flat[0], mesh.devices.size
+    return f"{n} x {first.device_kind}" if n > 1 else first.device_kind
+
+
+def _size(n: float) -> str:
+    return f"{n / 2**30:.2f} GiB" if n >= 2**30 else f"{n / 2**20:.3g} MiB"
+
+
+def _duration(seconds: float) -> str:
+    minutes = seconds / 60
+    if minutes < 120:
+        return f"{minutes:.1f} minutes"
+    return f"{minutes / 60:.1f} hours" if minutes < 48 * 60 else f"{minutes / 1440:.1f} days"
