@@ -204,6 +204,8 @@ class _Planned:
         count = lambda state: sum(x.size for x in jax.tree.leaves(state.params))
         each = lambda two: (two[0] // per_call, two[1] // per_call)
         speed = None if self.aim else self.measure(seconds)
+        looked_for = self.aim and patience
+        largest = self.largest(arguments + temporary, took, patience) if looked_for else None
         return Plan(
             target=self.aim.name if self.aim else _said(self.mesh),
             count=n,
@@ -226,7 +228,7 @@ class _Planned:
             seconds=self.rounds * self.images / speed if speed else None,
             disk=keep
             * size({name: state.replace(apply_fn=None) for name, state in states.items()}),
-            largest_batch=self.largest(arguments + temporary, took, patience) if self.aim else None,
+            largest_batch=largest,
         )
 
     @property
