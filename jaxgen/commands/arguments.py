@@ -119,6 +119,10 @@ class Arguments(Basic):
     seeds: Count = 1
     """Copies that are trained side by side in one program: with --seed and the seeds that follow
     it, on the same minibatches. Metrics are their means, with their spread."""
+    sweep: Annotated[str, tyro.conf.arg(metavar="FLAG=X,X,...")] = ""
+    """Copies of --seed that are trained side by side in one program, each with one of these values
+    of a flag that is a number, such as lr=1e-4,2e-4,4e-4. It may not decide how the networks are
+    built."""
     accumulate: Count = 1
     """Parts in which each device plays a minibatch, one after another, for one step of the
     optimizers: a large batch then needs the memory of a small one. Batch statistics are those of a
@@ -147,6 +151,34 @@ class Arguments(Basic):
     def __post_init__(self):
         if isinstance(self.size, int):  # in Python a number stands for a square, too
             object.__setattr__(self, "size", (self.size, self.size))
+
+    def check(self) -> None:
+        super().check()
+        if self.sweep:
+            name, values = self.swept
+            for value in values:
+                check_ranges(dataclasses.replace(self, **{name: value}))
+            if len(values) < 2 or len(set(values)) < len(values):
+                raise UserError(f"--sweep takes two or more different values of {name}")
+            if self.seeds > 1:
+                raise UserError("--sweep trains copies of one seed; leave --seeds out")
+
+    @property
+    def swept(self) -> tuple[str, tuple[float, ...]]:
+        """The field that --sweep names, and its values; UserError."""
+        from jaxgen.train.run import read_sweep
+
+        hints = get_type_hints(type(self))
+        numbers = sorted(name for name, hint in hints.items() if hint is float)
+        try:
+            name, values = read_sweep(self.sweep)
+        except ValueError:
+            example = "lr=1e-4,2e-4" if "lr" in numbers else f"{numbers[0]}=0.1,0.2"
+            raise UserError(f"--sweep is written as {example}, not {self.sweep}") from None
+        if name not in numbers:
+            names = ", ".join(number.replace("_", "-") for number in numbers)
+            raise UserError(f"--sweep takes one of {names}, not {name}")
+        return name, values
 
     def tokenizer(self, captions: Callable[[], Iterable[str]]) -> Any | None:
         """The vocabulary (`jaxgen.data.tokens.Tokens`) of a system that reads, for a new run.

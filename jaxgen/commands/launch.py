@@ -52,11 +52,17 @@ def train(name: str, system: Callable, args: Any) -> Any:
     from jaxgen.train.devices import make_mesh
     from jaxgen.train.run import FREE
 
-    built = system(args, data.info)
+    built: Any = system(args, data.info)
+    make: Any = built
+    sweep = {}
+    if getattr(args, "sweep", ""):
+        number, values = args.swept
+        sweep = {"sweep": {number: values}}
+        make = lambda **one: system(dataclasses.replace(args, **one), data.info)
     if jax.process_index() == 0 and not getattr(args, "held_out", True):
         _tell_of_scores(name.rpartition(".")[2], built, args)
     run = fit(
-        built,
+        make,
         data,
         args.rounds,
         run=args.workdir,
@@ -65,6 +71,7 @@ def train(name: str, system: Callable, args: Any) -> Any:
         places=args.places,
         mesh=make_mesh(jax.devices()[:1]) if args.one_device else None,
         **args.schedule,
+        **sweep,
     )
     run = dataclasses.replace(run, args=args)
     if jax.process_index() == 0:
@@ -110,6 +117,7 @@ def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> lis
     if args.one_device:
         options |= {"mesh": make_mesh(jax.devices()[:1])}
     options |= {"patience": patience}
+    options |= {"seeds": len(args.swept[1])} if args.sweep else {}
     aims = args.plan or (None,)
     return [x for aim in aims for x in find(build, data, args.rounds, target=aim, **options)]
 

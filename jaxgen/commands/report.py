@@ -145,7 +145,10 @@ def _subtitle(run: RunRecord, seeds: int, copy: int | None) -> str:
         parts.append(session["started"][:16].replace("T", " ") + " UTC")
     if seeds > 1:
         scored = "" if copy is None else f"scores of copy {copy}, "
-        parts.append(f"{seeds} seeds: {scored}means of the curves, pictures of copy 0")
+        sweep = run.args.get("sweep")
+        what = sweep or f"{seeds} seeds"
+        curves = "" if sweep else "means of the curves, "
+        parts.append(f"{what}: {scored}{curves}pictures of copy 0")
     return " · ".join(parts)
 
 

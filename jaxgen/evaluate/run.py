@@ -77,7 +77,8 @@ def evaluate(
     batch: images at a time.
     choices: the sampler's conditions and options, such as label=3, truncation=0.7.
 
-    Where several seeds were trained, a value is the mean over them.
+    Where several seeds were trained, a value is the mean over them; of a sweep each copy has its
+    own records.
 
     UserError for a metric that the system cannot have, or for data that lacks what it needs.
     """
@@ -86,6 +87,9 @@ def evaluate(
     if not ema:
         copies = [{k: state.replace(ema=None) for k, state in one.items()} for one in copies]
     each = [dataclasses.replace(trained, states=one) for one in copies]
+    sweep = trained.sweep
+    if sweep:
+        each = [dataclasses.replace(x, system=sweep.system(i)) for i, x in enumerate(each)]
     ways = [*trained.system.all_of(Sampler), *trained.system.all_of(Translator)]
     known = [x for way in ways for x in (*getattr(way, "condition", ()), *way.options)]
     check_names(trained.name, choices, known)
@@ -110,7 +114,10 @@ def evaluate(
     for score in dict.fromkeys(table[name].score for name in names):
         mine = [name for name in names if table[name].score is score]
         found = [score(dataclasses.replace(scoring, trained=one), mine) for one in each]
-        records += [scores.mean(same) | about for same in zip(*found, strict=True)]
+        if sweep:
+            records += [x | about | {"copy": i} for i, own in enumerate(found) for x in own]
+        else:
+            records += [scores.mean(same) | about for same in zip(*found, strict=True)]
     return records
 
 

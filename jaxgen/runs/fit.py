@@ -7,12 +7,13 @@ from typing import Any
 import jax
 
 from jaxgen.data.source import Data
+from jaxgen.errors import UserError
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train import nets
 from jaxgen.train.fit import drain
 from jaxgen.train.fit import iterate as play
-from jaxgen.train.game import System
-from jaxgen.train.run import FREE, PLACES, Run, environment
+from jaxgen.train.game import Sweep, System
+from jaxgen.train.run import FREE, PLACES, Run, environment, sweep_text
 from jaxgen.train.stages import Stage, folders, iterate_stages
 
 
@@ -31,6 +32,7 @@ def iterate(
     run: Path | str | None = None,
     seed: int = 0,
     seeds: int = 1,
+    sweep: Mapping[str, Sequence[float]] | None = None,
     evaluate: Sequence[str] = (),
     evaluate_every: int = 0,
     evaluate_samples: int = 1000,
@@ -51,6 +53,9 @@ def iterate(
     evaluate, evaluate_every, evaluate_samples: metrics that are scored in every so many rounds.
     log: a function of each record, {"round": ..., "images": ..., "turn/metric": ...}.
     seeds: copies that are trained side by side, in one program; see `jaxgen.train.fit.iterate`.
+    sweep: one name and several values, such as {"lr": [1e-4, 2e-4]}: copies of one seed that are
+      trained side by side, each of its value's system; `system` is then a function of the number,
+      by that name.  The number may not decide how a system is built.
     record: what args.json says of the run; by default rounds, batch size, seed and seeds.
     free: what of that may change when the run goes on; places: what may while the data's
       fingerprint does not, as it says where the data lies.
@@ -60,7 +65,16 @@ def iterate(
     Raises UserError, Diverged where a loss stops being finite, Stopped where a signal has ended the
     run.
     """
+    own_sweep = None
+    if sweep:
+        ((number, values),) = sweep.items()
+        build: Any = system
+        own_sweep = Sweep(number, tuple(values), lambda value: build(**{number: value}))
+        if seeds > 1:
+            raise UserError("a sweep has one seed; leave seeds out")
+        seeds, system = len(own_sweep.values), own_sweep.system(0)
     options |= {"batch_size": batch_size, "seed": seed, "seeds": seeds, "log": log}
+    options |= {"sweep": own_sweep}
     stages = system if isinstance(system, list) else None
     last = stages[-1].system if stages else system
     if evaluate_every:
@@ -72,14 +86,19 @@ def iterate(
         )
         options["evaluate_every"] = evaluate_every
     several = range(seeds) if seeds > 1 else ()
-    own = lambda states: {"copies": [nets.local(states, i) for i in several]}
+    of_last = own_sweep and (own_sweep.stage(len(stages) - 1) if stages else own_sweep)
+    own = lambda states: {
+        "copies": [nets.local(states, i) for i in several],
+        "sweep": of_last,
+    }
     if run is None:
         states = yield from _play(system, data, rounds, options)
         return TrainedRun(last, nets.local(states), data.info, rounds, data=data, **own(states))
     run = Path(run)
     if not record:
         record = {"rounds": rounds, "batch_size": batch_size, "seed": seed}
-        record |= {"seeds": seeds} if seeds > 1 else {}
+        record |= {"seeds": seeds} if seeds > 1 and not sweep else {}
+        record |= {"sweep": sweep_text(own_sweep.name, own_sweep.values)} if own_sweep else {}
     lead = jax.process_index() == 0
     session = environment(getattr(data, "fingerprint", None))
     with Run(run, record, session, data.info.to_json(), lead, free, places) as opened:

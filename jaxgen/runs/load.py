@@ -16,8 +16,8 @@ from jaxgen.errors import UserError
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train import devices, nets
 from jaxgen.train.checkpoints import Checkpoints, saved_rounds
-from jaxgen.train.game import System
-from jaxgen.train.run import read_run
+from jaxgen.train.game import Sweep, System
+from jaxgen.train.run import read_run, read_sweep
 from jaxgen.train.stages import Stage, folders
 
 Systems = System | list[Stage] | Callable[[DataInfo], System | list[Stage]]
@@ -50,22 +50,31 @@ def load(
         raise UserError(f"{folder} has no checkpoint yet; wait for its first one")
     info, args, ahead = read_info(top), None, []
     built: Any = system
+    sweep: Sweep | None = None
     if system is None:
         module, args = arguments(record, folder)
         args = dataclasses.replace(args, workdir=top)
         if not hasattr(module, "system"):
             raise UserError(f"{folder} is a run of {module.__name__}, a study without a system")
+        if getattr(args, "sweep", ""):
+            number, values = read_sweep(args.sweep)
+            given = args
+            make = lambda x: module.system(dataclasses.replace(given, **{number: x}), info)
+            sweep = Sweep(number, values, make)
+            args = dataclasses.replace(args, **{number: values[copy or 0]})
         built = module.system(args, info)
     elif callable(system):
         built = system(info)
     name = record.get("experiment", "").rpartition(".")[2] or top.resolve().name
     if "stage" in record:
-        built = built[folders(built).index(record["stage"])].system
+        i = folders(built).index(record["stage"])
+        built, sweep = built[i].system, sweep and sweep.stage(i)
     elif isinstance(built, list):
         places = [folder / name for name in folders(built)]
         last = max(i for i, place in enumerate(places) if saved_rounds(place / "checkpoints"))
         ahead = [place.name for place in places[last + 1 :]]
         folder, built = places[last], built[last].system
+        sweep = sweep and sweep.stage(last)
     mesh = devices.make_mesh(jax.local_devices()[:1])
     like = nets.placed(nets.shapes(built, info.zeros, seeds), mesh)
     checkpoints = Checkpoints(folder / "checkpoints", write=False)
@@ -74,7 +83,9 @@ def load(
     if found is None:
         raise UserError(f"{folder} has no checkpoint that is whole; train it further or anew")
     states = [nets.local(found[1], i) for i in (range(seeds) if copy is None else [copy])]
-    several = {"copies": states} if len(states) > 1 else {"copy": copy if seeds > 1 else None}
+    several: dict[str, Any] = {"copies": states, "sweep": sweep}
+    if len(states) == 1:
+        several = {"copy": copy if seeds > 1 else None}
     run = (built, states[0], info, found[0], name, folder, args)
     return TrainedRun(*run, **several, ahead=ahead)
 

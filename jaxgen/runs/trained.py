@@ -12,7 +12,7 @@ import numpy as np
 from jaxgen.data.source import DataInfo, to_float
 from jaxgen.errors import UserError
 from jaxgen.train.abilities import Autoencoder
-from jaxgen.train.game import Player, System
+from jaxgen.train.game import Player, Sweep, System
 from jaxgen.train.nets import PlayerState, averaged, bind
 
 Ability = TypeVar("Ability")
@@ -30,6 +30,7 @@ class TrainedRun:
     copies: the states of each seed, where several were trained side by side; `states` are those of
       one of them, and scores are means over all.
     copy: the number of the seed, from 0, where one of several was chosen.
+    sweep: of what value each copy is, where they are of one seed; each is scored by itself.
     ahead: the names of the stages that are still to be trained.
     info: what the system was told of its training data.
     round: of the checkpoint.
@@ -49,6 +50,7 @@ class TrainedRun:
     data: Any = dataclasses.field(default=None, repr=False)
     copies: Sequence[Mapping[str, PlayerState]] = dataclasses.field(default=(), repr=False)
     copy: int | None = None
+    sweep: Sweep | None = dataclasses.field(default=None, repr=False)
     ahead: Sequence[str] = dataclasses.field(default=(), repr=False)
 
     def nets(self, seed: int = 0) -> SimpleNamespace:
@@ -180,10 +182,11 @@ class TrainedRun:
 
     def evaluate(self, *metrics: str, **options) -> dict[str, float]:
         """Scores by name, of `metrics` or of those that suit the system; see
-        `jaxgen.evaluate.run.evaluate`."""
+        `jaxgen.evaluate.run.evaluate`.  Of a sweep the names are such as "fid, lr=0.001"."""
         from jaxgen.evaluate.run import evaluate
 
-        return {r["label"]: r["value"] for r in evaluate(self, metrics, **options)}
+        of = lambda r: f", {self.sweep.label(r['copy'])}" if self.sweep else ""
+        return {r["label"] + of(r): r["value"] for r in evaluate(self, metrics, **options)}
 
     def export(self, path: Path | str, **options) -> Path:
         """Writes the weights (.safetensors) or a program (.stablehlo) that runs without jaxgen; see

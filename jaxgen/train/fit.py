@@ -17,7 +17,7 @@ from jaxgen.data.source import Data, to_program
 from jaxgen.errors import UserError
 from jaxgen.train import devices, health, nets
 from jaxgen.train.checkpoints import Checkpoints
-from jaxgen.train.game import System
+from jaxgen.train.game import Sweep, System
 from jaxgen.train.metric_logger import Diverged, MetricLogger
 from jaxgen.train.prefetch import Prefetcher, schedule
 from jaxgen.train.program import compile_rounds
@@ -62,6 +62,7 @@ def iterate(
     batch_size: int,
     seed: int = 0,
     seeds: int = 1,
+    sweep: Sweep | None = None,
     run=None,
     states=None,
     mesh=None,
@@ -87,6 +88,8 @@ def iterate(
     seeds: copies that are trained side by side in one program.  Copy i has the weights and the
       noise of `seed` + i; the minibatches are those of `seed`.  The records have the means over
       the copies and their standard deviations; pictures and scores are of the first one.
+    sweep: copies of one seed that differ in a number, in place of `seeds`, and of `system` but for
+      the shapes of its states; the records have the metrics of each.
     run: a `jaxgen.train.run.Run`; None writes nothing.
     states: to start from, or a function that gives them; None starts afresh.  A checkpoint in the
       run's folder goes first.
@@ -104,7 +107,8 @@ def iterate(
     mesh = mesh or devices.make_mesh()
     batch_size = batch_size or devices.whole(data.info.examples, mesh)
     devices.share(batch_size, mesh, accumulate)
-    key, split = nets.seeded(seed, seeds), lambda key: jax.random.split(key, 3)
+    seeds = len(sweep.values) if sweep else seeds
+    key, split = nets.seeded(seed, seeds, sweep), lambda key: jax.random.split(key, 3)
     split = jax.vmap(split, out_axes=1) if key.ndim else split
     key_init, key_play, key_show = split(key)
     key_show = key_show[0] if key.ndim else key_show
@@ -148,7 +152,7 @@ def iterate(
     else:
         states = states() if callable(states) else states
         if states is None:
-            states = nets.init(system, key_init, examples_of)
+            states = nets.init(system, key_init, examples_of, sweep)
         # A copy, for the program takes over the buffers: the caller keeps theirs.
         states = nets.place(jax.tree.map(jnp.copy, states), mesh)
         if run:
@@ -219,6 +223,7 @@ def iterate(
                     precision=precision,
                     augment=data.augment,
                     accumulate=accumulate,
+                    sweep=sweep,
                 )
             numbers = np.arange(call.first, call.last, dtype=np.int32)
             began = time.perf_counter()

@@ -87,6 +87,44 @@ class Turn:
 
 
 @dataclasses.dataclass(frozen=True)
+class Sweep:
+    """A number that differs between copies of a system, which are trained side by side.
+
+    name: of the number.  values: of each copy.
+    build: value -> the copy's system; in the program it gets a value that JAX traces, so that the
+      number may be a factor, such as a learning rate or the weight of a loss, but not decide how
+      the system is built.
+    """
+
+    name: str
+    values: tuple[float, ...]
+    build: Callable[[Any], Any]
+
+    def __post_init__(self):
+        if len(self.values) < 2 or len(set(self.values)) < len(self.values):
+            raise UserError(f"a sweep has two or more different values of {self.name}")
+
+    def system(self, copy: int) -> Any:
+        return self.build(self.values[copy])
+
+    def stage(self, i: int) -> "Sweep":
+        """That of the i-th stage, where `build` gives stages."""
+        return Sweep(self.name, self.values, lambda value: self.build(value)[i].system)
+
+    def label(self, copy: int) -> str:
+        return f"{self.name}={self.values[copy]:g}"
+
+    def traced(self, value) -> "System":
+        try:
+            return self.build(value)
+        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
+            raise UserError(
+                f"{self.name} decides how the system is built, so that its values cannot share a "
+                "program; train them one after another"
+            ) from error
+
+
+@dataclasses.dataclass(frozen=True)
 class System:
     """Players, their turns in order, and what a trained one is good for.
 

@@ -15,7 +15,7 @@ from jax.sharding import PartitionSpec as P
 from jaxgen.errors import UserError
 from jaxgen.parallel import AXIS
 from jaxgen.train import devices
-from jaxgen.train.game import System
+from jaxgen.train.game import Sweep, System
 
 MEMORY = (jax.tree_util.GetAttrKey("collections"), jax.tree_util.DictKey("memory"))
 
@@ -86,21 +86,30 @@ def loaded(system: System) -> System:
     return dataclasses.replace(system, players=players)
 
 
-def seeded(seed: int, copies: int = 1) -> jax.Array:
-    """The key of a seed; or those [copies] of this seed and of the ones that follow."""
+def seeded(seed: int, copies: int = 1, sweep: Sweep | None = None) -> jax.Array:
+    """The key of a seed; or those [copies] of this seed and of the ones that follow; of a sweep's
+    copies all the same."""
     if copies == 1:
         return jax.random.key(seed)
-    return jnp.stack([jax.random.key(seed + i) for i in range(copies)])
+    return jnp.stack([jax.random.key(seed + (0 if sweep else i)) for i in range(copies)])
 
 
 def init(
-    system: System, key: jax.Array, examples: Callable[[int], Any] | None = None
+    system: System,
+    key: jax.Array,
+    examples: Callable[[int], Any] | None = None,
+    sweep: Sweep | None = None,
 ) -> dict[str, PlayerState]:
     """Fresh states, one a player, on one device.
 
     key: or several [n], for n copies: all arrays of the states have a first axis of that length.
     examples: n -> n examples as losses see them, for players with a data-dependent start.
+    sweep: of which the copies are, each with a system of its own.
     """
+    if sweep:
+        copies = [init(sweep.system(i), k, examples) for i, k in enumerate(key)]
+        stacked = map(jnp.stack, zip(*map(jax.tree.leaves, copies), strict=True))
+        return jax.tree.unflatten(jax.tree.structure(copies[0]), stacked)
     system = loaded(system)
     given = {name: player.variables for name, player in system.players.items()}
     inputs = {name: _inputs(player, examples) for name, player in system.players.items()}

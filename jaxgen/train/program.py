@@ -23,7 +23,7 @@ from jaxgen import parallel
 from jaxgen.data.source import Field, to_program
 from jaxgen.parallel import AXIS
 from jaxgen.train import devices
-from jaxgen.train.game import System, Turn
+from jaxgen.train.game import Sweep, System, Turn
 from jaxgen.train.nets import Net, PlayerState, layout
 
 
@@ -41,6 +41,7 @@ def compile_rounds(
     precision: str = "float32",
     augment: Callable | None = None,
     accumulate: int = 1,
+    sweep: Sweep | None = None,
 ):
     """The program that plays rounds of one plan: `(states, batches, rounds, key, store) ->
     (states, metrics)`.
@@ -57,6 +58,7 @@ def compile_rounds(
     states, key: with several keys [n] the states are of n copies, which play side by side on the
       same minibatches; metrics are their means, and {"turn/metric_spread": [K]} their standard
       deviations.
+    sweep: of which the copies are, each a value's; metrics are {"turn/metric name=value": [K]}.
     fields: what the arrays are; see `jaxgen.data.source.Field`.
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else None
@@ -113,7 +115,19 @@ def compile_rounds(
                 new[name] = jax.tree.map(keep, states[name], new[name])
         return new, metrics
 
-    def one_round(states, store, batches, round, key):
+    def one_round(states, store, batches, round, key, value):
+        own, before = (sweep.traced(value) if sweep else system), states
+        if sweep:
+            states = {
+                name: state.replace(apply_fn=p.module.apply, tx=p.optimizer or state.tx)
+                for name, state in states.items()
+                for p in [own.players[name]]
+            }
+        states, metrics = turns_of(own, states, store, batches, round, key)
+        alike = lambda state, was: state.replace(apply_fn=was.apply_fn, tx=was.tx)
+        return {name: alike(state, before[name]) for name, state in states.items()}, metrics
+
+    def turns_of(system, states, store, batches, round, key):
         key = jax.random.fold_in(key, round)
         metrics, used = {}, 0
         before: Any = None
@@ -141,11 +155,15 @@ def compile_rounds(
         return states, metrics
 
     def program(states, batches, rounds, key, store):
-        play = jax.vmap(one_round, (0, None, None, None, 0)) if key.ndim else one_round
+        play = jax.vmap(one_round, (0, None, None, None, 0, 0)) if key.ndim else one_round
+        values = jnp.float32(sweep.values) if sweep else jnp.zeros(key.shape)
         states, metrics = _scan(
-            lambda states, xs: play(states, store, *xs, key), states, (batches, rounds)
+            lambda states, xs: play(states, store, *xs, key, values), states, (batches, rounds)
         )
-        if key.ndim:
+        if sweep:
+            every = [(name, x, i) for name, x in metrics.items() for i in range(len(values))]
+            metrics = {f"{name} {sweep.label(i)}": x[..., i] for name, x, i in every}
+        elif key.ndim:
             spreads = {f"{name}_spread": x.std(axis=-1) for name, x in metrics.items()}
             metrics = {name: x.mean(axis=-1) for name, x in metrics.items()} | spreads
         return states, metrics

@@ -48,6 +48,19 @@ PLACES = frozenset({"data"})  # arguments that say where the data lies, by defau
 VERSIONS = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "grain", "numpy")
 
 
+def sweep_text(name: str, values: Iterable[float]) -> str:
+    """A sweep as the flag has it, such as lr=0.0001,0.0002."""
+    return f"{name}={','.join(map(repr, values))}"
+
+
+def read_sweep(text: str) -> tuple[str, tuple[float, ...]]:
+    """The name and the values of such a text; ValueError."""
+    name, equals, values = text.partition("=")
+    if not equals or not name:
+        raise ValueError(text)
+    return name.strip().replace("-", "_"), tuple(float(value) for value in values.split(","))
+
+
 def environment(data_fingerprint: str | None = None) -> dict[str, Any]:
     """This session: when, by which command and versions, on which devices and data."""
     import jax
@@ -322,8 +335,10 @@ class RunRecord(NamedTuple):
     """The rounds of the checkpoints."""
 
     def seeds(self, copy: int | None = None) -> int:
-        """How many seeds were trained side by side; UserError for a copy that is none of them."""
-        seeds = self.args.get("seeds", 1)
+        """How many copies were trained side by side, of several seeds or of a sweep's values;
+        UserError for a copy that is none of them."""
+        sweep = self.args.get("sweep")
+        seeds = len(read_sweep(sweep)[1]) if sweep else self.args.get("seeds", 1)
         if seeds == 1 and copy:
             raise UserError(
                 f"copy is for runs of several seeds, and {self.workdir} has one; leave it out"

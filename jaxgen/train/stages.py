@@ -10,7 +10,7 @@ import jax
 from jaxgen.data.source import Data, to_program
 from jaxgen.train.checkpoints import saved_rounds
 from jaxgen.train.fit import drain, iterate
-from jaxgen.train.game import System
+from jaxgen.train.game import Sweep, System
 from jaxgen.train.nets import PlayerState, averaged, init, loaded, seeded
 
 States = Mapping[str, PlayerState]
@@ -91,6 +91,7 @@ def iterate_stages(
     batch_size: int,
     seed: int = 0,
     seeds: int = 1,
+    sweep: Sweep | None = None,
     run=None,
     evaluate=None,
     **options,
@@ -110,12 +111,14 @@ def iterate_stages(
     states: States = {}
     for i, (stage, folder) in enumerate(zip(stages, folders(stages), strict=True)):
         own = stage.data(states) if callable(stage.data) else stage.data or data
+        mine = sweep and sweep.stage(i)
 
-        def start(i=i, stage=stage, old=states, own=own):
+        def start(i=i, stage=stage, old=states, own=own, mine=mine):
             examples = lambda n: to_program(own.examples(n), own.info.fields)
             fold = lambda key: jax.random.fold_in(key, i)
-            key = seeded(seed, seeds)
-            fresh = init(stage.system, (jax.vmap(fold) if key.ndim else fold)(key), examples)
+            key = seeded(seed, len(mine.values) if mine else seeds, mine)
+            key = (jax.vmap(fold) if key.ndim else fold)(key)
+            fresh = init(stage.system, key, examples, mine)
             if stage.carry:
                 return stage.carry(old, fresh)
             players = stage.system.players
@@ -128,6 +131,7 @@ def iterate_stages(
             batch_size=stage.batch_size or batch_size,
             seed=seed + i,
             seeds=seeds,
+            sweep=mine,
             run=run and run.stage(folder),
             states=start,
             evaluate=evaluate

@@ -1,0 +1,146 @@
+"""Values of a number side by side in one program: each copy is the run of its value."""
+
+import json
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+import jaxgen as jg
+from jaxgen.commands.arguments import parse
+from jaxgen.errors import UserError
+from jaxgen.experiments import wgan_gp
+from jaxgen.train import game
+from jaxgen.train.stages import Stage
+from tests.experiments import command
+from tests.quick import quick_to_compile  # noqa: F401
+from tests.train import toy
+
+OPTIONS = {"batch_size": 8, "log_every": 1, "rounds_per_call": 2}
+RATES = [0.01, 0.1]
+
+
+def make(lr):
+    """With averaged weights and a turn of two minibatches; the number is a rate, and a weight."""
+    loss = lambda nets, batch, key: (lr * toy.real_loss(nets, batch, key)[0], {"rate": lr + 0.0})
+    turns = game.Turn(("d",), loss, times=2), game.Turn(("g",), toy.fake_loss)
+    return toy.gan(optax.adam(lr), turns=turns, ema=0.9)
+
+
+def play(system, rounds=4, devices=1, **options):
+    options = {**OPTIONS, "mesh": toy.mesh(devices), **options}
+    return jg.fit(system, toy.Points(), rounds, **options)
+
+
+def close(one, other, atol=1e-6):
+    for a, b in zip(jax.tree.leaves(one), jax.tree.leaves(other), strict=True):
+        np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=atol)
+
+
+@pytest.mark.parametrize("devices", [1, 4])
+def test_each_copy_is_the_run_of_its_value(devices):
+    records = []
+    together = play(make, devices=devices, seed=3, sweep={"lr": RATES}, log=records.append)
+    alone = [play(make(lr), seed=3) for lr in RATES]
+    assert len(together.copies) == 2
+    for mine, one in zip(together.copies, alone, strict=True):
+        close(mine, one.states)
+    assert not np.allclose(*(jax.tree.leaves(x["g"].params)[0] for x in together.copies))
+    last = records[-1]
+    assert [last[f"d/rate lr={lr:g}"] for lr in RATES] == pytest.approx(RATES)
+    assert "d/loss" not in last
+
+
+def test_a_run_goes_on_and_is_opened(tmp_path):
+    whole = play(make, 4, run=tmp_path / "a", sweep={"lr": RATES}, save_every=2)
+    play(make, 2, run=tmp_path / "b", sweep={"lr": RATES}, save_every=2)
+    again = play(make, 4, run=tmp_path / "b", sweep={"lr": RATES}, save_every=2)
+    for a, b in zip(jax.tree.leaves(whole.copies), jax.tree.leaves(again.copies), strict=True):
+        np.testing.assert_array_equal(a, b)
+    opened = jg.load(tmp_path / "b", make(RATES[1]), copy=1)
+    close(opened.states, whole.copies[1], 0)
+    assert json.loads((tmp_path / "b/args.json").read_text())["sweep"] == "lr=0.01,0.1"
+    with pytest.raises(UserError, match="copy is from 0 to 1"):
+        jg.load(tmp_path / "b", make(0.01), copy=2)
+    with pytest.raises(UserError, match="other arguments: sweep was"):
+        play(make, 6, run=tmp_path / "b", sweep={"lr": [0.01, 0.2]})
+
+
+def test_stages():
+    def stages(lr):
+        return [Stage(name, make(lr), 2) for name in ("one", "two")]
+
+    together = play(stages, sweep={"lr": RATES})
+    alone = [play(stages(lr)) for lr in RATES]
+    for mine, one in zip(together.copies, alone, strict=True):
+        close(mine, one.states)
+
+
+def test_a_start_that_depends_on_the_number():
+    """Weights that begin with the number itself."""
+
+    class Number(toy.nn.Module):
+        start: float
+
+        @toy.nn.compact
+        def __call__(self, x):
+            return x * self.param("scale", lambda _: jnp.float32(self.start))
+
+    def build(start):
+        loss = lambda nets, batch, key: ((nets.g(batch["x"]) ** 2).mean(), {})
+        player = game.Player(Number(start), [(1, 2)], optax.sgd(0.1))
+        return game.System({"g": player}, (game.Turn(("g",), loss),), toy.show)
+
+    together = play(build, 1, sweep={"start": [1.0, 2.0]})
+    scales = [float(x["g"].params["scale"]) for x in together.copies]
+    assert scales == [float(play(build(x), 1).states["g"].params["scale"]) for x in (1.0, 2.0)]
+
+
+def test_a_number_that_decides_how_a_system_is_built():
+    def build(ema):
+        return toy.gan(optax.sgd(0.1), ema=0.5 if ema > 0.3 else 0.25)
+
+    with pytest.raises(UserError, match="ema decides how the system is built"):
+        play(build, sweep={"ema": [0.2, 0.4]})
+
+
+def test_a_sweep_of_one_value_and_of_seeds():
+    with pytest.raises(UserError, match="two or more different values of lr"):
+        play(make, sweep={"lr": [0.1]})
+    with pytest.raises(UserError, match="leave seeds out"):
+        play(make, sweep={"lr": RATES}, seeds=2)
+
+
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["--sweep", "lr"], "--sweep is written as lr=1e-4,2e-4, not lr"),
+        (["--sweep", "lr=a,b"], "--sweep is written as"),
+        (["--sweep", "width=2,4"], "--sweep takes one of .*lr.*, not width"),
+        (["--sweep", "lr=1e-4,-2"], "--lr is"),
+        (["--sweep", "lr=1e-4,1e-4"], "two or more different values of lr"),
+        (["--sweep", "lr=1e-4,2e-4", "--seeds", "2"], "leave --seeds out"),
+    ],
+)
+def test_wrong_flags_are_one_line(words, line):
+    with pytest.raises(UserError, match=line):
+        parse(wgan_gp.Args, "jaxgen.experiments.wgan_gp", words)
+
+
+def test_a_sweep_as_a_command(tmp_path):
+    folder = tmp_path / "run"
+    words = [*command.TINY, "--workdir", folder, "--rounds", "2", "--size", "16"]
+    command.run(*words, "--sweep", "lr=1e-4,1e-2", "--data", "mnist5k")
+    first, second = jg.load(folder).copies
+    assert not np.allclose(*(jax.tree.leaves(x["generator"].params)[0] for x in (first, second)))
+    one = jg.load(folder, copy=1)
+    assert one.args.lr == 1e-2
+    found = jg.load(folder).evaluate("swd", samples=20)
+    assert list(found) == ["swd, lr=0.0001", "swd, lr=0.01"]
+    assert len(set(found.values())) == 2
+    text = command.run("evaluate", folder, "--metrics", "swd", "--samples", "20", module="jaxgen")
+    assert "copy 0" in text
+    assert "copy 1" in text
+    assert "lr=1e-4,1e-2" in (folder / "report.html").read_text()
