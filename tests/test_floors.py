@@ -15,7 +15,7 @@ FLOORS = (
     ("data", "weights", "sample"),
     ("train",),
     ("systems",),
-    ("runs", "evaluate"),
+    ("runs", "evaluate", "planning"),
     ("experiments", "commands", "__main__"),
 )
 LEVEL = {name: i for i, floor in enumerate(FLOORS) for name in floor}
