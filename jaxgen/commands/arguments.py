@@ -156,28 +156,32 @@ class Arguments(Basic):
         super().check()
         if self.sweep:
             name, values = self.swept
-            for value in values:
-                check_ranges(dataclasses.replace(self, **{name: value}))
-            if len(values) < 2 or len(set(values)) < len(values):
-                raise UserError(f"--sweep takes two or more different values of {name}")
             if self.seeds > 1:
-                raise UserError("--sweep trains copies of one seed; leave --seeds out")
+                raise UserError("--sweep trains copies of one seed; add --seeds 1")
+            for value in values:
+                one = dataclasses.replace(self, sweep="", **{name: value})
+                check_ranges(one)
+                one.check()
+            if len({f"{value:g}" for value in values}) < max(2, len(values)):
+                raise UserError(
+                    f"--sweep takes two or more values of {name} that differ in six digits"
+                )
 
     @property
     def swept(self) -> tuple[str, tuple[float, ...]]:
         """The field that --sweep names, and its values; UserError."""
         from jaxgen.train.run import read_sweep
 
-        hints = get_type_hints(type(self))
-        numbers = sorted(name for name, hint in hints.items() if hint is float)
+        own = get_type_hints(type(self)).items()
+        shared = get_type_hints(Arguments)  # which are of the data
+        numbers = sorted(name for name, hint in own if hint is float and name not in shared)
         try:
             name, values = read_sweep(self.sweep)
         except ValueError:
-            example = "lr=1e-4,2e-4" if "lr" in numbers else f"{numbers[0]}=0.1,0.2"
-            raise UserError(f"--sweep is written as {example}, not {self.sweep}") from None
+            raise UserError(f"--sweep is written as lr=1e-4,2e-4, not {self.sweep}") from None
         if name not in numbers:
             names = ", ".join(number.replace("_", "-") for number in numbers)
-            raise UserError(f"--sweep takes one of {names}, not {name}")
+            raise UserError(f"--sweep takes one of {names or 'nothing here'}, not {name}")
         return name, values
 
     def tokenizer(self, captions: Callable[[], Iterable[str]]) -> Any | None:

@@ -40,8 +40,8 @@ Copy = Annotated[
     Range(0),
     arg(
         metavar="N",
-        help="Which of a run's seeds is used, from 0.",
-        help_behavior_hint="(default: the first; of scores the mean over all)",
+        help="Which of a run's seeds, or of a sweep's values, is used, from 0.",
+        help_behavior_hint="(default: the first; of scores the mean over all seeds)",
     ),
 ]
 System = Annotated[

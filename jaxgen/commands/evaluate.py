@@ -236,7 +236,7 @@ def _about(record: Mapping[str, Any]) -> list[str]:
     if "round" in record and "seed" in record:
         parts += [f"seed {record['seed']}"]
     if "copy" in record:
-        parts += [f"copy {record['copy']}"]
+        parts += [f"copy {record['copy']}" + (f" ({x})" if (x := record.get("sweep")) else "")]
     if "copies" in record:
         parts += [f"mean of {len(record['copies'])} seeds"]
     parts += [f"{name} {value}" for name, value in record.get("choices", {}).items()]

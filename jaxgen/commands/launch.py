@@ -106,16 +106,11 @@ def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> lis
         targets.prepare()
     data = load(name, args)
     start_jax(args.multihost)
-    import jax
-
     from jaxgen.planning.plan import plan as find
-    from jaxgen.train.devices import make_mesh
 
     build = lambda batch: system(dataclasses.replace(args, batch_size=batch), data.info)
     names = ("batch_size", "precision", "seeds", "accumulate", "rounds_per_call", "keep")
     options = {name: getattr(args, name) for name in names}
-    if args.one_device:
-        options |= {"mesh": make_mesh(jax.devices()[:1])}
     options |= {"patience": patience}
     options |= {"seeds": len(args.swept[1])} if args.sweep else {}
     aims = args.plan or (None,)

@@ -40,10 +40,16 @@ def figure(records: Sequence[Mapping[str, Any]]) -> Any:
 
     names = list(dict.fromkeys(scores.label(record) for record in records))
     plot = Figure(figsize=(3.2 * len(names), 3), layout="constrained")
+    copies = list(dict.fromkeys(record.get("copy") for record in records))
     for axes, name in zip(plot.subplots(1, len(names), squeeze=False)[0], names, strict=True):
-        own = [record for record in records if scores.label(record) == name]
-        x = [float(record["choices"]["truncation"]) for record in own]
-        axes.plot(x, [record["value"] for record in own], marker="o", markersize=3)
+        for copy in copies:
+            same = lambda record: (scores.label(record), record.get("copy")) == (name, copy)  # noqa: B023
+            own = [record for record in records if same(record)]
+            x = [float(record["choices"]["truncation"]) for record in own]
+            y = [record["value"] for record in own]
+            axes.plot(x, y, marker="o", markersize=3, label=f"copy {copy}")
         axes.set(title=name, xlabel="truncation")
         axes.grid(alpha=0.3)
+        if len(copies) > 1:
+            axes.legend()
     return plot

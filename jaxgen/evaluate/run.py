@@ -115,7 +115,8 @@ def evaluate(
         mine = [name for name in names if table[name].score is score]
         found = [score(dataclasses.replace(scoring, trained=one), mine) for one in each]
         if sweep:
-            records += [x | about | {"copy": i} for i, own in enumerate(found) for x in own]
+            of = lambda i: {"copy": i, "sweep": sweep.label(i)}
+            records += [x | about | of(i) for i, own in enumerate(found) for x in own]
         else:
             records += [scores.mean(same) | about for same in zip(*found, strict=True)]
     return records

@@ -14,7 +14,8 @@ class Args(Arguments):
 
     The defaults suit two CPU cores, and are the paper's rate for the generator, with a
     discriminator that learns faster than the paper's, as the training is shorter, and is never
-    stopped. A generator that learns more slowly stays grey: its voxels do not get away from 0.5.
+    stopped. With a generator that learns ten times more slowly all is grey at first, and shapes
+    that appear later get thinner.
     The paper's numbers are in experiments/gan3d/paper.toml. Voxels of your own are in a folder:
     `--data folder:DIR` with .npz, .npy or .binvox files.
     """

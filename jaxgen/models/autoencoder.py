@@ -99,6 +99,8 @@ def unrolled(machines: Sequence[dict]) -> tuple[dict, dict]:
     """The weights of an encoder and a decoder from those of RBMs, the lowest first: the decoder has
     the transposes, and the visible layers' biases."""
     up = [{"kernel": m["weights"], "bias": m["hidden"]} for m in machines]
-    down = [{"kernel": jnp.transpose(m["weights"]), "bias": m["visible"]} for m in machines[::-1]]
+    down = [
+        {"kernel": jnp.swapaxes(m["weights"], -1, -2), "bias": m["visible"]} for m in machines[::-1]
+    ]
     name = lambda layers: {f"dense_{i}": layer for i, layer in enumerate(layers)}
     return name(up), name(down)

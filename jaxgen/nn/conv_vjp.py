@@ -137,9 +137,10 @@ def _s(geometry, big, kernel):
 def _t(geometry, small, kernel):
     default = cpu = _t_by_convolution
     window, strided = math.prod(geometry.window), geometry.stride > 1
+    fewer = _at_most(math.prod(geometry.small), window - 1)  # pixels than the window has
     if math.prod(geometry.small) == 1:
         default = cpu = _t_of_pixel
-    elif strided and (len(geometry.window) == 3 or window > math.prod(geometry.small)):
+    elif strided and (len(geometry.window) == 3 or fewer):
         default = cpu = _t_by_product
     elif strided and not any(k % geometry.stride for k in geometry.window):
         cpu = _t_by_product

@@ -76,6 +76,7 @@ class Plan:
 
     def __str__(self) -> str:
         of = f" of {_size(self.memory)}" if self.memory else ""
+        full = ", which does not fit" if 0 < self.memory < self.arguments + self.temporary else ""
         used = self.arguments + self.temporary
         lines = [
             ("devices", self.target),
@@ -84,7 +85,7 @@ class Plan:
             (
                 "memory",
                 f"{_size(used)}{of} a device: {_size(self.arguments)} states and data, "
-                f"{_size(self.temporary)} beside",
+                f"{_size(self.temporary)} beside{full}",
             ),
             ("an image", f"{self.flops / 1e9:.3g} GFLOP, {self.bytes / 1e6:.3g} MB moved"),
             (
@@ -134,11 +135,13 @@ def plan(
     seconds: that real rounds are played for.  patience: seconds of compiling within which the
       largest batch that fits is looked for (of a `target`); 0 does not.
 
-    Raises UserError where a compiler is missing or the batch does not fit the devices.
+    Raises UserError where a compiler is missing, or refuses a batch that does not fit; where it
+    does not refuse, the plan says so.
     """
     build: Build = system if not isinstance(system, list) and callable(system) else lambda _: system
     aim = target and targets.target(target)
     if aim:
+        targets.prepare()
         mesh = devices.make_mesh(aim.devices())
     mesh = mesh or devices.make_mesh()
     options = {"precision": precision, "seeds": seeds, "accumulate": accumulate}
@@ -163,6 +166,9 @@ class _Planned:
     """One system on one mesh."""
 
     def __init__(self, build, data, rounds, batch_size, mesh, aim, options):
+        if rounds < 1:
+            raise UserError(f"a training has 1 round or more, not {rounds}")
+        batch_size = batch_size or devices.whole(data.info.examples, mesh, options["accumulate"])
         self.build, self.data, self.rounds, self.batch_size = build, data, rounds, batch_size
         self.mesh, self.aim, self.options = mesh, aim, options
         self.system: System = build(batch_size)
@@ -186,7 +192,7 @@ class _Planned:
             where = self.aim.name if self.aim else _said(self.mesh)
             raise UserError(
                 f"a batch of {self.batch_size} does not fit {where}: {str(error).splitlines()[0]}; "
-                "use a smaller one, more devices or --accumulate"
+                "use a smaller one, more devices, or play it in parts (accumulate)"
             ) from error
         took = time.perf_counter() - began
         arguments, temporary = _memory(compiled)
@@ -275,7 +281,14 @@ class _Planned:
         return program.trace(states, batches, rounds, at(key.shape, key.dtype), store), per_call
 
     def compile(self, traced):
-        return traced.lower().compile(self.aim.options if self.aim else None)
+        if not self.aim:
+            return traced.lower().compile()
+        cache = jax.config.read("jax_enable_compilation_cache")
+        jax.config.update("jax_enable_compilation_cache", False)  # absent devices cannot load
+        try:
+            return traced.lower().compile(self.aim.options)
+        finally:
+            jax.config.update("jax_enable_compilation_cache", cache)
 
     def floor(self, work, moved) -> float | None:
         """Seconds of a round on average, each turn by what is scarcer there."""
@@ -328,6 +341,8 @@ class _Planned:
         """Bytes on a device; infinity where the compiler refuses."""
         try:
             return sum(_memory(self.compile(self.trace(self.build(batch), batch)[0])))
+        except UserError:  # the system takes no such batch
+            return float("inf")
         except jax.errors.JaxRuntimeError as error:
             if not _full(error):
                 raise

@@ -142,7 +142,6 @@ def prepare() -> None:
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
     os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")
     os.environ.setdefault("JAX_SKIP_CUDA_CONSTRAINTS_CHECK", "1")
-    os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"  # absent devices cannot load from it
 
 
 def target(name: str) -> Target:
@@ -184,8 +183,9 @@ def _read(path: Path, platform: str) -> tuple[str, Device]:
             f"{path} has {', '.join(sorted(numbers))}, for a TPU kind (the compiler's name of it, "
             f"such as v5e), for a GPU [device]; look at {', '.join(wrong) or 'kind'}"
         )
-    if bad := [name for name in numbers if not isinstance(values[name], int | float)]:
-        raise UserError(f"{path}: {bad[0]} is a number, such as 3.35e12")
+    number = lambda x: isinstance(x, int | float) and not isinstance(x, bool) and x > 0
+    if bad := sorted(name for name in numbers if not number(values[name])):
+        raise UserError(f"{path}: {bad[0]} is a number above 0, such as 3.35e12")
     return kind, Device(**values)
 
 

@@ -16,15 +16,19 @@ from jaxgen.train.game import Sweep, System
 from jaxgen.train.run import FREE, PLACES, Run, environment, sweep_text
 from jaxgen.train.stages import Stage, folders, iterate_stages
 
+Systems = System | list[Stage]
 
-def fit(system: System | list[Stage], data: Data, rounds: int = 10_000, **options) -> TrainedRun:
+
+def fit(
+    system: Systems | Callable[..., Systems], data: Data, rounds: int = 10_000, **options
+) -> TrainedRun:
     """Trains `system` (or stages, one after the other) on `data` and returns the trained run; for
     the options see `iterate`."""
     return drain(iterate(system, data, rounds, **options))
 
 
 def iterate(
-    system: System | list[Stage],
+    system: Systems | Callable[..., Systems],
     data: Data,
     rounds: int = 10_000,
     *,
@@ -56,27 +60,30 @@ def iterate(
     sweep: one name and several values, such as {"lr": [1e-4, 2e-4]}: copies of one seed that are
       trained side by side, each of its value's system; `system` is then a function of the number,
       by that name.  The number may not decide how a system is built.
-    record: what args.json says of the run; by default rounds, batch size, seed and seeds.
+    record: what args.json says of the run; by default rounds, batch size, seed, and seeds or sweep.
     free: what of that may change when the run goes on; places: what may while the data's
       fingerprint does not, as it says where the data lies.
-    options: of `jaxgen.train.fit.iterate`: precision, rounds_per_call, log_every,
+    options: of `jaxgen.train.fit.iterate`: precision, accumulate, rounds_per_call, log_every,
       sample_every, save_every, keep, mesh.
 
     Raises UserError, Diverged where a loss stops being finite, Stopped where a signal has ended the
     run.
     """
     own_sweep = None
-    if sweep:
+    if sweep is not None:
+        if len(sweep) != 1 or not all(isinstance(x, Sequence) for x in sweep.values()):
+            raise UserError('a sweep is one name with its values, such as {"lr": [1e-4, 2e-4]}')
         ((number, values),) = sweep.items()
         build: Any = system
         own_sweep = Sweep(number, tuple(values), lambda value: build(**{number: value}))
         if seeds > 1:
             raise UserError("a sweep has one seed; leave seeds out")
         seeds, system = len(own_sweep.values), own_sweep.system(0)
+    whole: Any = system
     options |= {"batch_size": batch_size, "seed": seed, "seeds": seeds, "log": log}
     options |= {"sweep": own_sweep}
-    stages = system if isinstance(system, list) else None
-    last = stages[-1].system if stages else system
+    stages = whole if isinstance(whole, list) else None
+    last = stages[-1].system if stages else whole
     if evaluate_every:
         from jaxgen.evaluate.training import in_training
 

@@ -33,10 +33,10 @@ def load(
     """The run in `folder`, which may still be training.
 
     system: the system of a run that was made from Python, or a function of the data's `DataInfo`
-      that gives it; an experiment's run needs none.
+      that gives it; an experiment's run needs none.  Of a sweep it is that of the copy.
     round: that checkpoint instead of the newest one.
-    copy: of a run of several seeds, which one, from 0; by default it is the first that is used,
-      while scores are means over all.
+    copy: of a run of several seeds, or of a sweep, which one, from 0; by default it is the first
+      that is used, while scores are means over all seeds, or of each value.
 
     Of a run in stages it is the last one that has begun; or that of the stage whose folder is
     given.  UserError where there is no run, no checkpoint yet, or a checkpoint of other networks.
@@ -65,6 +65,11 @@ def load(
         built = module.system(args, info)
     elif callable(system):
         built = system(info)
+    if system is not None and record.get("sweep") and copy is None:
+        values = record["sweep"]
+        raise UserError(
+            f"{folder} has copies of {values}; give copy=0, 1, ... with that one's system"
+        )
     name = record.get("experiment", "").rpartition(".")[2] or top.resolve().name
     if "stage" in record:
         i = folders(built).index(record["stage"])

@@ -27,8 +27,8 @@ class TrainedRun:
     says so.
 
     states: by player; the averaged weights are used where there are any.
-    copies: the states of each seed, where several were trained side by side; `states` are those of
-      one of them, and scores are means over all.
+    copies: the states of each seed, or of each of a sweep's values, where several were trained side
+      by side; `states` are those of one of them, and scores are means over all seeds.
     copy: the number of the seed, from 0, where one of several was chosen.
     sweep: of what value each copy is, where they are of one seed; each is scored by itself.
     ahead: the names of the stages that are still to be trained.

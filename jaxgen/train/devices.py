@@ -90,12 +90,12 @@ def put(x, where: NamedSharding) -> jax.Array:
     return jax.make_array_from_callback(x.shape, where, lambda i: jax.device_get(x)[i])
 
 
-def whole(examples: int, mesh: Mesh) -> int:
-    """The batch that has all the examples, or as many as the devices can share evenly.  UserError
-    where their number is not known."""
+def whole(examples: int, mesh: Mesh, parts: int = 1) -> int:
+    """The batch that has all the examples, or as many as the devices can share evenly, in `parts`
+    each.  UserError where their number is not known."""
     if not examples:
         raise UserError("this data does not tell how many examples it has; give a batch size")
-    n = mesh.devices.size
+    n = mesh.devices.size * parts
     return max(n, examples // n * n)
 
 

@@ -105,7 +105,7 @@ def iterate(
     """
     devices.check_float32()
     mesh = mesh or devices.make_mesh()
-    batch_size = batch_size or devices.whole(data.info.examples, mesh)
+    batch_size = batch_size or devices.whole(data.info.examples, mesh, accumulate)
     devices.share(batch_size, mesh, accumulate)
     seeds = len(sweep.values) if sweep else seeds
     key, split = nets.seeded(seed, seeds, sweep), lambda key: jax.random.split(key, 3)

@@ -12,7 +12,8 @@ One round plays every turn once, in order:
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Literal, TypeVar
 
 import jax
@@ -101,8 +102,11 @@ class Sweep:
     build: Callable[[Any], Any]
 
     def __post_init__(self):
-        if len(self.values) < 2 or len(set(self.values)) < len(self.values):
-            raise UserError(f"a sweep has two or more different values of {self.name}")
+        labels = {self.label(i) for i in range(len(self.values))}
+        if len(labels) < max(2, len(self.values)):
+            raise UserError(
+                f"a sweep has two or more values of {self.name}, which differ in six digits"
+            )
 
     def system(self, copy: int) -> Any:
         return self.build(self.values[copy])
@@ -114,14 +118,24 @@ class Sweep:
     def label(self, copy: int) -> str:
         return f"{self.name}={self.values[copy]:g}"
 
-    def traced(self, value) -> "System":
+    @contextmanager
+    def guard(self) -> Iterator[None]:
+        """Inside, what decides by a traced value is a UserError."""
         try:
-            return self.build(value)
-        except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as error:
-            raise UserError(
-                f"{self.name} decides how the system is built, so that its values cannot share a "
-                "program; train them one after another"
-            ) from error
+            yield
+        except (
+            jax.errors.ConcretizationTypeError,
+            jax.errors.TracerArrayConversionError,
+            jax.errors.TracerIntegerConversionError,
+        ) as error:
+            raise self.refusal from error
+
+    @property
+    def refusal(self) -> UserError:
+        return UserError(
+            f"{self.name} decides how the system is built, so that its values cannot share a "
+            "program; train them one after another"
+        )
 
 
 @dataclasses.dataclass(frozen=True)

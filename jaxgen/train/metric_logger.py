@@ -94,7 +94,10 @@ class MetricLogger:
         }
         self.logged_at, self.logged_images = now, self.images
         self.logged_wait = self.prefetcher.waited
-        losses = {k: f"{v:.3g}" for k, v in self.latest.items() if k.endswith("/loss")}
+        is_loss = lambda name: name.partition(" ")[0].endswith(
+            "/loss"
+        )  # of a sweep: "d/loss lr=0.1"
+        losses = {k: f"{v:.3g}" for k, v in self.latest.items() if is_loss(k)}
         self.bar.set_postfix(losses, refresh=False)
         for log in self._log_to:
             log(record | self.latest | measured)

@@ -108,6 +108,12 @@ def init(
     """
     if sweep:
         copies = [init(sweep.system(i), k, examples) for i, k in enumerate(key)]
+        forms = [
+            {path: x.shape for path, x in jax.tree_util.tree_leaves_with_path(copy)}
+            for copy in copies
+        ]
+        if any(form != forms[0] for form in forms):
+            raise sweep.refusal
         stacked = map(jnp.stack, zip(*map(jax.tree.leaves, copies), strict=True))
         return jax.tree.unflatten(jax.tree.structure(copies[0]), stacked)
     system = loaded(system)

@@ -115,19 +115,20 @@ def compile_rounds(
                 new[name] = jax.tree.map(keep, states[name], new[name])
         return new, metrics
 
-    def one_round(states, store, batches, round, key, value):
-        own, before = (sweep.traced(value) if sweep else system), states
-        if sweep:
-            states = {
+    def one_value(states, store, batches, round, key, value):
+        """A round of one of a sweep's copies: with the losses and optimizers of its value."""
+        with sweep.guard():  # pyright: ignore
+            own = sweep.build(value)  # pyright: ignore
+            mine = {
                 name: state.replace(apply_fn=p.module.apply, tx=p.optimizer or state.tx)
                 for name, state in states.items()
                 for p in [own.players[name]]
             }
-        states, metrics = turns_of(own, states, store, batches, round, key)
+            after, metrics = one_round(mine, store, batches, round, key, own)
         alike = lambda state, was: state.replace(apply_fn=was.apply_fn, tx=was.tx)
-        return {name: alike(state, before[name]) for name, state in states.items()}, metrics
+        return {name: alike(state, states[name]) for name, state in after.items()}, metrics
 
-    def turns_of(system, states, store, batches, round, key):
+    def one_round(states, store, batches, round, key, system=system):
         key = jax.random.fold_in(key, round)
         metrics, used = {}, 0
         before: Any = None
@@ -155,13 +156,18 @@ def compile_rounds(
         return states, metrics
 
     def program(states, batches, rounds, key, store):
-        play = jax.vmap(one_round, (0, None, None, None, 0, 0)) if key.ndim else one_round
-        values = jnp.float32(sweep.values) if sweep else jnp.zeros(key.shape)
+        own: tuple[Any, ...] = (key,)
+        play: Any = one_round
+        if sweep:
+            own = key, jnp.float32(sweep.values)
+            play = jax.vmap(one_value, (0, None, None, None, 0, 0))
+        elif key.ndim:
+            play = jax.vmap(one_round, (0, None, None, None, 0))
         states, metrics = _scan(
-            lambda states, xs: play(states, store, *xs, key, values), states, (batches, rounds)
+            lambda states, xs: play(states, store, *xs, *own), states, (batches, rounds)
         )
         if sweep:
-            every = [(name, x, i) for name, x in metrics.items() for i in range(len(values))]
+            every = [(name, x, i) for name, x in metrics.items() for i in range(len(sweep.values))]
             metrics = {f"{name} {sweep.label(i)}": x[..., i] for name, x, i in every}
         elif key.ndim:
             spreads = {f"{name}_spread": x.std(axis=-1) for name, x in metrics.items()}

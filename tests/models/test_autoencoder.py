@@ -50,6 +50,19 @@ def test_machine_with_linear_hidden_units(golden):
         assert not np.array_equal(after[k], params[k])
 
 
+def test_several_seeds_are_unrolled_each():
+    rng = np.random.default_rng(0)
+    machine = lambda: {
+        "weights": rng.normal(size=(12, 5)).astype(np.float32),
+        "hidden": np.zeros(5, np.float32),
+        "visible": np.zeros(12, np.float32),
+    }
+    one, other = machine(), machine()
+    both = {name: np.stack([one[name], other[name]]) for name in one}
+    _, down = unrolled([both])
+    np.testing.assert_array_equal(down["dense_0"]["kernel"][1], other["weights"].T)
+
+
 def test_unrolled(golden):
     machines = [
         {

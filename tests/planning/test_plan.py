@@ -59,7 +59,7 @@ def test_a_turn_counts_by_how_often_it_is_played(small):
 
 
 def test_memory_is_what_the_compiler_says(small):
-    from jaxgen.planning.plan import _memory, _Planned
+    from jaxgen.planning.plan import _Planned
 
     system, data = small
     one = devices.make_mesh(jax.devices()[:1])
@@ -69,8 +69,64 @@ def test_memory_is_what_the_compiler_says(small):
     compiled = planned.compile(planned.trace(system, 8)[0])
     stats = compiled.memory_analysis()
     (plan,) = jg.plan(system, data, 50, batch_size=8, seconds=0, mesh=one)
-    assert (plan.arguments, plan.temporary) == _memory(compiled)
+    results = stats.output_size_in_bytes - stats.alias_size_in_bytes
+    assert plan.arguments == stats.argument_size_in_bytes + results
     assert plan.temporary == stats.temp_size_in_bytes
+    states = sum(x.nbytes for x in jax.tree.leaves(nets.init(system, jax.random.key(0))))
+    assert plan.arguments >= states + 4500 * 16 * 16  # the digits lie on the device
+
+
+@pytest.mark.parametrize(
+    ("has", "batch", "refused", "found"),
+    [
+        (2000.0, 8, 1e9, 176),  # 100 + 10 a batch: 95 % of 2,000 hold 180, whole eights 176
+        (2000.0, 256, 1e9, 176),
+        (2000.0, 8, 150, 144),  # the compiler refuses from 150 on
+        (120.0, 8, 1e9, 0),
+    ],
+)
+def test_the_largest_batch_is_found(small, has, batch, refused, found):
+    from jaxgen.planning import plan
+
+    class Planned(plan._Planned):
+        memory = has
+
+        def needs(self, batch):
+            return 100 + 10 * batch if batch < refused else float("inf")
+
+    system, data = small
+    options = {"precision": "float32", "seeds": 1, "accumulate": 8, "rounds_per_call": 1}
+    one = devices.make_mesh(jax.devices()[:1])
+    planned = Planned(lambda _: system, data, 50, batch, one, None, options)
+    tried = planned.largest(100 + 10 * batch, 0.0, 600.0)
+    assert tried is not None
+    assert tried <= found
+    assert tried >= 0.8 * found
+    assert tried % 8 == 0
+
+
+def test_the_floor_is_the_scarcer_of_two(small):
+    from jaxgen.planning.plan import _Planned
+
+    system, data = small
+    device = targets.Device(1e9, bandwidth=100.0, bfloat16=1000.0, float32=500.0)
+    aim = targets.Target("gpu:x:1", "gpu", "x", (1,), device)
+    options = {"precision": "float32", "seeds": 1, "accumulate": 1, "rounds_per_call": 1}
+    one = devices.make_mesh(jax.devices()[:1])
+    planned = _Planned(lambda _: system, data, 50, 8, one, aim, options)
+    # 1,000 FLOPs take 2 s and 50 bytes 0.5; 10 bytes take 0.1 and no FLOPs
+    assert planned.floor({"a": 1000.0, "": 0.0}, {"a": 50.0, "": 10.0}) == pytest.approx(2.1)
+
+
+def test_the_whole_data_is_a_batch(small):
+    from jaxgen.planning.plan import _Planned
+
+    system, data = small
+    options = {"precision": "float32", "seeds": 1, "accumulate": 1, "rounds_per_call": 1}
+    one = devices.make_mesh(jax.devices()[:1])
+    assert _Planned(lambda _: system, data, 50, 0, one, None, options).batch_size == 4500
+    with pytest.raises(UserError, match="1 round or more"):
+        jg.plan(system, data, 0)
 
 
 @pytest.mark.parametrize(

@@ -106,8 +106,39 @@ def test_a_number_that_decides_how_a_system_is_built():
         play(build, sweep={"ema": [0.2, 0.4]})
 
 
+def test_a_number_that_decides_something_in_a_loss():
+    def build(weight):
+        loss = lambda nets, batch, key: (
+            toy.real_loss(nets, batch, key) if weight else (nets.d(batch["x"]).mean(), {})
+        )
+        return toy.gan(optax.sgd(0.1), turns=(game.Turn(("d",), loss),))
+
+    with pytest.raises(UserError, match="weight decides how the system is built"):
+        play(build, sweep={"weight": [0.2, 0.4]})
+
+
+def test_a_number_that_decides_what_is_kept():
+    build = lambda ema: toy.gan(optax.sgd(0.1), ema=ema or None)
+    with pytest.raises(UserError, match="ema decides how the system is built"):
+        play(build, sweep={"ema": [0.0, 0.9]})
+
+
+@pytest.mark.parametrize(
+    "sweep", [{}, {"lr": 0.1}, {"lr": [0.1, 0.2], "b1": [0.1, 0.2]}, {"lr": [1e-4, 1.00000001e-4]}]
+)
+def test_what_is_no_sweep(sweep):
+    with pytest.raises(UserError, match="a sweep (is one name|has two or more values)"):
+        play(make, sweep=sweep)
+
+
+def test_a_sweep_of_ones_own_is_opened_copy_by_copy(tmp_path):
+    play(make, 2, run=tmp_path / "a", sweep={"lr": RATES})
+    with pytest.raises(UserError, match="give copy=0, 1"):
+        jg.load(tmp_path / "a", make(RATES[0]))
+
+
 def test_a_sweep_of_one_value_and_of_seeds():
-    with pytest.raises(UserError, match="two or more different values of lr"):
+    with pytest.raises(UserError, match="two or more values of lr"):
         play(make, sweep={"lr": [0.1]})
     with pytest.raises(UserError, match="leave seeds out"):
         play(make, sweep={"lr": RATES}, seeds=2)
@@ -120,8 +151,9 @@ def test_a_sweep_of_one_value_and_of_seeds():
         (["--sweep", "lr=a,b"], "--sweep is written as"),
         (["--sweep", "width=2,4"], "--sweep takes one of .*lr.*, not width"),
         (["--sweep", "lr=1e-4,-2"], "--lr is"),
-        (["--sweep", "lr=1e-4,1e-4"], "two or more different values of lr"),
-        (["--sweep", "lr=1e-4,2e-4", "--seeds", "2"], "leave --seeds out"),
+        (["--sweep", "lr=1e-4,1.00000001e-4"], "two or more values of lr"),
+        (["--sweep", "held-out=0,0.2"], "--sweep takes one of .*, not held_out"),
+        (["--sweep", "lr=1e-4,2e-4", "--seeds", "2"], "add --seeds 1"),
     ],
 )
 def test_wrong_flags_are_one_line(words, line):
