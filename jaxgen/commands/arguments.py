@@ -130,7 +130,8 @@ class Arguments(Basic):
     keep: Count = 3
     """Checkpoints that stay, the newest ones."""
     evaluate_every: CountOrZero = 0
-    """Rounds between scores in training (scores.jsonl); 0 never."""
+    """Rounds between scores in training (scores.jsonl), of several seeds or values of the first; 0
+    never."""
     evaluate_metrics: tuple[str, ...] = ()
     """Metrics that are scored then, such as fid kid swd; by default those that suit the system.
     Features are SqueezeNet's; `python -m jaxgen evaluate` has others."""

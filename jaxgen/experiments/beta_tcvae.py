@@ -51,8 +51,9 @@ class Args(Arguments):
 
     def check(self) -> None:
         super().check()
-        if self.estimator == "mss" and self.batch_size < 2:
-            raise UserError("--estimator mss takes a --batch-size of 2 or more")
+        if self.estimator == "mss" and self.batch_size < 2 * self.accumulate:
+            parts = f" in each of {self.accumulate} parts" if self.accumulate > 1 else ""
+            raise UserError(f"--estimator mss takes a --batch-size of 2 or more{parts}")
 
 
 def system(args: Args, info):

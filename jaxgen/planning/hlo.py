@@ -104,7 +104,8 @@ class Program:
     def executed(
         self, computation: str | None = None, times: int = 1
     ) -> Iterator[tuple[Instruction, dict[str, Instruction], int]]:
-        """(instruction, its computation, how often it runs), without what costs nothing."""
+        """(instruction, its computation, how often it runs), without what costs nothing; of
+        branches the one that moves the most."""
         here = self.computations[computation or self.entry]
         for x in here.values():
             if x.opcode in FREE:
@@ -113,8 +114,11 @@ class Program:
                 yield x, here, times
                 continue
             inner = times * (self._trips(x) if x.opcode == "while" else 1)
-            for called in self.called(x):
-                yield from self.executed(called, inner)
+            called = self.called(x)
+            if x.opcode == "conditional":
+                called = [max(called, key=self._moved)]
+            for name in called:
+                yield from self.executed(name, inner)
 
     def called(self, x: Instruction) -> list[str]:
         """The computations that an instruction plays."""
@@ -130,6 +134,8 @@ class Program:
             return 0
         if x.opcode == "dynamic-update-slice":
             return 2 * here[x.operands[1]].size
+        if x.opcode in ("all-gather-start", "collective-permute-start", "copy-start"):
+            return x.size  # a pair of what is read and what is written
         operands = [here[name].size for name in x.operands if name in here]
         if x.opcode in SLICES:
             return 2 * x.size
@@ -155,6 +161,9 @@ class Program:
                 else:
                     read += y.size
         return read + max(written, 0)
+
+    def _moved(self, computation: str) -> int:
+        return sum(n * self.moved(x, here) for x, here, n in self.executed(computation))
 
     def _trips(self, x: Instruction) -> int:
         if found := _TRIPS.search(x.rest):

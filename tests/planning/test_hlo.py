@@ -59,6 +59,34 @@ def test_loops_slices_and_memory_that_is_elsewhere():
     assert read.bytes[""] == 5 * 12 + 4 + (16 + 4 + 16)
 
 
+BRANCHES = """HloModule branches
+
+%few (a: f32[4]) -> f32[4] {
+  %a = f32[4]{0} parameter(0)
+  ROOT %b = f32[4]{0} negate(%a)
+}
+
+%many (a: f32[4]) -> f32[4] {
+  %a = f32[4]{0} parameter(0)
+  %g = (f32[4]{0}, f32[8]{0}) all-gather-start(%a), channel_id=1, dimensions={0}
+  %d = f32[8]{0} all-gather-done(%g)
+  ROOT %s = f32[4]{0} slice(%d), slice={[0:4]}
+}
+
+ENTRY %main (i: s32[], x: f32[4]) -> f32[4] {
+  %i = s32[] parameter(0)
+  %x = f32[4]{0} parameter(1)
+  ROOT %c = f32[4]{0} conditional(%i, %x, %x), branch_computations={%few, %many}
+}
+"""
+
+
+def test_of_branches_the_one_that_moves_the_most():
+    read = traffic(BRANCHES)
+    assert read.bytes == {"": 16 + 32 + 2 * 16}
+    assert read.collectives == {"all-gather": [1, 32]}
+
+
 def test_sizes_of_types():
     assert size("(f32[2,3]{1,0}, bf16[4]{0}, pred[], u32[2]{0:T(128)S(1)})") == 24 + 8 + 1 + 8
     assert size("u32[2]{0:T(128)S(1)}", elsewhere=False) == 0
