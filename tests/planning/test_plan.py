@@ -168,10 +168,15 @@ def test_a_missing_compiler_is_one_line():
 
 
 @pytest.mark.skipif(not importlib.util.find_spec("libtpu"), reason="libtpu is not installed")
-def test_a_plan_for_a_tpu():
-    text = command.run("--plan", "tpu:v5e:2x2", *SMALL)
-    assert "of 16.00 GiB a device" in text
-    assert "ms or more, by the device's peaks" in text
+def test_a_plan_for_a_tpu(small):
+    system, data = small
+    (plan,) = jg.plan(system, data, 50, batch_size=8, target="tpu:v5e:2x2", patience=0)
+    assert (plan.count, plan.memory, plan.largest_batch) == (4, 16 * 2**30, None)
+    assert plan.images_per_second is None
+    assert plan.floor
+    assert plan.collectives["all-reduce"][0] > 0
+    assert "of 16.00 GiB a device" in str(plan)
+    assert "ms or more, by the device's peaks" in str(plan)
 
 
 def test_plan_as_a_command():
