@@ -1,6 +1,7 @@
 """What a training will take, before it is begun: from the compiled program, and a few rounds."""
 
 import collections
+import contextlib
 import dataclasses
 import time
 from collections.abc import Callable
@@ -20,6 +21,7 @@ from jaxgen.progress import say
 from jaxgen.train import devices, nets
 from jaxgen.train.fit import COUNTED, iterate
 from jaxgen.train.game import System
+from jaxgen.train.metric_logger import Diverged
 from jaxgen.train.program import compile_rounds, scope
 from jaxgen.train.stages import Stage
 
@@ -299,18 +301,19 @@ class _Planned:
         return sum(max(work[s] / peak, moved[s] / device.bandwidth) for s in work)
 
     def measure(self, seconds: float) -> float | None:
-        """Images a second of real rounds."""
+        """Images a second of real rounds, from the second call on; None where there are too few."""
         per_call = self.options["rounds_per_call"]
         quick = {"batch_size": self.batch_size, "log_every": per_call, "mesh": self.mesh}
-        records = []
-        began = None
-        for record in iterate(self.system, self.data, self.rounds, **quick, **self.options):
-            records.append((record["images"], time.perf_counter()))
-            began = began or (time.perf_counter() if len(records) == 2 else None)
-            if began and time.perf_counter() - began > seconds:
-                break
-        (images, then), (later, now) = records[min(1, len(records) - 1)], records[-1]
-        return (later - images) / (now - then) if later > images else None
+        records, rounds = [], max(self.rounds, 10 * per_call)
+        with contextlib.suppress(Diverged):  # such as a stage's without the stage before
+            for record in iterate(self.system, self.data, rounds, **quick, **self.options):
+                records.append((record["images"], time.perf_counter()))
+                if len(records) > 2 and records[-1][1] - records[1][1] > seconds:
+                    break
+        if len(records) < 3:
+            return None
+        (images, then), (later, now) = records[1], records[-1]
+        return (later - images) / (now - then)
 
     def largest(self, used: int, took: float, patience: float) -> int | None:
         """The largest batch that fits: a line through two measured ones, then tried."""
