@@ -1,4 +1,4 @@
-"""Paper recipes as they are compiled: `python experiments/benchmarks/compiled.py gpu:h100:4`.
+"""Paper recipes as compiled: `python experiments/benchmarks/compiled.py --target gpu:h100:4`.
 
 For each system its paper's recipe is compiled for the target, on data of the same kind that are at
 hand, and a line of the table has its memory on a device, what devices exchange, the library's
@@ -16,24 +16,24 @@ import tyro
 
 from jaxgen.commands.terminal import one_line
 
-# Where it is not the default: the recipe's file, and other flags, for data that are at hand.
+# Flags beside the recipe, for data that are at hand.
 RECIPES = {
-    "gan": ("paper", "--data mnist5k"),
-    "dcgan": ("paper", "--data faces"),
-    "wgan": ("paper", "--data faces"),
-    "wgan_gp": ("paper", "--data faces --size 32"),
-    "cgan": ("paper", "--data mnist5k"),
-    "biggan": ("paper", "--data animals --channels 3"),
-    "stylegan2": ("paper", "--data faces --size 256 --base 16384 --batch-size 64"),
-    "gan3d": ("paper", "--data shapes3d"),
-    "vae": ("paper", "--data mnist5k"),
-    "beta_tcvae": ("paper", "--data sprites"),
-    "pixelcnn": ("paper", "--data mnist5k"),
-    "realnvp": ("paper", "--data faces"),
-    "ebm": ("paper", "--data faces"),
-    "pix2pix": ("paper", "--data emoji-lines --batch-size 4"),
-    "cyclegan": ("paper", "--data emoji-domains --batch-size 4"),
-    "clip": ("paper", "--data faces"),
+    "gan": "--data mnist5k",
+    "dcgan": "--data faces",
+    "wgan": "--data faces",
+    "wgan_gp": "--data faces --size 32",
+    "cgan": "--data mnist5k",
+    "biggan": "--data animals --channels 3",
+    "stylegan2": "--data faces --size 256 --base 16384 --batch-size 64",
+    "gan3d": "--data shapes3d",
+    "vae": "--data mnist5k",
+    "beta_tcvae": "--data sprites",
+    "pixelcnn": "--data mnist5k",
+    "realnvp": "--data faces",
+    "ebm": "--data faces",
+    "pix2pix": "--data emoji-lines --batch-size 4",
+    "cyclegan": "--data emoji-domains --batch-size 4",
+    "clip": "--data faces",
 }
 
 
@@ -43,9 +43,8 @@ def planned(name: str, target: str) -> list[dict]:
     from jaxgen.commands.launch import plan
 
     module = importlib.import_module(f"jaxgen.experiments.{name}")
-    recipe, flags = RECIPES[name]
-    file = Path(__file__).parents[1] / name / f"{recipe}.toml"
-    words = ["--recipe", str(file), "--precision", "bfloat16", *shlex.split(flags)]
+    file = Path(__file__).parents[1] / name / "paper.toml"
+    words = ["--recipe", str(file), "--precision", "bfloat16", *shlex.split(RECIPES[name])]
     args = parse(module.Args, f"jaxgen.experiments.{name}", [*words, "--plan", target])
     return [x.to_json() for x in plan(f"jaxgen.experiments.{name}", module.system, args, 0)]
 
@@ -60,7 +59,6 @@ def table(found: dict[str, list[dict]]) -> str:
     for name, plans in found.items():
         for x in plans:
             images = x["batch_size"] / x["count"]
-
             rows.append(
                 [
                     f"{name} {x['stage']}".strip(),

@@ -9,6 +9,7 @@ import optax
 import pytest
 
 import jaxgen as jg
+from jaxgen import parallel
 from jaxgen.errors import UserError
 from jaxgen.nn.replay import ImagePool
 from jaxgen.train import game
@@ -89,15 +90,29 @@ def test_systems_without_batch_statistics_and_spectral_norm(name, flags):
         close(mine[player].params, whole[player].params, 1e-5)
 
 
-def test_running_statistics_move_with_every_part():
-    """Batch statistics are those of a part: they move as often as there are parts."""
-    data = jg.load_data("mnist5k", size=8, channels=1)
-    module = importlib.import_module("jaxgen.experiments.dcgan")
-    args = module.Args(size=8, channels=1, width=2)
-    system = module.system(args, data.info)
-    states = [trained(system, parts, rounds=1, data=data)[0] for parts in (1, 2)]
-    means = [s["generator"].collections["batch_stats"]["BatchNorm_0"]["mean"] for s in states]
-    assert not np.allclose(*means)
+@pytest.mark.parametrize(("parts", "n"), [(1, 1), (4, 1), (2, 2)])
+def test_running_values_move_with_every_part(parts, n):
+    """The mean of a part, halved into the mean of those before."""
+
+    class Mean(toy.nn.Module):
+        @toy.nn.compact
+        def __call__(self, x):
+            scale = self.param("scale", lambda _: jnp.float32(1))
+            mean = self.variable("batch_stats", "mean", lambda: jnp.float32(0))
+            if not self.is_initializing():
+                mean.value = (mean.value + parallel.mean(x.mean())) / 2
+            return x * scale
+
+    loss = lambda nets, batch, key: ((nets.g(batch["x"]) ** 2).mean(), {})
+    player = game.Player(Mean(), [(1, 2)], optax.sgd(0.0))
+    system = game.System({"g": player}, (game.Turn(("g",), loss),), toy.show)
+    states, _ = trained(system, parts, n, rounds=1)
+    shares = toy.Points().arrays["x"][:8].reshape(n, parts, -1)  # a device's, in parts
+    expected = 0.0
+    for part in shares.mean(axis=(0, 2)):
+        expected = (expected + part) / 2
+    mean = float(states["g"].collections["batch_stats"]["mean"])
+    assert mean == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_batch_that_cannot_be_cut_is_one_line():
