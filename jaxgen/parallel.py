@@ -1,7 +1,8 @@
 """What a network or a loss may ask of the mesh of devices that it is computed on.
 
-There is one mesh axis: a batch is split over it, weights are copied along it.  Networks and losses
-see one device's share of the batch; `mean`, `gather` and `shares` reach the others.  Outside the
+A batch is split over one mesh axis, and weights are copied along it.  Networks and losses see one
+device's share of the batch; `mean`, `gather` and `shares` reach the others.  Where copies of a
+training (seeds, a sweep) are spread over a second axis, none sees another.  Outside the
 training program (initialisation, pictures, commands) there is one share, the batch itself.
 """
 
@@ -14,6 +15,7 @@ import jax
 from jax import lax
 
 AXIS = "batch"
+COPIES = "copies"
 _PART: ContextVar[tuple[Any, int]] = ContextVar("part", default=(0, 1))
 
 

@@ -294,7 +294,7 @@ def traced(row, sets, devices_and_seeds):
             options = {"fields": data.info.fields, "augment": data.augment}
             program = compile_rounds(system, mesh, system.plan(0), **options)
             key, first = nets.seeded(0, seeds), np.zeros(1, np.int32)
-            after, values = program.eval_shape(nets.placed(own, mesh), batch, first, key)
+            after, values = program.trace(nets.placed(own, mesh), batch, first, key).out_info
             shapes = lambda tree: [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]
             assert shapes(after) == shapes(own)
             assert {x.shape for x in values.values()} == {(1,)}

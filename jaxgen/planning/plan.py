@@ -144,8 +144,8 @@ def plan(
     aim = target and targets.target(target)
     if aim:
         targets.prepare()
-        mesh = devices.make_mesh(aim.devices())
-    mesh = mesh or devices.make_mesh()
+        mesh = devices.make_mesh(aim.devices(), seeds)
+    mesh = mesh or devices.make_mesh(copies=seeds)
     options = {"precision": precision, "seeds": seeds, "accumulate": accumulate}
     options |= {"rounds_per_call": rounds_per_call}
     built = build(batch_size)
@@ -317,7 +317,7 @@ class _Planned:
 
     def largest(self, used: int, took: float, patience: float) -> int | None:
         """The largest batch that fits: a line through two measured ones, then tried."""
-        n = self.mesh.devices.size * self.options["accumulate"]
+        n = self.mesh.shape[AXIS] * self.options["accumulate"]
         room = FULL * self.memory
         tried = {self.batch_size: used}
         spent = 0.0

@@ -1,13 +1,15 @@
 """The mesh of devices: which devices there are, and how arrays lie on them."""
 
 import functools
+import math
 
 import jax
 import numpy as np
+from jax.experimental.layout import Format, Layout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.errors import UserError
-from jaxgen.parallel import AXIS
+from jaxgen.parallel import AXIS, COPIES
 
 
 def start_processes() -> None:
@@ -45,11 +47,15 @@ def check_float32() -> None:
         )
 
 
-def make_mesh(devices=None) -> Mesh:
-    """All devices of all processes (or `devices`) in a row."""
+def make_mesh(devices=None, copies: int = 1) -> Mesh:
+    """All devices of all processes (or `devices`): copies of a training are spread over the first
+    axis, as far as a process's devices can share them evenly, and batches over the second."""
     if devices is None:  # in the order of the processes, each of which loads its share of a batch
         devices = sorted(jax.devices(), key=lambda d: (d.process_index, d.id))
-    return Mesh(np.asarray(devices), (AXIS,), axis_types=(AxisType.Auto,))
+    processes = len({d.process_index for d in devices})
+    apart = math.gcd(copies, len(devices) // processes)
+    grid = np.asarray(devices).reshape(processes, apart, -1).swapaxes(0, 1).reshape(apart, -1)
+    return Mesh(grid, (COPIES, AXIS), axis_types=(AxisType.Auto,) * 2)
 
 
 def over(mesh: Mesh, program, in_specs, out_specs):
@@ -57,6 +63,53 @@ def over(mesh: Mesh, program, in_specs, out_specs):
     if mesh.devices.size == 1:
         return program
     return jax.shard_map(program, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
+
+
+class Laid:
+    """The compiled `program(states, *rest) -> (states, result)`, which takes over the buffers of
+    its states and lays them in memory as the compiler likes them best.
+
+    In the usual layout the kernels of convolutions and their optimizer's moments would be
+    transposed for cuDNN in every call, and back.  Everything else, such as a checkpoint, sees the
+    same arrays as ever.
+    """
+
+    def __init__(self, program, mesh: Mesh):
+        best = Format(Layout.AUTO)
+        self._jitted = jax.jit(
+            lambda states, rest: program(states, *rest),
+            donate_argnums=0,
+            in_shardings=(best, None),
+            out_shardings=(best, None),
+            compiler_options=compiler_options(mesh),
+        )
+        self._compiled, self._last = {}, (None, None)
+
+    def trace(self, states, *rest):
+        """The traced program, of arrays or their shapes."""
+        return self._jitted.trace(jax.tree.map(_shaped, states), rest)
+
+    def __call__(self, states, *rest):
+        kinds = [(x.shape, x.dtype) for x in jax.tree.leaves(rest)]
+        known = jax.tree.structure((states, rest)), *kinds
+        if known not in self._compiled:
+            compiled = self.trace(states, *rest).lower().compile()
+            (come, _), _ = compiled.input_formats
+            left, _ = compiled.output_formats
+            self._compiled[known] = compiled, come, come == left
+        compiled, formats, stay = self._compiled[known]
+        last, left = self._last
+        if compiled is not last or states is not left:
+            states = jax.device_put(states, formats)
+        states, result = compiled(states, rest)
+        self._last = compiled, states if stay else None
+        return states, result
+
+
+def _shaped(x):
+    """The array's shape, type and place, whatever its layout."""
+    placed = x.sharding if getattr(x, "committed", True) else None
+    return jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=placed)
 
 
 def compiler_options(mesh: Mesh) -> dict[str, str]:
@@ -95,19 +148,19 @@ def whole(examples: int, mesh: Mesh, parts: int = 1) -> int:
     each.  UserError where their number is not known."""
     if not examples:
         raise UserError("this data does not tell how many examples it has; give a batch size")
-    n = mesh.devices.size * parts
+    n = mesh.shape[AXIS] * parts
     return max(n, examples // n * n)
 
 
 def share(batch_size: int, mesh: Mesh, parts: int = 1) -> int:
     """The part of a global batch that one process loads; UserError where it cannot be split over
     the devices, and into `parts` on each."""
-    n = mesh.devices.size * parts
+    n = mesh.shape[AXIS] * parts
     if batch_size % n:
         near = max(n, batch_size // n * n)
         each = f" in {parts} parts each" if parts > 1 else ""
         raise UserError(
-            f"a batch of {batch_size} cannot be split over {mesh.devices.size} devices{each}; "
+            f"a batch of {batch_size} cannot be split over {mesh.shape[AXIS]} devices{each}; "
             f"use a multiple of {n}, such as {near}"
         )
     return batch_size // jax.process_count()

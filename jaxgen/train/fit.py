@@ -104,10 +104,10 @@ def iterate(
     Raises Diverged where a loss stops being finite, Stopped where a signal has ended the run.
     """
     devices.check_float32()
-    mesh = mesh or devices.make_mesh()
+    seeds = len(sweep.values) if sweep else seeds
+    mesh = mesh or devices.make_mesh(copies=seeds)
     batch_size = batch_size or devices.whole(data.info.examples, mesh, accumulate)
     devices.share(batch_size, mesh, accumulate)
-    seeds = len(sweep.values) if sweep else seeds
     key, split = nets.seeded(seed, seeds, sweep), lambda key: jax.random.split(key, 3)
     split = jax.vmap(split, out_axes=1) if key.ndim else split
     key_init, key_play, key_show = split(key)

@@ -13,7 +13,7 @@ from jax.sharding import Mesh
 from jax.sharding import PartitionSpec as P
 
 from jaxgen.errors import UserError
-from jaxgen.parallel import AXIS
+from jaxgen.parallel import AXIS, COPIES
 from jaxgen.train import devices
 from jaxgen.train.game import Sweep, System
 
@@ -199,11 +199,12 @@ def bind(states: Mapping[str, PlayerState], key: jax.Array) -> SimpleNamespace:
 
 
 def layout(states):
-    """How states lie on the mesh: replay memory in lanes, a share a device; all else copied."""
+    """How states lie on the mesh: replay memory in lanes, a share a device; all else copied.  Of
+    several copies of a training each device has its share."""
 
     def lie(state):
-        lanes = P(*[None] * state.step.ndim, AXIS)  # behind the axis of the copies, if any
-        where = lambda path, _: lanes if path[:2] == MEMORY else P()
+        copies = [COPIES] * state.step.ndim
+        where = lambda path, _: P(*copies, AXIS) if path[:2] == MEMORY else P(*copies)
         return jax.tree_util.tree_map_with_path(where, state)
 
     return {name: lie(state) for name, state in states.items()}
@@ -234,11 +235,19 @@ def local(states, copy: int = 0):
 
     def alone(state):
         kept = {k: v for k, v in state.collections.items() if k != "memory"}
-        mine = lambda x: x.addressable_data(0)
-        pick = (lambda x: mine(x)[copy]) if state.step.ndim else mine
-        return jax.tree.map(pick, state.replace(collections=kept))
+        pick = _copy if state.step.ndim else lambda x, _: x.addressable_data(0)
+        return jax.tree.map(lambda x: pick(x, copy), state.replace(collections=kept))
 
     return {name: alone(state) for name, state in states.items()}
+
+
+def _copy(x, i):
+    """The i-th along the first axis, on this process's first device."""
+    for shard in x.addressable_shards:
+        start, stop, _ = shard.index[0].indices(len(x))
+        if start <= i < stop:
+            return jax.device_put(shard.data[i - start], x.addressable_data(0).device)
+    raise ValueError(f"copy {i} is on another process")
 
 
 def _cast(tree, dtype):

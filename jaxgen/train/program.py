@@ -21,7 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxgen import parallel
 from jaxgen.data.source import Field, to_program
-from jaxgen.parallel import AXIS
+from jaxgen.parallel import AXIS, COPIES
 from jaxgen.train import devices
 from jaxgen.train.game import Sweep, System, Turn
 from jaxgen.train.nets import Net, PlayerState, layout
@@ -155,34 +155,43 @@ def compile_rounds(
                 states[name] = _average(states[name], player.ema, round)
         return states, metrics
 
-    def program(states, batches, rounds, key, store):
-        own: tuple[Any, ...] = (key,)
-        play: Any = one_round
-        if sweep:
-            own = key, jnp.float32(sweep.values)
-            play = jax.vmap(one_value, (0, None, None, None, 0, 0))
-        elif key.ndim:
-            play = jax.vmap(one_round, (0, None, None, None, 0))
-        states, metrics = _scan(
-            lambda states, xs: play(states, store, *xs, *own), states, (batches, rounds)
-        )
+    several = jax.vmap
+    if mesh.devices.flat[0].platform == "cpu":  # where a convolution of many kernels is slow
+        several = _one_by_one
+
+    def program(states, batches, rounds, own, store):
+        """own: the key, or the copies' keys [n] and values [n]."""
+
+        def play(states, xs):
+            if not own[0].ndim:
+                return one_round(states, store, *xs, *own)
+            one = one_value if sweep else one_round
+            return several(lambda states, *own: one(states, store, *xs, *own))(states, *own)
+
+        return _scan(play, states, (batches, rounds))
+
+    def about(metrics, key):
+        """Metrics [K], of those of several copies [K, n]."""
         if sweep:
             every = [(name, x, i) for name, x in metrics.items() for i in range(len(sweep.values))]
             metrics = {f"{name} {sweep.label(i)}": x[..., i] for name, x, i in every}
         elif key.ndim:
             spreads = {f"{name}_spread": x.std(axis=-1) for name, x in metrics.items()}
             metrics = {name: x.mean(axis=-1) for name, x in metrics.items()} | spreads
-        return states, metrics
+        return metrics
 
-    @jax.jit(donate_argnums=0, compiler_options=devices.compiler_options(mesh))
-    def compiled(states, batches, rounds, key, store=None):
+    def placed(states, batches, rounds, key, store=None):
         lie = layout(states)
         share = jax.tree.map(lambda _: P(None, None, AXIS), batches)
         whole = jax.tree.map(lambda _: P(), store)
-        mapped = devices.over(mesh, program, (lie, share, P(), P(), whole), (lie, P()))
-        return mapped(states, batches, rounds, key, store)
+        own = (key, jnp.float32(sweep.values)) if sweep else (key,)
+        a_copy = P(COPIES) if key.ndim else P()
+        found = P(None, COPIES) if key.ndim else P()
+        mapped = devices.over(mesh, program, (lie, share, P(), a_copy, whole), (lie, found))
+        states, metrics = mapped(states, batches, rounds, own, store)
+        return states, about(metrics, key)
 
-    return compiled
+    return devices.Laid(placed, mesh)
 
 
 def _scan(f, carry, xs):
@@ -191,6 +200,15 @@ def _scan(f, carry, xs):
         return lax.scan(f, carry, xs)
     carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
     return carry, jax.tree.map(lambda y: y[None], y)
+
+
+def _one_by_one(f):
+    """`jax.vmap(f)`, one after another."""
+
+    def all_of(*xs):
+        return _scan(lambda _, x: (None, f(*x)), None, xs)[1]
+
+    return all_of
 
 
 def _in_parts(play, n, states, batch, params):

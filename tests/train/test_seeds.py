@@ -13,7 +13,7 @@ import jaxgen as jg
 from jaxgen.errors import UserError
 from jaxgen.models import vae as models
 from jaxgen.systems.likelihood.vae import vae
-from jaxgen.train import game, nets
+from jaxgen.train import devices, game, nets
 from jaxgen.train.fit import fit
 from jaxgen.train.stages import Stage, fit_stages
 from tests.quick import quick_to_compile  # noqa: F401
@@ -26,10 +26,10 @@ def leaves(states):
     return jax.device_get(jax.tree.leaves(states))
 
 
-def play(system, rounds=2, devices=1, **options):
+def play(system, rounds=2, **options):
     """(the states, the records); the order of Points is that of no seed."""
     records = []
-    options = {**OPTIONS, "mesh": mesh(devices), "log": records.append, **options}
+    options = {**OPTIONS, "mesh": mesh(1), "log": records.append, **options}
     return fit(system, Points(), rounds, **options), records
 
 
@@ -50,6 +50,30 @@ def test_each_copy_is_the_run_of_its_seed():
         values = [own[n]["d/distance"] for _, own in alone]
         assert record["d/distance"] == pytest.approx(np.mean(values), rel=1e-4, abs=1e-6)
         assert record["d/distance_spread"] == pytest.approx(np.std(values), rel=1e-3, abs=1e-6)
+
+
+def test_copies_are_spread_over_devices():
+    """Those of a copy share its minibatch; each still has the weights that it has on one device,
+    bit for bit where the devices are as many as the copies."""
+    system = gan(optax.adam(0.01), ema=0.9)
+    alone, records = play(system, seeds=2)
+    for n in (2, 4):
+        spread = devices.make_mesh(jax.devices()[:n], copies=2)
+        assert spread.shape == {"copies": 2, "batch": n // 2}
+        states, same = play(system, seeds=2, mesh=spread)
+        weight = jax.tree.leaves(states["g"].params)[0]
+        assert {shard.data.shape[0] for shard in weight.addressable_shards} == {1}
+        for i in range(2):
+            mine = leaves(nets.local(alone, i)), leaves(nets.local(states, i))
+            for a, b in zip(*mine, strict=True):
+                np.testing.assert_allclose(a, b, rtol=0 if n == 2 else 1e-4, atol=(n > 2) * 1e-6)
+        for a, b in zip(records, same, strict=True):
+            assert a["d/distance_spread"] == pytest.approx(b["d/distance_spread"], rel=1e-3)
+
+
+def test_as_many_devices_as_can_share_copies_evenly_have_some():
+    shape = lambda n, copies: tuple(devices.make_mesh(jax.devices()[:n], copies).shape.values())
+    assert [shape(4, n) for n in (1, 2, 3, 6, 8)] == [(1, 4), (2, 2), (1, 4), (2, 2), (4, 1)]
 
 
 class Memory(Dense):
@@ -78,8 +102,10 @@ def test_stages_and_memory_have_the_axis_too():
         (game.Turn(("d",), lambda nets, batch, key: (nets.d(nets.m(batch["x"])).mean(), {})),),
         show,
     )
-    states, _ = play(system, seeds=2, devices=4)
-    np.testing.assert_array_equal(states["m"].collections["memory"]["seen"], np.full((2, 8), 4))
+    for where in (mesh(4), devices.make_mesh(jax.devices()[:4], copies=2)):
+        states, _ = play(system, seeds=2, mesh=where)
+        seen = jax.device_get(states["m"].collections["memory"]["seen"])
+        np.testing.assert_array_equal(seen, np.full((2, 8), 16 // where.shape["batch"]))
 
 
 @pytest.fixture(scope="module")
