@@ -196,6 +196,7 @@ ROWS = {
             **{**SMALL, "size": 32, "data": "photos", "patch": 16, "context": 8, "merges": 20},
             **{"text_width": 8, "text_layers": 1, "text_heads": 2, "embedding": 4, "latent": 3},
             **{"condition": 2, "discriminator_width": 2, "blocks": 1},
+            **{"first_width": 4, "first_discriminator_width": 2},
             **{"text_rounds": 1, "first_rounds": 1, "second_rounds": 1, "rounds": 12},
         },
     ),

@@ -127,6 +127,9 @@ class Arguments(Basic):
     """Parts in which each device plays a minibatch, one after another, for one step of the
     optimizers: a large batch then needs the memory of a small one. Batch statistics are those of a
     part."""
+    remat: bool = False
+    """Keep for the gradients only the results of convolutions and products, and compute norms and
+    activations once more: less memory for a little more time."""
     keep: Count = 3
     """Checkpoints that stay, the newest ones."""
     evaluate_every: CountOrZero = 0
@@ -233,7 +236,8 @@ class Arguments(Basic):
 
     @property
     def schedule(self) -> dict[str, Any]:
-        names = ("precision", "seeds", "accumulate", "keep", "evaluate_every", "evaluate_samples")
+        names = ("precision", "seeds", "accumulate", "remat", "keep")
+        names += ("evaluate_every", "evaluate_samples")
         others = {name: getattr(self, name) for name in names}
         return super().schedule | others | {"evaluate": self.evaluate_metrics}
 

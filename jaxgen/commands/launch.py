@@ -109,7 +109,8 @@ def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> lis
     from jaxgen.planning.plan import plan as find
 
     build = lambda batch: system(dataclasses.replace(args, batch_size=batch), data.info)
-    names = ("batch_size", "precision", "seeds", "accumulate", "rounds_per_call", "keep")
+    names = ("batch_size", "precision", "seeds", "accumulate", "remat")
+    names += ("rounds_per_call", "keep")
     options = {name: getattr(args, name) for name in names}
     options |= {"patience": patience}
     options |= {"seeds": len(args.swept[1])} if args.sweep else {}

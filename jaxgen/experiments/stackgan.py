@@ -80,11 +80,14 @@ class Args(Arguments):
     """Numbers of a latent z."""
     condition: Count = 32
     """Numbers of the condition that is drawn about a text's vector; 128 in the paper."""
+    first_width: Count = 96
+    """Channels of the last hidden level of Stage I's generator; 128 in the paper."""
+    first_discriminator_width: Count = 48
+    """Channels of the first layer of Stage I's discriminator; 64 in the paper."""
     width: Count = 32
-    """Channels of the generators: of Stage I's last hidden level, and of Stage II's first; 128 in
-    the paper."""
+    """Channels of the first layer of Stage II's generator; 128 in the paper."""
     discriminator_width: Count = 16
-    """Channels of the discriminators' first layer; 64 in the paper."""
+    """Channels of the first layer of Stage II's discriminator; 64 in the paper."""
     blocks: Count = 4
     """Residual blocks of Stage II."""
     kl: Weight = 2.0
@@ -196,13 +199,14 @@ def system(args: Args, info):
     height, side, channels = info.shape
     small = height // SCALE, side // SCALE
     generators = [
-        models.StageOne(small, channels, args.width, args.condition),
+        models.StageOne(small, channels, args.first_width, args.condition),
         models.StageTwo(args.width, args.condition, args.blocks),
     ]
 
     def stage(number, rounds):
         halved = optax.exponential_decay(args.lr, rounds / (args.halvings + 1), 0.5, staircase=True)
-        discriminator = models.Discriminator(args.discriminator_width, args.condition)
+        widths = args.first_discriminator_width, args.discriminator_width
+        discriminator = models.Discriminator(widths[number - 1], args.condition)
         return stackgan(
             text,
             generators[:number],

@@ -10,11 +10,13 @@ from collections.abc import Sequence
 
 import flax.linen as nn
 from jax import lax
+from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
 from jaxgen.nn import conv_vjp
 from jaxgen.nn.init import Initializer
 
+RESULT = "convolution"  # what the program may keep for the gradients, see `jaxgen.train.program`
 Padding = int | str | Sequence[tuple[int, int]]
 
 
@@ -36,7 +38,7 @@ def conv(
         y = x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1])
         return y.reshape(len(x), *small, -1)
     geometry = conv_vjp.Geometry(stride, tuple(low for low, _ in pads), window, space, small)
-    return conv_vjp.forward(geometry, x, kernel)
+    return checkpoint_name(conv_vjp.forward(geometry, x, kernel), RESULT)
 
 
 def conv_transpose(
@@ -63,7 +65,8 @@ def conv_transpose(
     if big == window and math.prod(space) == 1 and not any(low):  # from one pixel: a dense layer
         y = x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]).T
         return y.reshape(len(x), *big, -1)
-    return conv_vjp.transpose(conv_vjp.Geometry(stride, low, window, big, space), x, kernel)
+    geometry = conv_vjp.Geometry(stride, low, window, big, space)
+    return checkpoint_name(conv_vjp.transpose(geometry, x, kernel), RESULT)
 
 
 class Conv(nn.Module):

@@ -122,6 +122,7 @@ def plan(
     precision: str = "float32",
     seeds: int = 1,
     accumulate: int = 1,
+    remat: bool = False,
     rounds_per_call: int = 1,
     keep: int = 3,
     mesh=None,
@@ -147,7 +148,7 @@ def plan(
         mesh = devices.make_mesh(aim.devices(), seeds)
     mesh = mesh or devices.make_mesh(copies=seeds)
     options = {"precision": precision, "seeds": seeds, "accumulate": accumulate}
-    options |= {"rounds_per_call": rounds_per_call}
+    options |= {"remat": remat, "rounds_per_call": rounds_per_call}
     built = build(batch_size)
     if not isinstance(built, list):
         found = _Planned(build, data, rounds, batch_size, mesh, aim, options)
@@ -194,7 +195,7 @@ class _Planned:
             where = self.aim.name if self.aim else _said(self.mesh)
             raise UserError(
                 f"a batch of {self.batch_size} does not fit {where}: {str(error).splitlines()[0]}; "
-                "use a smaller one, more devices, or play it in parts (accumulate)"
+                "use a smaller one, more devices, keep less (remat), or play it in parts (accumulate)"
             ) from error
         took = time.perf_counter() - began
         arguments, temporary = _memory(compiled)
@@ -263,6 +264,7 @@ class _Planned:
             precision=self.options["precision"],
             augment=data.augment,
             accumulate=self.options["accumulate"],
+            remat=self.options["remat"],
         )
         at = lambda shape, dtype, *spec: jax.ShapeDtypeStruct(
             shape, dtype, sharding=devices.sharding(mesh, *spec)

@@ -63,8 +63,8 @@ def iterate(
     record: what args.json says of the run; by default rounds, batch size, seed, and seeds or sweep.
     free: what of that may change when the run goes on; places: what may while the data's
       fingerprint does not, as it says where the data lies.
-    options: of `jaxgen.train.fit.iterate`: precision, accumulate, rounds_per_call, log_every,
-      sample_every, save_every, keep, mesh.
+    options: of `jaxgen.train.fit.iterate`: precision, accumulate, remat, rounds_per_call,
+      log_every, sample_every, save_every, keep, mesh.
 
     Raises UserError, Diverged where a loss stops being finite, Stopped where a signal has ended the
     run.

@@ -68,6 +68,7 @@ def iterate(
     mesh=None,
     precision: str = "float32",
     accumulate: int = 1,
+    remat: bool = False,
     rounds_per_call: int = 1,
     log_every: int = 100,
     sample_every: int = 1000,
@@ -96,6 +97,7 @@ def iterate(
     precision: "float32", or "bfloat16" to compute in it with float32 weights and losses.
     accumulate: parts in which a device plays each minibatch, one after another, for one step of the
       optimizers, so that a large batch needs little memory; batch statistics are those of a part.
+    remat: keep less for the gradients, and compute it once more (`compile_rounds`).
     rounds_per_call: rounds that one program plays; a fast device then does not wait for the host.
     evaluate: (states, round) -> {name: value}, in every `evaluate_every`-th round and in the last;
       the values join that round's metrics.
@@ -223,6 +225,7 @@ def iterate(
                     precision=precision,
                     augment=data.augment,
                     accumulate=accumulate,
+                    remat=remat,
                     sweep=sweep,
                 )
             numbers = np.arange(call.first, call.last, dtype=np.int32)

@@ -21,6 +21,7 @@ from jax.sharding import PartitionSpec as P
 
 from jaxgen import parallel
 from jaxgen.data.source import Field, to_program
+from jaxgen.nn import conv
 from jaxgen.parallel import AXIS, COPIES
 from jaxgen.train import devices
 from jaxgen.train.game import Sweep, System, Turn
@@ -41,6 +42,7 @@ def compile_rounds(
     precision: str = "float32",
     augment: Callable | None = None,
     accumulate: int = 1,
+    remat: bool = False,
     sweep: Sweep | None = None,
 ):
     """The program that plays rounds of one plan: `(states, batches, rounds, key, store) ->
@@ -58,6 +60,8 @@ def compile_rounds(
     states, key: with several keys [n] the states are of n copies, which play side by side on the
       same minibatches; metrics are their means, and {"turn/metric_spread": [K]} their standard
       deviations.
+    remat: keep for the gradients only the results of convolutions and products, and compute what is
+      between them (norms, activations) once more: less memory for a little more time.
     sweep: of which the copies are, each a value's; metrics are {"turn/metric name=value": [K]}.
     fields: what the arrays are; see `jaxgen.data.source.Field`.
     """
@@ -91,7 +95,8 @@ def compile_rounds(
             return metrics["loss"], (metrics, changed)
 
         params = {name: states[name].params for name in turn.learners}
-        gradients = jax.value_and_grad(objective, has_aux=True)
+        kept = jax.checkpoint(objective, policy=_results) if remat else objective
+        gradients = jax.value_and_grad(kept, has_aux=True)
         if accumulate == 1:
             batch = seen(batch)
             (loss, (metrics, changed)), grads = gradients(params, states, batch)
@@ -192,6 +197,12 @@ def compile_rounds(
         return states, about(metrics, key)
 
     return devices.Laid(placed, mesh)
+
+
+_results = jax.checkpoint_policies.save_from_both_policies(
+    jax.checkpoint_policies.dots_saveable,
+    jax.checkpoint_policies.save_only_these_names(conv.RESULT),
+)
 
 
 def _scan(f, carry, xs):

@@ -35,6 +35,7 @@ FIELDS = {"image": Field("image", 1), "text": Field("text"), "caption": Field("c
 INFO = DataInfo(SHAPE, FIELDS, vocabulary=WORDS)
 SIZES = {"text_width": 4, "text_layers": 1, "text_heads": 2, "embedding": 3, "context": 6}
 SMALL = {"size": 32, "patch": 16, "width": 8, "discriminator_width": 2, "blocks": 1, "latent": 2}
+SMALL |= {"first_width": 8, "first_discriminator_width": 2}
 SMALL |= {"condition": 2, "rounds": 30, "ema": 0.0, "instance_noise": 0.0}
 TEXTS = ("a", "b", "a")
 
