@@ -195,7 +195,8 @@ class _Planned:
             where = self.aim.name if self.aim else _said(self.mesh)
             raise UserError(
                 f"a batch of {self.batch_size} does not fit {where}: {str(error).splitlines()[0]}; "
-                "use a smaller one, more devices, keep less (remat), or play it in parts (accumulate)"
+                "use a smaller one or more devices, keep less (remat), or play it in parts "
+                "(accumulate)"
             ) from error
         took = time.perf_counter() - began
         arguments, temporary = _memory(compiled)

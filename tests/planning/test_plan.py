@@ -12,6 +12,13 @@ from jaxgen.planning import targets
 from jaxgen.train import devices, nets
 from tests.experiments import command
 
+OPTIONS = {
+    "precision": "float32",
+    "seeds": 1,
+    "accumulate": 1,
+    "remat": False,
+    "rounds_per_call": 1,
+}
 SMALL = [*command.TINY, "--data", "mnist5k", "--channels", "1", "--rounds", "20"]
 
 
@@ -63,9 +70,7 @@ def test_memory_is_what_the_compiler_says(small):
 
     system, data = small
     one = devices.make_mesh(jax.devices()[:1])
-    options = {"precision": "float32", "seeds": 1, "accumulate": 1, "remat": False}
-    options |= {"rounds_per_call": 1}
-    planned = _Planned(lambda _: system, data, 50, 8, one, None, options)
+    planned = _Planned(lambda _: system, data, 50, 8, one, None, OPTIONS)
     compiled = planned.compile(planned.trace(system, 8)[0])
     stats = compiled.memory_analysis()
     (plan,) = jg.plan(system, data, 50, batch_size=8, seconds=0, mesh=one)
@@ -95,13 +100,7 @@ def test_the_largest_batch_is_found(small, has, batch, refused, found):
             return 100 + 10 * batch if batch < refused else float("inf")
 
     system, data = small
-    options = {
-        "precision": "float32",
-        "seeds": 1,
-        "accumulate": 8,
-        "remat": False,
-        "rounds_per_call": 1,
-    }
+    options = OPTIONS | {"accumulate": 8}
     one = devices.make_mesh(jax.devices()[:1])
     planned = Planned(lambda _: system, data, 50, batch, one, None, options)
     tried = planned.largest(100 + 10 * batch, 0.0, 600.0)
@@ -117,15 +116,8 @@ def test_the_floor_is_the_scarcer_of_two(small):
     system, data = small
     device = targets.Device(1e9, bandwidth=100.0, bfloat16=1000.0, float32=500.0)
     aim = targets.Target("gpu:x:1", "gpu", "x", (1,), device)
-    options = {
-        "precision": "float32",
-        "seeds": 1,
-        "accumulate": 1,
-        "remat": False,
-        "rounds_per_call": 1,
-    }
     one = devices.make_mesh(jax.devices()[:1])
-    planned = _Planned(lambda _: system, data, 50, 8, one, aim, options)
+    planned = _Planned(lambda _: system, data, 50, 8, one, aim, OPTIONS)
     # 1,000 FLOPs take 2 s and 50 bytes 0.5; 10 bytes take 0.1 and no FLOPs
     assert planned.floor({"a": 1000.0, "": 0.0}, {"a": 50.0, "": 10.0}) == pytest.approx(2.1)
 
@@ -134,15 +126,8 @@ def test_the_whole_data_is_a_batch(small):
     from jaxgen.planning.plan import _Planned
 
     system, data = small
-    options = {
-        "precision": "float32",
-        "seeds": 1,
-        "accumulate": 1,
-        "remat": False,
-        "rounds_per_call": 1,
-    }
     one = devices.make_mesh(jax.devices()[:1])
-    assert _Planned(lambda _: system, data, 50, 0, one, None, options).batch_size == 4500
+    assert _Planned(lambda _: system, data, 50, 0, one, None, OPTIONS).batch_size == 4500
     with pytest.raises(UserError, match="1 round or more"):
         jg.plan(system, data, 0)
 
