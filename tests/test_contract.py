@@ -226,7 +226,8 @@ def on(monkeypatch):
     whole = devices.make_mesh
 
     def use(n):
-        monkeypatch.setattr(devices, "make_mesh", lambda d=None: whole(d or jax.devices()[:n]))
+        of = lambda d=None, copies=1: whole(d or jax.devices()[:n], copies)
+        monkeypatch.setattr(devices, "make_mesh", of)
 
     return use
 

@@ -1,4 +1,4 @@
-"""Progressive GAN on emoji: `python -m jaxgen.experiments.progan`."""
+"""Progressive GAN on portraits: `python -m jaxgen.experiments.progan`."""
 
 import dataclasses
 
@@ -16,7 +16,7 @@ class Args(Arguments):
     two CPU cores; the paper's numbers are in experiments/progan/paper.toml.
     """
 
-    data: Spec = "emoji"
+    data: Spec = "faces"
     size: Size = (64, 64)
     """Side of the square images in pixels: 4, 8, 16, ...; others are resized."""
     rounds: Count = 9600

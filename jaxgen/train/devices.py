@@ -89,7 +89,21 @@ class Laid:
         """The traced program, of arrays or their shapes."""
         return self._jitted.trace(jax.tree.map(_shaped, states), rest)
 
+    def compiled(self, states, *rest):
+        """The program for arrays of these shapes, as JAX has compiled it."""
+        return self._for(states, rest)[0]
+
     def __call__(self, states, *rest):
+        compiled, formats, stay = self._for(states, rest)
+        last, left = self._last
+        if compiled is not last or states is not left:
+            states = jax.device_put(states, formats)
+        states, result = compiled(states, rest)
+        self._last = compiled, states if stay else None
+        return states, result
+
+    def _for(self, states, rest):
+        """The program, the formats in which states come, and whether they leave in the same."""
         kinds = [(x.shape, x.dtype) for x in jax.tree.leaves(rest)]
         known = jax.tree.structure((states, rest)), *kinds
         if known not in self._compiled:
@@ -97,13 +111,7 @@ class Laid:
             (come, _), _ = compiled.input_formats
             left, _ = compiled.output_formats
             self._compiled[known] = compiled, come, come == left
-        compiled, formats, stay = self._compiled[known]
-        last, left = self._last
-        if compiled is not last or states is not left:
-            states = jax.device_put(states, formats)
-        states, result = compiled(states, rest)
-        self._last = compiled, states if stay else None
-        return states, result
+        return self._compiled[known]
 
 
 def _shaped(x):

@@ -22,8 +22,8 @@ def test_fid_falls_and_beats_a_gaussian(experiment, start, tmp_path):
     name = f"jaxgen.experiments.{experiment}"
     module = importlib.import_module(name)
     runs = [
-        train(name, module.system, module.Args(workdir=tmp_path / "first", **start)),
-        train(name, module.system, module.Args(workdir=tmp_path / "last")),
+        train(name, module.system, module.Args(data="emoji", workdir=tmp_path / "first", **start)),
+        train(name, module.system, module.Args(data="emoji", workdir=tmp_path / "last")),
     ]
     first, last = (run.evaluate("fid", samples=SAMPLES)["fid-squeezenet"] for run in runs)
     folder = write("emoji", tmp_path / "gaussian", n=SAMPLES)

@@ -58,13 +58,15 @@ class Ours:
     def _program(self, call: Call):
         what = (call.plan, call.rounds)
         if what not in self.programs:
-            batches, lowered = self.lowered(*what)
+            program, batches, numbers = self.built(*what)
             start = time.perf_counter()
-            self.programs[what] = lowered.compile(), batches
+            program.compiled(self.states, batches, numbers, self.key)
             self.compile_seconds += time.perf_counter() - start
+            self.programs[what] = program, batches
         return self.programs[what]
 
-    def lowered(self, plan: tuple[int, ...], rounds: int = 1):
+    def built(self, plan: tuple[int, ...], rounds: int = 1):
+        """The program of so many rounds, with what it is called with."""
         n = self.system.minibatches(plan)
         stack = lambda *xs: np.broadcast_to(np.stack(xs[:n]), (rounds, n, *xs[0].shape))
         where = devices.sharding(self.mesh, None, None, parallel.AXIS)
@@ -72,8 +74,7 @@ class Ours:
         program = compile_rounds(
             self.system, self.mesh, plan, fields=FIELDS, precision=self.precision
         )
-        numbers = np.zeros(rounds, np.int32)
-        return batches, program.lower(self.states, batches, numbers, self.key)
+        return program, batches, np.zeros(rounds, np.int32)
 
     def cost(self) -> tuple[float, float]:
         """(FLOPs, bytes) of a round, the mean over a period of them.
@@ -95,9 +96,10 @@ class Ours:
 
     def _cost(self, plan):
         if ("cost", plan) not in self.programs:
-            _, lowered = self.lowered(plan)
-            known, _ = self.programs.get((plan, 1), (None, None))
-            compiled = (known or lowered.compile()).cost_analysis()
+            program, *rest = self.built(plan)
+            known, _ = self.programs.get((plan, 1), (program, None))
+            compiled = known.compiled(self.states, *rest, self.key).cost_analysis()
+            lowered = program.trace(self.states, *rest, self.key).lower()
             flops, written = compiled["flops"], lowered.cost_analysis()["flops"]
             flops = flops if flops > written / 2 else written
             self.programs["cost", plan] = np.array([flops, compiled["bytes accessed"]])
