@@ -80,9 +80,9 @@ class Args(Arguments):
     """Numbers of a latent z."""
     condition: Count = 32
     """Numbers of the condition that is drawn about a text's vector; 128 in the paper."""
-    first_width: Count = 96
+    first_width: Count = 32
     """Channels of the last hidden level of Stage I's generator; 128 in the paper."""
-    first_discriminator_width: Count = 48
+    first_discriminator_width: Count = 16
     """Channels of the first layer of Stage I's discriminator; 64 in the paper."""
     width: Count = 32
     """Channels of the first layer of Stage II's generator; 128 in the paper."""
