@@ -288,7 +288,7 @@ class _Planned:
     def compile(self, traced):
         if not self.aim:
             return traced.lower().compile()
-        cache = jax.config.read("jax_enable_compilation_cache")
+        cache = jax.config.jax_enable_compilation_cache  # pyright: ignore
         jax.config.update("jax_enable_compilation_cache", False)  # absent devices cannot load
         try:
             return traced.lower().compile(self.aim.options)
