@@ -75,7 +75,7 @@ def test_trained_and_used(name):
     program = compile_rounds(system, where, system.plan(0), fields=fields)
     minibatches = (1, system.minibatches(system.plan(0)), 2, *SHAPE)
     batches = {name: jax.ShapeDtypeStruct(minibatches, jnp.uint8) for name in names}
-    after, metrics = jax.eval_shape(program, states, batches, jnp.zeros(1, jnp.int32), key)
+    after, metrics = program.trace(states, batches, jnp.zeros(1, jnp.int32), key).out_info
     shapes = lambda tree: [x.shape for x in jax.tree.leaves(tree)]
     assert shapes(after) == shapes(states)
     assert all(value.shape == (1,) for value in metrics.values())

@@ -65,9 +65,9 @@ def compiled(experiment, n, **flags):
     if "text" in args.needs:
         batch["text"] = data(args.context, dtype=jnp.int32)
     inputs = states, batch, jax.ShapeDtypeStruct((1,), jnp.int32), jax.random.key(0)
-    program = compile_rounds(system, mesh, plan, fields=fields)
-    _, metrics = jax.eval_shape(program, *inputs)
-    return program.lower(*inputs).compile(), system, states, set(metrics)
+    traced = compile_rounds(system, mesh, plan, fields=fields).trace(*inputs)
+    _, metrics = traced.out_info
+    return traced.lower().compile(), system, states, set(metrics)
 
 
 def collectives(program):
