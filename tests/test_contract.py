@@ -378,7 +378,9 @@ def _close(a, b):
     """States of a player after one round from equal ones, each kind of numbers as one vector.
 
     Optimizers with a state keep gradients, which are compared in place of weights: Adam turns a
-    gradient that is zero but for rounding, that of a bias before a norm, into a whole step.
+    gradient that is zero but for rounding, that of a bias before a norm, into a whole step. How far
+    rounding goes depends on the CPU: CycleGAN's gradients differ by less than 1e-5 on one, by
+    1.41e-5 on another.
     """
 
     def vector(tree):
@@ -390,7 +392,7 @@ def _close(a, b):
     gradients = vector(a.opt_state).size
     for part in ("opt_state" if gradients else "params", "collections"):
         x, y = vector(getattr(a, part)), vector(getattr(b, part))
-        assert np.linalg.norm(x - y) <= 1e-5 * np.linalg.norm(x) + 1e-7, part
+        assert np.linalg.norm(x - y) <= 3e-5 * np.linalg.norm(x) + 1e-7, part
 
 
 def _is_used(trained):
