@@ -209,6 +209,10 @@ ROWS = {
         },
     ),
 }
+# How far gradients on one and on four devices may be apart, of their norm, where it is more than
+# 1e-5: instance norms of few pixels magnify rounding, by how much depends on the CPU (CycleGAN's
+# are within 1e-5 on one, 1.4e-5 and 3.4e-5 apart on another).
+ROUNDING = {"cyclegan": 1e-4}
 SLOW = {"stackgan"}  # three stages, which take two minutes
 VARIANTS = [name for name in ROWS if "-" in name]
 OFTEN = {"log_every": 1, "sample_every": 4, "save_every": 1, "keep": 4}
@@ -371,16 +375,14 @@ def test_contract(row, on, sets, tmp_path, capsys):
                 assert math.isclose(a[name], b[name], rel_tol=near, abs_tol=least), (name, a, b)
         a, b = (load(folder, round=done + 1).states for folder in (four, one))
         for player in a:
-            _close(a[player], b[player])
+            _close(a[player], b[player], ROUNDING.get(row, 1e-5))
 
 
-def _close(a, b):
+def _close(a, b, near):
     """States of a player after one round from equal ones, each kind of numbers as one vector.
 
     Optimizers with a state keep gradients, which are compared in place of weights: Adam turns a
-    gradient that is zero but for rounding, that of a bias before a norm, into a whole step. How far
-    rounding goes depends on the CPU: CycleGAN's gradients differ by less than 1e-5 on one, by
-    3.4e-5 on another.
+    gradient that is zero but for rounding, that of a bias before a norm, into a whole step.
     """
 
     def vector(tree):
@@ -392,7 +394,7 @@ def _close(a, b):
     gradients = vector(a.opt_state).size
     for part in ("opt_state" if gradients else "params", "collections"):
         x, y = vector(getattr(a, part)), vector(getattr(b, part))
-        assert np.linalg.norm(x - y) <= 1e-4 * np.linalg.norm(x) + 1e-7, part
+        assert np.linalg.norm(x - y) <= near * np.linalg.norm(x) + 1e-7, part
 
 
 def _is_used(trained):

@@ -65,12 +65,13 @@ def over(mesh: Mesh, program, in_specs, out_specs):
     return jax.shard_map(program, mesh=mesh, in_specs=in_specs, out_specs=out_specs)
 
 
-class Laid:
+class AutoLayout:
     """The compiled `program(states, *rest) -> (states, result)`, which takes over the buffers of
     its states and lays them in memory as the compiler likes them best.
 
     In the usual layout the kernels of convolutions and their optimizer's moments would be
-    transposed for cuDNN in every call, and back.  Everything else, such as a checkpoint, sees the
+    transposed for cuDNN in every call, and back.  (Inside a loop, over rounds of a call or over
+    minibatches, the compiler still does so.)  Everything else, such as a checkpoint, sees the
     same arrays as ever.
     """
 

@@ -86,9 +86,10 @@ def iterate(
     round.
 
     batch_size: of all devices together; 0 is the whole data, or as much as they can share evenly.
-    seeds: copies that are trained side by side in one program.  Copy i has the weights and the
-      noise of `seed` + i; the minibatches are those of `seed`.  The records have the means over
-      the copies and their standard deviations; pictures and scores are of the first one.
+    seeds: copies that are trained side by side in one program, spread over the devices.  Copy i has
+      the weights and the noise of `seed` + i; the minibatches are those of `seed`.  The records
+      have the means over the copies and their standard deviations; pictures and scores are of the
+      first one.
     sweep: copies of one seed that differ in a number, in place of `seeds`, and of `system` but for
       the shapes of its states; the records have the metrics of each.
     run: a `jaxgen.train.run.Run`; None writes nothing.

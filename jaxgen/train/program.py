@@ -175,7 +175,7 @@ def compile_rounds(
 
         return _scan(play, states, (batches, rounds))
 
-    def about(metrics, key):
+    def summary(metrics, key):
         """Metrics [K], of those of several copies [K, n]."""
         if sweep:
             every = [(name, x, i) for name, x in metrics.items() for i in range(len(sweep.values))]
@@ -185,7 +185,7 @@ def compile_rounds(
             metrics = {name: x.mean(axis=-1) for name, x in metrics.items()} | spreads
         return metrics
 
-    def placed(states, batches, rounds, key, store=None):
+    def over_devices(states, batches, rounds, key, store=None):
         lie = layout(states)
         share = jax.tree.map(lambda _: P(None, None, AXIS), batches)
         whole = jax.tree.map(lambda _: P(), store)
@@ -194,9 +194,9 @@ def compile_rounds(
         found = P(None, COPIES) if key.ndim else P()
         mapped = devices.over(mesh, program, (lie, share, P(), a_copy, whole), (lie, found))
         states, metrics = mapped(states, batches, rounds, own, store)
-        return states, about(metrics, key)
+        return states, summary(metrics, key)
 
-    return devices.Laid(placed, mesh)
+    return devices.AutoLayout(over_devices, mesh)
 
 
 _results = jax.checkpoint_policies.save_from_both_policies(

@@ -24,7 +24,7 @@ def test_states_come_in_any_layout():
     """Those of a checkpoint, those that another program has left, and those that were turned."""
     for n in (1, 4):
         where = mesh(n)
-        program = devices.Laid(add, where)
+        program = devices.AutoLayout(add, where)
         turned = states(where)
         layout = Format(Layout((1, 0)), devices.sharding(where))
         turned["kernel"] = jax.device_put(turned["kernel"], layout)
@@ -39,14 +39,14 @@ def test_states_come_in_any_layout():
 
 
 def test_a_program_takes_over_its_states():
-    program = devices.Laid(add, mesh(1))
+    program = devices.AutoLayout(add, mesh(1))
     first = states(mesh(1))
     program(first, np.ones(2, np.float32))
     assert first["kernel"].is_deleted()
 
 
 def test_a_program_is_traced_from_arrays_or_shapes():
-    program = devices.Laid(add, mesh(1))
+    program = devices.AutoLayout(add, mesh(1))
     at = states(mesh(1))
     shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), at)
     for given in (at, shapes):

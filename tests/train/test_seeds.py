@@ -8,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from flax import linen as nn
 
 import jaxgen as jg
 from jaxgen.errors import UserError
 from jaxgen.models import vae as models
+from jaxgen.nn import conv
 from jaxgen.systems.likelihood.vae import vae
 from jaxgen.train import devices, game, nets
 from jaxgen.train.fit import fit
@@ -68,6 +70,30 @@ def test_copies_are_spread_over_devices():
                 np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
         for a, b in zip(records, same, strict=True):
             assert a["d/distance_spread"] == pytest.approx(b["d/distance_spread"], rel=1e-3)
+
+
+class Filter(nn.Module):
+    @nn.compact
+    def __call__(self, x):
+        return jnp.tanh(conv.Conv(2)(x))
+
+
+def test_copies_that_convolve_are_the_runs_of_their_seeds():
+    """On a CPU they are played one after another."""
+    loss = lambda nets, batch, key: (
+        ((nets.f(batch["image"]) - jax.random.normal(key, (1, 4, 4, 2))) ** 2).mean(),
+        {},
+    )
+    player = game.Player(Filter(), [(1, 4, 4, 1)], optax.adam(0.1), ema=0.9)
+    system = game.System({"f": player}, (game.Turn(("f",), loss, times=2),), show)
+    options = {**OPTIONS, "mesh": mesh(1)}
+    together = fit(system, Points(images=True), 3, seed=3, seeds=2, **options)
+    for i in range(2):
+        alone = fit(system, Points(images=True), 3, seed=3 + i, **options)
+        for a, b in zip(leaves(nets.local(together, i)), leaves(alone), strict=True):
+            np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+    first, second = (nets.local(together, i)["f"].params for i in range(2))
+    assert not np.allclose(*(jax.tree.leaves(x)[0] for x in (first, second)))
 
 
 def test_as_many_devices_as_can_share_copies_evenly_have_some():

@@ -12,7 +12,7 @@ import jaxgen as jg
 from jaxgen.commands.arguments import parse
 from jaxgen.errors import UserError
 from jaxgen.experiments import wgan_gp
-from jaxgen.train import game
+from jaxgen.train import devices, game
 from jaxgen.train.stages import Stage
 from tests.experiments import command
 from tests.quick import quick_to_compile  # noqa: F401
@@ -29,8 +29,8 @@ def make(lr):
     return toy.gan(optax.adam(lr), turns=turns, ema=0.9)
 
 
-def play(system, rounds=4, devices=1, **options):
-    options = {**OPTIONS, "mesh": toy.mesh(devices), **options}
+def play(system, rounds=4, **options):
+    options = {**OPTIONS, "mesh": toy.mesh(1), **options}
     return jg.fit(system, toy.Points(), rounds, **options)
 
 
@@ -39,10 +39,11 @@ def close(one, other, atol=1e-6):
         np.testing.assert_allclose(np.asarray(a), np.asarray(b), rtol=1e-4, atol=atol)
 
 
-@pytest.mark.parametrize("devices", [1, 4])
-def test_each_copy_is_the_run_of_its_value(devices):
-    records = []
-    together = play(make, devices=devices, seed=3, sweep={"lr": RATES}, log=records.append)
+@pytest.mark.parametrize(("n", "apart"), [(1, 1), (4, 1), (4, 2)])
+def test_each_copy_is_the_run_of_its_value(n, apart):
+    """Also where the copies lie on devices of their own."""
+    records, where = [], devices.make_mesh(jax.devices()[:n], apart)
+    together = play(make, mesh=where, seed=3, sweep={"lr": RATES}, log=records.append)
     alone = [play(make(lr), seed=3) for lr in RATES]
     assert len(together.copies) == 2
     for mine, one in zip(together.copies, alone, strict=True):
@@ -57,6 +58,10 @@ def test_a_run_goes_on_and_is_opened(tmp_path):
     whole = play(make, 4, run=tmp_path / "a", sweep={"lr": RATES}, save_every=2)
     play(make, 2, run=tmp_path / "b", sweep={"lr": RATES}, save_every=2)
     again = play(make, 4, run=tmp_path / "b", sweep={"lr": RATES}, save_every=2)
+    apart = {"mesh": devices.make_mesh(jax.devices()[:2], 2), "run": tmp_path / "c"}
+    play(make, 2, **apart, sweep={"lr": RATES}, save_every=2)
+    moved = play(make, 4, run=tmp_path / "c", sweep={"lr": RATES}, save_every=2)
+    close(moved.copies, whole.copies)
     for a, b in zip(jax.tree.leaves(whole.copies), jax.tree.leaves(again.copies), strict=True):
         np.testing.assert_array_equal(a, b)
     opened = jg.load(tmp_path / "b", make(RATES[1]), copy=1)
