@@ -134,7 +134,7 @@ ROWS = {
         {**SMALL, "layers": 1, "net": "plus", "pixels": "levels", "mixtures": 2},
     ),
     "realnvp": ("realnvp", {**SMALL, "blocks": 1, "scales": 1}),
-    "realnvp-two-scales": ("realnvp", SMALL),
+    "realnvp-two-scales": ("realnvp", {**SMALL, "scales": 2}),
     "ebm": ("ebm", {**SMALL, "steps": 2, "buffer": 16}),
     "ebm-labels": ("ebm", {**SMALL, "steps": 2, "net": "resnet", "labels": True, "ema": 0.9}),
     "pix2pix": ("pix2pix", {**SMALL, **PAIRS, "layers": 1, "variant": "torch"}),

@@ -9,7 +9,6 @@ import copy
 import dataclasses
 import datetime
 import json
-import math
 import os
 import platform
 import re
@@ -35,6 +34,8 @@ gradients with respect to their inputs, to a tenth of the norm, as they jump whe
 
 - Both: one device, the same batch of 8-bit images lying on it, the same optimizers and order of
   play; nothing waits for the device between rounds. Ours computes its metrics as well.
+- Where some turns are played every few rounds only (StyleGAN2), rounds with and without them are
+  timed apart and added up by how often they come.
 - Ours: the program of `compile_rounds`, `per call` rounds a call; bfloat16 is what the experiments'
   `--precision bfloat16` does.
 - PyTorch: eager, fused Adam, no gradients for weights that do not learn in a turn, samples made
@@ -63,7 +64,8 @@ class Args:
     compile: bool = False
     """Time torch.compile, too."""
     rounds: int = 0
-    """Of one timing; by default as many as the slower half plays in --seconds."""
+    """Of one timing; by default as many as the slower half plays in --seconds. Where rounds are of
+    several kinds, of each kind."""
     seconds: float = 5.0
     """Of one timing, about."""
     repeats: int = 5
@@ -116,6 +118,7 @@ def measure(task: Task) -> dict[str, Any]:
 
     keep_memory()  # of both halves
     import jax
+    import numpy as np
     import torch
 
     from experiments.benchmarks.torch_nets.halves import Ours, Theirs, paired
@@ -137,22 +140,25 @@ def measure(task: Task) -> dict[str, Any]:
     for name, net in zip(("torch", "compiled"), nets, strict=False):
         compiles = name == "compiled"
         halves[name] = Theirs(workload, net, machine, ours.minibatches, compile=compiles)
-    unit = math.lcm(ours.period, args.rounds_per_call)
+    unit = args.rounds_per_call
     for name, half in list(halves.items()):  # compiles
         try:
-            half.play(unit)
+            for number in ours.kinds:
+                half.play(unit, number)
         except Exception as error:
             if name != "compiled":
                 raise
             failed = {"compile_error": f"{type(error).__name__}: {error}".splitlines()[0][:200]}
             del halves[name]
-    first = {name: clock(half, unit) for name, half in halves.items()}
-    wanted = args.rounds or args.seconds / max(first["ours"], first["torch"]) * unit
-    rounds = max(1, round(wanted / unit)) * unit
-    times = {name: [] for name in halves}
-    for _ in range(args.repeats):
-        for name, half in halves.items():
-            times[name].append(clock(half, rounds) / rounds)
+    rounds, times = {}, {name: np.zeros(args.repeats) for name in halves}
+    for number, count in ours.kinds.items():
+        first = {name: clock(half, unit, number) for name, half in halves.items()}
+        wanted = args.rounds or args.seconds / max(first["ours"], first["torch"]) * unit
+        rounds[number] = max(1, round(wanted / unit)) * unit
+        for repeat in range(args.repeats):
+            for name, half in halves.items():
+                taken = clock(half, rounds[number], number) / rounds[number]
+                times[name][repeat] += taken * count / ours.period
     taken = {name: statistics.median(found) for name, found in times.items()}
     peak = {}
     if machine.device == "cuda":
@@ -168,12 +174,12 @@ def measure(task: Task) -> dict[str, Any]:
         "hardware": hardware(),
         "date": datetime.date.today().isoformat(),
         "versions": {"jax": jax.__version__, "torch": torch.__version__},
-        "rounds": rounds,
+        "rounds": sum(rounds.values()),
         "repeats": args.repeats,
         "rounds_per_call": args.rounds_per_call,
         "channels_last": machine.channels_last,
         **{f"{name}_ms": 1e3 * seconds for name, seconds in taken.items()},
-        "all_ms": {name: [1e3 * t for t in found] for name, found in times.items()},
+        "all_ms": {name: (1e3 * found).tolist() for name, found in times.items()},
         **failed,
         "images_per_second": len(ours.minibatches) * workload.batch_size / taken["ours"],
         "ratio": taken["torch"] / taken["ours"],
@@ -188,9 +194,9 @@ def measure(task: Task) -> dict[str, Any]:
     }
 
 
-def clock(half, rounds: int) -> float:
+def clock(half, rounds: int, number: int) -> float:
     start = time.perf_counter()
-    half.play(rounds)
+    half.play(rounds, number)
     return time.perf_counter() - start
 
 
@@ -235,7 +241,8 @@ def growth(task: Task, side: str) -> int:
     before = peak()
     if side == "ours":
         half = Ours(workload, task.precision, task.args.rounds_per_call)
-        half.play(math.lcm(half.period, task.args.rounds_per_call))
+        for number in half.kinds:
+            half.play(task.args.rounds_per_call, number)
     else:
         minibatches = data(workload, workload.system())
         half = Theirs(workload, workload.nets(), machine, minibatches)

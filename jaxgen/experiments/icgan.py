@@ -4,7 +4,7 @@ import dataclasses
 from pathlib import Path
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Rate, ShareBelowOne, Spec
+from jaxgen.commands.flags import Count, Rate, Share, ShareBelowOne, Spec, Weight
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -47,6 +47,11 @@ class Args(Arguments):
     """Learning rate of the encoders; 1e-4 in the paper."""
     encoder_b1: ShareBelowOne = 0.9
     """Adam's first beta in the encoders; 0.1 in the authors' code."""
+    reconstruction: Weight = 1.0
+    """Weight by which the latent's encoder learns to reconstruct the data's images; 0 in the
+    paper."""
+    detail: Share = 1.0
+    """Share of what an image's reconstruction lacks that an edit gives back; 0 in the paper."""
 
     @property
     def rounds_matter(self) -> bool:
@@ -84,7 +89,7 @@ def system(args: Args, info):
     of_gan = [optax.adam(args.lr, b1=args.b1) for _ in range(2)]
     gan = conditional(generator, discriminator, *sizes, of_gan, args.ema or None)
     of_encoders = [optax.adam(args.encoder_lr, b1=args.encoder_b1) for _ in range(2)]
-    inverse = icgan(generator, encoders, *sizes, of_encoders)
+    inverse = icgan(generator, encoders, *sizes, of_encoders, args.reconstruction, args.detail)
     return [Stage("gan", gan, early), Stage("encoders", inverse, late)]
 
 
@@ -100,9 +105,11 @@ def draw(run):
     names, codes = run.info.attribute_names, run.encode(images)
     columns = {"image": images, "reconstruction": run.decode(codes)}
     for i, name in enumerate(names):
-        turned = codes.copy()
-        turned[:, i - len(names)] *= -1
-        columns[name] = run.decode(turned)
+        other = codes[:, i - len(names)] < 0
+        columns[name] = [
+            run.translate(image, set={name: turned})
+            for image, turned in zip(images, other, strict=True)
+        ]
     figure = Figure(figsize=(1.1 * len(columns), 1.1 * len(images) + 0.3), layout="constrained")
     panels = figure.subplots(len(images), len(columns), squeeze=False)
     for column, (title, pictures) in zip(panels.T, columns.items(), strict=True):

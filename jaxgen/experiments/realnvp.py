@@ -19,20 +19,26 @@ class Args(Arguments):
 
     size: Size = (28, 28)
     channels: Literal[1, 3, 4] = 1
-    rounds: Count = 2000
+    rounds: Count = 4000
     batch_size: Count = 32
     width: Count = 16
     """Channels of the finest scale; each coarser scale has twice as many. 32 in the code."""
-    scales: Count = 2
+    scales: Count = 3
     """Scales, each with half the sides of the one before; 4 in the code."""
     blocks: Count = 2
     """Residual blocks of a coupling; 2 in the code, 8 in the paper for 32 pixels."""
     lr: Rate = 1e-3
     """Learning rate for Adam."""
+    decay: bool = True
+    """Let the learning rate fall to 0 at the last round; the code's stays."""
     clip: Rate = 100.0
     """Largest norm of a gradient."""
     weight_decay: Weight = 5e-5
     """Weight decay of the kernels' magnitudes and the checkerboard couplings' scales."""
+
+    @property
+    def rounds_matter(self) -> bool:
+        return self.decay
 
     def check(self) -> None:
         super().check()
@@ -49,7 +55,8 @@ def system(args: Args, info):
     from jaxgen.models.realnvp import RealNVP
     from jaxgen.systems.likelihood.realnvp import realnvp
 
-    optimizer = optax.chain(optax.clip_by_global_norm(args.clip), optax.adam(args.lr))
+    lr = optax.linear_schedule(args.lr, 0.0, args.rounds) if args.decay else args.lr
+    optimizer = optax.chain(optax.clip_by_global_norm(args.clip), optax.adam(lr))
     flow = RealNVP(args.width, args.blocks, args.scales)
     return realnvp(flow, info.shape, optimizer, args.weight_decay)
 

@@ -94,9 +94,11 @@ class Args(Arguments):
     """Weight of the divergence of a condition from the standard Gaussian; 1 in the paper, 2 in the
     authors' code."""
     lr: Rate = 2e-4
-    """Learning rate of generators and discriminators."""
+    """Learning rate of the generators."""
+    discriminator_lr: Rate = 2e-4
+    """Learning rate of the discriminators."""
     halvings: CountOrZero = 2
-    """Number of times that it is halved in either stage, at equal intervals; 5 in the
+    """Number of times that both rates are halved in either stage, at equal intervals; 5 in the
     paper."""
     b1: ShareBelowOne = 0.5
     """Adam's first beta."""
@@ -204,7 +206,11 @@ def system(args: Args, info):
     ]
 
     def stage(number, rounds):
-        halved = optax.exponential_decay(args.lr, rounds / (args.halvings + 1), 0.5, staircase=True)
+        every = rounds / (args.halvings + 1)
+        rates = [
+            optax.exponential_decay(lr, every, 0.5, staircase=True)
+            for lr in (args.lr, args.discriminator_lr)
+        ]
         widths = args.first_discriminator_width, args.discriminator_width
         discriminator = models.Discriminator(widths[number - 1], args.condition)
         return stackgan(
@@ -213,7 +219,7 @@ def system(args: Args, info):
             discriminator,
             info.shape,
             args.latent,
-            [optax.adam(halved, b1=args.b1) for _ in range(2)],
+            [optax.adam(rate, b1=args.b1) for rate in rates],
             args.kl,
             args.ema or None,
             pretrained if number == 1 else None,

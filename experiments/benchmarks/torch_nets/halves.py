@@ -17,7 +17,6 @@ from jaxgen import parallel
 from jaxgen.data.source import Field, to_program
 from jaxgen.train import devices
 from jaxgen.train.nets import init, place
-from jaxgen.train.prefetch import Call, schedule
 from jaxgen.train.program import compile_rounds
 
 FIELDS = {name: Field("image") for name in ("image", "a", "b")}
@@ -42,21 +41,24 @@ class Ours:
         self.states = place(init(self.system, jax.random.key(0), examples), self.mesh)
         self.key = jax.random.key(1)
         self.period = math.lcm(*(turn.every for turn in self.system.turns))
+        plans = [self.system.plan(number) for number in range(self.period)]
+        # Rounds of one plan take the same time: the first number of each, and how many there are.
+        self.kinds = {plans.index(plan): plans.count(plan) for plan in plans}
         self.programs: dict[Any, Any] = {}
         self.compile_seconds = 0.0
 
-    def play(self, rounds: int) -> dict[str, jax.Array]:
-        """The last call's metrics."""
+    def play(self, rounds: int, number: int = 0) -> dict[str, jax.Array]:
+        """Rounds like that of the number. The last call's metrics."""
         metrics = {}
-        for call in schedule(self.system, 0, rounds, self.per_call, ()):
-            program, batches = self._program(call)
-            numbers = np.arange(call.first, call.last, dtype=np.int32)
+        for first in range(0, rounds, self.per_call):
+            n = min(self.per_call, rounds - first)
+            program, batches = self._program(self.system.plan(number), n)
+            numbers = np.full(n, number, np.int32)
             self.states, metrics = program(self.states, batches, numbers, self.key)
         jax.block_until_ready(self.states)
         return metrics
 
-    def _program(self, call: Call):
-        what = (call.plan, call.rounds)
+    def _program(self, *what):
         if what not in self.programs:
             program, batches, numbers = self.built(*what)
             start = time.perf_counter()
@@ -84,14 +86,14 @@ class Ours:
         count leaves out, those of the program as it was written.
         """
         total = np.zeros(2)
-        for first in range(self.period):
-            plan = self.system.plan(first)
+        for number, count in self.kinds.items():
+            plan = self.system.plan(number)
             once = tuple(min(times, 1) for times in plan)
-            total += self._cost(once)
+            total += count * self._cost(once)
             for i, (turn, times) in enumerate(zip(self.system.turns, plan, strict=True)):
                 if times > 1 and turn.fresh:
                     alone = tuple(int(i == j) for j in range(len(plan)))
-                    total += (times - 1) * self._cost(alone)
+                    total += count * (times - 1) * self._cost(alone)
         return tuple(map(float, total / self.period))
 
     def _cost(self, plan):
@@ -120,10 +122,10 @@ class Theirs:
         put = lambda x: torch.from_numpy(x).to(machine.device)
         self.minibatches = [{k: put(x) for k, x in batch.items()} for batch in minibatches]
 
-    def play(self, rounds: int) -> dict[str, torch.Tensor]:
-        """The last round's losses."""
+    def play(self, rounds: int, number: int = 0) -> dict[str, torch.Tensor]:
+        """Rounds like that of the number. The last one's losses."""
         losses = {}
-        for number in range(rounds):
+        for _ in range(rounds):
             losses = self.round(self.minibatches, number)
         if self.machine.device == "cuda":
             torch.cuda.synchronize()

@@ -15,11 +15,15 @@ the only ones whose latent is known (Eqs. 3 and 4):
 
 An image x is edited by G(E_z(x), y), where y has the signs of E_y(x) but for what is asked for.
 
-Deviations. The encoders see new generated images in every minibatch, the authors a set of 182,638
-that is made once. What makes these images, averaged weights and statistics where there are any,
-makes all others, so that no statistics are estimated anew. What an image is not asked for stays,
-also where one attribute excludes another, such as black and blond hair, which the authors then
-switch off.
+Deviations, by flag. E_z can learn to reconstruct images of the data, too, by the mean of
+|G(E_z(x), y) - x|. What the reconstruction lacks of the image, x - G(E_z(x), E_y(x)), can be given
+back to the edited image, as its `detail`. Both weights are 0 in the paper.
+
+Further deviations. The encoders see new generated images in every minibatch, the authors a set of
+182,638 that is made once. What makes these images, averaged weights and statistics where there are
+any, makes all others, so that no statistics are estimated anew. What an image is not asked for
+stays, also where one attribute excludes another, such as black and blond hair, which the authors
+then switch off.
 """
 
 from collections.abc import Sequence
@@ -32,7 +36,14 @@ from jaxgen.latents import Prior
 from jaxgen.losses.adversarial import non_saturating as gan_loss
 from jaxgen.systems.gan.conditional import mismatched
 from jaxgen.systems.likelihood.pixels import sheet
-from jaxgen.train.abilities import SET, Autoencoder, DiscriminatorScores, Sampler, Translator
+from jaxgen.train.abilities import (
+    SET,
+    Autoencoder,
+    DiscriminatorScores,
+    Option,
+    Sampler,
+    Translator,
+)
 from jaxgen.train.game import Player, System, Turn
 
 ROWS = 8  # of a picture
@@ -117,15 +128,26 @@ def icgan(
     latent: int,
     prior: Prior,
     optimizers: Sequence[optax.GradientTransformation],
+    reconstruction: float = 0.0,
+    detail: float = 0.0,
 ) -> System:
-    """The encoders E_z and E_y of the finished generator; the other arguments are those of
-    `conditional`."""
+    """The encoders E_z and E_y of the finished generator.
+
+    reconstruction: weight of the distance of the data's images to their reconstructions.
+    detail: the share of what a reconstruction lacks that an edit gives back, where none is chosen.
+    The other arguments are those of `conditional`.
+    """
 
     def latent_loss(nets, batch, key):
         y = signs(batch["attributes"])
         z = prior(key, len(y))
         found = nets.encoder_z(nets.generator(z, y, train=False))
-        return ((found - z) ** 2).mean(), {}
+        loss = ((found - z) ** 2).mean()
+        if not reconstruction:
+            return loss, {}
+        again = nets.generator(nets.encoder_z(batch["image"]), y, train=False)
+        lost = jnp.abs(again - batch["image"]).mean()
+        return loss + reconstruction * lost, {"latent": loss, "lost": lost}
 
     def attributes_loss(nets, batch, key):
         y, found = signs(batch["attributes"]), nets.encoder_y(batch["image"])
@@ -142,10 +164,12 @@ def icgan(
     def decode(nets, codes):
         return nets.generator(codes[:, :latent], codes[:, latent:], train=False)
 
-    def edit(nets, inputs, key):
-        z, y = inverted(nets, inputs["image"])
-        y = jnp.where(jnp.isnan(inputs[SET]), y, signs(inputs[SET]))
-        return nets.generator(z, y, train=False)
+    def edit(nets, inputs, key, detail=detail):
+        x = inputs["image"]
+        z, y = inverted(nets, x)
+        asked = jnp.where(jnp.isnan(inputs[SET]), y, signs(inputs[SET]))
+        edited, again = (nets.generator(z, y, train=False) for y in (asked, y))
+        return (edited + detail * (x - again)).clip(-1, 1)
 
     def pair(batch):
         truth = batch["edited"]
@@ -158,9 +182,11 @@ def icgan(
         z, y = inverted(nets, x)
         flips = jnp.concatenate([jnp.ones((1, count)), 1 - 2 * jnp.eye(count)])
         each = [nets.generator(z, y * flip, train=False) for flip in flips]
+        each[1:] = [(made + detail * (x - each[0])).clip(-1, 1) for made in each[1:]]
         grid = jnp.stack([x, *each], axis=1).reshape(-1, *shape)
         return {"edits": sheet(grid, columns=len(flips) + 1)}
 
+    given_back = "Share of what the reconstruction lacks that the edit gives back"
     return System(
         players={
             "generator": _generator(generator, latent, count, None, None),
@@ -174,7 +200,13 @@ def icgan(
         show=show,
         legends=LEGENDS,
         abilities=(
-            Translator(edit, pair, ("image", SET), any_size=False),
+            Translator(
+                edit,
+                pair,
+                ("image", SET),
+                any_size=False,
+                options={"detail": Option(detail, given_back, low=0, high=1)},
+            ),
             _sampler(prior),
             Autoencoder(encode, decode),
         ),
