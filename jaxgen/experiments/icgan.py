@@ -20,7 +20,7 @@ class Args(Arguments):
     """
 
     data: Spec = "faces-edits"
-    rounds: Count = 3000
+    rounds: Count = 9000
     """Length of the whole training, shared out among the two stages."""
     gan_rounds: Count = 2
     """Share of the conditional GAN, in proportion to the encoders'."""
@@ -43,6 +43,9 @@ class Args(Arguments):
     """Adam's first beta in the conditional GAN."""
     ema: ShareBelowOne = 0.99
     """Decay of the generator's averaged weights; 0 averages none, as in the paper."""
+    turn: bool = True
+    """Attributes that do not fit an image are its own but for one, by lot; otherwise they are
+    another's, as in the authors' code."""
     encoder_lr: Rate = 1e-3
     """Learning rate of the encoders; 1e-4 in the paper."""
     encoder_b1: ShareBelowOne = 0.9
@@ -50,7 +53,7 @@ class Args(Arguments):
     reconstruction: Weight = 1.0
     """Weight by which the latent's encoder learns to reconstruct the data's images; 0 in the
     paper."""
-    detail: Share = 1.0
+    detail: Share = 0.6
     """Share of what an image's reconstruction lacks that an edit gives back; 0 in the paper."""
 
     @property
@@ -87,7 +90,7 @@ def system(args: Args, info):
     )
     sizes = info.shape, count, args.latent, normal(args.latent)
     of_gan = [optax.adam(args.lr, b1=args.b1) for _ in range(2)]
-    gan = conditional(generator, discriminator, *sizes, of_gan, args.ema or None)
+    gan = conditional(generator, discriminator, *sizes, of_gan, args.ema or None, args.turn)
     of_encoders = [optax.adam(args.encoder_lr, b1=args.encoder_b1) for _ in range(2)]
     inverse = icgan(generator, encoders, *sizes, of_encoders, args.reconstruction, args.detail)
     return [Stage("gan", gan, early), Stage("encoders", inverse, late)]

@@ -15,8 +15,9 @@ def images(values):
     return jnp.asarray(values, jnp.float32)[:, None, None, None] * jnp.ones((1, 2, 1, 1))
 
 
-def ask(chains, variables, x, key, keep=False):
-    y, changed = chains.apply(variables, x, keep=keep, rngs={"dropout": key}, mutable=["memory"])
+def ask(chains, variables, x, key, *label, keep=False):
+    options = {"rngs": {"dropout": key}, "mutable": ["memory"]}
+    y, changed = chains.apply(variables, x, *label, keep=keep, **options)
     return y, {**variables, **changed}
 
 
@@ -48,6 +49,26 @@ def test_starts_are_kept_ends_but_for_a_share_from_noise():
     ages = ((kept[:, 0] - whose) % 256) / 10
     assert sorted(set(ages)) == [2, 3, 4]  # the newest three
     assert abs(np.bincount(ages.astype(int))[2:] / len(ages) - 1 / 3).max() < 0.02
+
+
+def test_chains_keep_their_labels():
+    """Kept images are as bright as their label is high; what starts from noise has a new one."""
+    n = 200
+    chains, fresh = Chains(3 * n, 0.3), images(np.full(n, -1.0))
+    variables = chains.init(jax.random.key(0), fresh, jnp.zeros(n, jnp.int32))
+    for r in range(5):
+        label = (jnp.arange(n) + r) % 10
+        _, variables = ask(
+            chains, variables, images(label / 10), jax.random.key(r), label, keep=True
+        )
+    anew = jnp.full(n, 77)
+    (starts, labels), _ = ask(chains, variables, fresh, jax.random.key(9), anew)
+    starts, labels = np.asarray(starts)[:, 0, 0, 0], np.asarray(labels)
+    new = starts < 0
+    assert 0.2 < new.mean() < 0.4
+    assert (labels[new] == 77).all()
+    np.testing.assert_array_equal(np.round(10 * starts[~new]), labels[~new])
+    assert len(set(labels[~new].tolist())) == 10
 
 
 def test_without_a_memory_all_start_anew():

@@ -17,7 +17,7 @@ from jaxgen.experiments import icgan as experiment
 from jaxgen.latents import normal
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.systems.gan.conditional import mismatched
-from jaxgen.systems.gan.icgan import conditional, icgan, signs
+from jaxgen.systems.gan.icgan import conditional, icgan, signs, turned
 from jaxgen.train.abilities import SET, Translator
 from jaxgen.train.nets import bind, init
 from jaxgen.train.stages import inherit
@@ -137,6 +137,16 @@ def test_mismatched_attributes_are_of_another_that_differs():
     assert {tuple(row) for row in found.reshape(-1, 2).tolist()} <= known
     assert 0.35 < (found[:, 0, 1] > 0).mean() < 0.65  # two differ from the first, equally often
     np.testing.assert_array_equal(mismatched(y[:2], jax.random.key(0)), y[:2])  # all alike
+
+
+def test_attributes_that_differ_in_one():
+    y = signs(jnp.array([[1, 1, 0], [0, 1, 0]]))
+    keys = jax.random.split(jax.random.key(0), 300)
+    found = np.asarray(jax.jit(jax.vmap(lambda key: turned(y, key)))(keys))
+    differs = found != np.asarray(y)
+    assert (differs.sum(-1) == 1).all()
+    np.testing.assert_allclose(differs.mean((0, 1)), 1 / 3, atol=0.06)
+    assert 0.2 < (differs[:, 0] & differs[:, 1]).any(-1).mean() < 0.5  # each row has its own lot
 
 
 def test_attributes_are_signs():

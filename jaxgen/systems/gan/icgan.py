@@ -15,9 +15,11 @@ the only ones whose latent is known (Eqs. 3 and 4):
 
 An image x is edited by G(E_z(x), y), where y has the signs of E_y(x) but for what is asked for.
 
-Deviations, by flag. E_z can learn to reconstruct images of the data, too, by the mean of
-|G(E_z(x), y) - x|. What the reconstruction lacks of the image, x - G(E_z(x), E_y(x)), can be given
-back to the edited image, as its `detail`. Both weights are 0 in the paper.
+Deviations, by flag. y' can be y with one attribute, by lot, the other way: then D has to see each
+of them, where others' attributes differ in many of which it needs to see one. E_z can learn to
+reconstruct images of the data, too, by the mean of |G(E_z(x), y) - x|. What the reconstruction
+lacks of the image, x - G(E_z(x), E_y(x)), can be given back to the edited image, as its `detail`.
+None of the three is in the paper.
 
 Further deviations. The encoders see new generated images in every minibatch, the authors a set of
 182,638 that is made once. What makes these images, averaged weights and statistics where there are
@@ -32,6 +34,7 @@ import jax.numpy as jnp
 import optax
 from flax import linen as nn
 
+from jaxgen import draw
 from jaxgen.latents import Prior
 from jaxgen.losses.adversarial import non_saturating as gan_loss
 from jaxgen.systems.gan.conditional import mismatched
@@ -57,6 +60,12 @@ def signs(attributes):
     return (2.0 * attributes - 1).clip(-1, 1)
 
 
+def turned(y, key):
+    """y [b, a] with one attribute of each row, by lot, the other way."""
+    which = jnp.int32(draw.uniform(key, len(y)) * y.shape[1])
+    return jnp.where(jnp.arange(y.shape[1]) == which[:, None], -y, y)
+
+
 def _sampler(prior):
     def generate(nets, z, condition, key):
         return nets.generator(z, signs(condition["attributes"]), train=False)
@@ -77,11 +86,13 @@ def conditional(
     prior: Prior,
     optimizers: Sequence[optax.GradientTransformation],
     ema: float | None = None,
+    turn: bool = False,
 ) -> System:
     """The conditional GAN, networks of `models.icgan` on images of `shape` [H, W, C] with `count`
     attributes and latents of `latent` numbers.
 
     optimizers: the generator's and the discriminator's.  ema: decay of G's averaged weights.
+    turn: whether attributes that do not fit are those that do, but for one, or another's.
     """
 
     def made(nets, batch, key):
@@ -95,7 +106,7 @@ def conditional(
     def discriminator_loss(nets, batch, key):
         real, (fake, y) = batch["image"], made(nets, batch, key)
         on_real = nets.discriminator(real, y)
-        on_others = nets.discriminator(real, mismatched(y, key))
+        on_others = nets.discriminator(real, turned(y, key) if turn else mismatched(y, key))
         on_fake = nets.discriminator(fake, y)
         loss = gan_loss.discriminator(on_real, jnp.stack([on_others, on_fake]))
         accuracy = ((on_real > 0).mean() + (on_fake < 0).mean()) / 2

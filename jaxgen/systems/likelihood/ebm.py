@@ -8,9 +8,9 @@ from where earlier chains have ended (Sec. 3.2).  What is descended is (Alg. 1)
     mean E(x+) - mean E(x-) + alpha (mean E(x+)^2 + mean E(x-)^2)
 
 Chains and steps are those of the authors' code.  Deviations.  The buffer has a lane for each
-position of the batch, so that the number of devices does not matter.  The code's optional term,
-which follows the energy through the last step of the chains, is left out, as its published commands
-do (`zero_kl`).
+position of the batch, so that the number of devices does not matter.  With labels a chain keeps the
+one that it began with, an image's of the data.  The code's optional term, which follows the energy
+through the last step of the chains, is left out, as its published commands do (`zero_kl`).
 """
 
 import jax
@@ -53,9 +53,10 @@ def ebm(
     labels: whether energies are those of an image and its label.
     """
     use = 10 * steps  # of chains from noise: those of the training are long-lived
+    condition = ("label",) if labels else ()
 
     def told(fields):
-        return (fields["label"],) if labels else ()
+        return [fields[name] for name in condition]
 
     def energy(nets, fields):
         """Images in [0, 1] -> energies, with weights that stand still."""
@@ -69,10 +70,12 @@ def ebm(
     def loss(nets, batch, key):
         key_x, key_start, key_walk = jax.random.split(key, 3)
         real = dequantise((batch["image"] + 1) / 2, key_x)
-        start = nets.chains(draw.uniform(key_start, len(real), shape))
-        fake = chain(nets, batch, start, key_walk, steps)
-        nets.chains(fake, keep=True)
-        low, high = nets.energy(real, *told(batch)), nets.energy(fake, *told(batch))
+        begun = nets.chains(draw.uniform(key_start, len(real), shape), *told(batch))
+        start, *own = begun if labels else [begun]
+        own = dict(zip(condition, own, strict=True))
+        fake = chain(nets, own, start, key_walk, steps)
+        nets.chains(fake, *told(own), keep=True)
+        low, high = nets.energy(real, *told(batch)), nets.energy(fake, *told(own))
         gap = low.mean() - high.mean()
         squares = (low**2).mean() + (high**2).mean()
         metrics = {"energy_data": low.mean(), "energy_samples": high.mean(), "gap": gap}
@@ -113,13 +116,15 @@ def ebm(
         return {"samples": frames[-1], "chains": strips}
 
     options = {"steps": Option(use, "Steps of Langevin dynamics", low=1)}
-    condition = ("label",) if labels else ()
     example = [(2, *shape), *[jnp.zeros(2, jnp.int32)] * labels]
     noisy = Prior(prior, "uniform in [0, 1)", "np.random.default_rng(0).uniform(0, 1, {})")
     return System(
         players={
             "energy": Player(network, example, optimizer, ema=ema),
-            "chains": Player(Chains(buffer, 0.05 if buffer else 1.0), [(batch_size, *shape)]),
+            "chains": Player(
+                Chains(buffer, 0.05 if buffer else 1.0),
+                [(batch_size, *shape), *[jnp.zeros(batch_size, jnp.int32)] * labels],
+            ),
         },
         turns=(Turn(("energy",), loss),),
         show=show,
