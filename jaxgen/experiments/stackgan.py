@@ -40,18 +40,19 @@ class Args(Arguments):
     `python -m jaxgen sample runs/stackgan --text "a smiling person with long red hair"`.
     """
 
-    data: Spec = "faces"
-    """Images with captions: faces, emoji, folder:DIR with metadata.jsonl or metadata.csv; several
-    with a plus, such as emoji+openmoji."""
+    data: Spec = "faces:20000"
+    """Images with captions: faces, of which the default draws many, so that discriminators learn
+    fewer by heart; emoji; folder:DIR with metadata.jsonl or metadata.csv; several with a plus, such
+    as emoji+openmoji."""
     size: Size = (64, 64)
     """Sides of Stage II's images in pixels."""
-    rounds: Count = 9000
+    rounds: Count = 14000
     """Length of the whole training, shared out among the stages."""
     text_rounds: CountOrZero = 1
     """Share of the text encoder, in proportion to the others."""
     first_rounds: Count = 4
     """Share of Stage I."""
-    second_rounds: Count = 4
+    second_rounds: Count = 2
     """Share of Stage II."""
     batch_size: Count = 32
     text_encoder: Annotated[
@@ -78,13 +79,13 @@ class Args(Arguments):
     """Highest learning rate of the encoders."""
     latent: Count = 100
     """Numbers of a latent z."""
-    condition: Count = 32
-    """Numbers of the condition that is drawn about a text's vector; 128 in the paper."""
-    first_width: Count = 32
+    condition: Count = 128
+    """Numbers of the condition that is drawn about a text's vector."""
+    first_width: Count = 96
     """Channels of the last hidden level of Stage I's generator; 128 in the paper."""
-    first_discriminator_width: Count = 16
+    first_discriminator_width: Count = 48
     """Channels of the first layer of Stage I's discriminator; 64 in the paper."""
-    width: Count = 32
+    width: Count = 16
     """Channels of the first layer of Stage II's generator; 128 in the paper."""
     discriminator_width: Count = 16
     """Channels of the first layer of Stage II's discriminator; 64 in the paper."""
@@ -93,9 +94,9 @@ class Args(Arguments):
     kl: Weight = 2.0
     """Weight of the divergence of a condition from the standard Gaussian; 1 in the paper, 2 in the
     authors' code."""
-    lr: Rate = 2e-4
-    """Learning rate of the generators."""
-    discriminator_lr: Rate = 2e-4
+    lr: Rate = 5e-4
+    """Learning rate of the generators; 2e-4 in the paper, as the discriminators'."""
+    discriminator_lr: Rate = 1e-4
     """Learning rate of the discriminators."""
     halvings: CountOrZero = 2
     """Number of times that both rates are halved in either stage, at equal intervals; 5 in the

@@ -82,7 +82,11 @@ class StageOne(nn.Module):
 
 class StageTwo(nn.Module):
     """Images of Stage I [b, h, w, c], texts and eps to images in (-1, 1) with sides four times as
-    long, and mu and log sigma of an augmentation of its own. h and w are multiples of 4."""
+    long, and mu and log sigma of an augmentation of its own. h and w are multiples of 4.
+
+    From 64 pixels on the image is halved twice, as in the paper, where the text meets 16 x 16
+    pixels; smaller ones are halved only as long as 16 are left.
+    """
 
     width: int = 128
     condition: int = 128
@@ -92,14 +96,16 @@ class StageTwo(nn.Module):
     def __call__(self, image: Images, text: Texts, eps: Latents, *, train: bool = True):
         c, mu, log_sigma = Augmentation(self.condition, name="augmentation")(text, eps)
         norm = lambda x: _norm()(x, train=train)
+        halvings = sum(min(image.shape[1:3]) >= side for side in (32, 64))
+        channels = 4 * self.width
         x = nn.relu(_conv(self.width)(image))
-        for channels in (2 * self.width, 4 * self.width):
-            x = nn.relu(norm(_down(channels)(x)))
+        for level in range(halvings):
+            x = nn.relu(norm(_down(2 * self.width << level)(x)))
         x = nn.relu(norm(_conv(channels)(_beside(x, c))))
         for _ in range(self.blocks):
             y = nn.relu(norm(_conv(channels)(x)))
             x = nn.relu(x + norm(_conv(channels)(y)))
-        for shift in range(1, 5):
+        for shift in range(1, 3 + halvings):
             x = nn.relu(norm(_conv(max(1, channels >> shift))(enlarge(x))))
         return jnp.tanh(_conv(image.shape[-1])(x)), mu, log_sigma
 

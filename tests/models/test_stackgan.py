@@ -41,7 +41,7 @@ def test_conditioning_augmentation_is_that_of_the_authors_code():
         np.testing.assert_allclose(c, golden["out_c_tf"], rtol=1e-5)
 
 
-@pytest.mark.parametrize("small", [8, 16, (8, 12)])
+@pytest.mark.parametrize("small", [8, 16, 32, 64, (8, 12)])
 def test_other_sizes(small):
     height, width = np.broadcast_to(small, 2).tolist()
     z, text, eps = jnp.zeros((2, 5)), jnp.zeros((2, 6)), jnp.zeros((2, 3))

@@ -20,7 +20,8 @@ Deviations. eps is Gaussian as in the paper, in the code a truncated one. The co
 another's image; here, as in the paper, an image has another's text. phi_t is of a transformer, such
 as CLIP's, in the paper of a char-CNN-RNN. An image has one text in a minibatch, in the code the
 mean of four. Stage II is given images of Stage I's averaged weights, if there are any, and running
-statistics.
+statistics. The paper halves Stage I's 64 pixels twice, to 16 x 16, where the text meets them: of
+smaller images Stage II halves fewer, as they would come to 4 x 4 and little would be left of them.
 """
 
 import dataclasses
