@@ -58,16 +58,16 @@ class Args:
     """Times our training beside PyTorch's and writes beside_torch.jsonl and beside_torch.md."""
 
     workloads: tuple[str, ...] = ()
-    """Which; all by default."""
+    """Workloads that are timed; all by default."""
     precision: tuple[Literal["float32", "bfloat16"], ...] = ("float32",)
     """One or both; bfloat16 is for a GPU."""
     compile: bool = False
     """Time torch.compile, too."""
     rounds: int = 0
-    """Of one timing; by default as many as the slower half plays in --seconds. Where rounds are of
-    several kinds, of each kind."""
+    """Rounds of one timing, of each kind where there are several; by default as many as the slower
+    half plays in --seconds."""
     seconds: float = 5.0
-    """Of one timing, about."""
+    """Seconds of one timing, about."""
     repeats: int = 5
     """Pairs of timings."""
     rounds_per_call: int = 1

@@ -16,7 +16,8 @@ class Args(Arguments):
 
     The defaults suit two CPU cores. Steps are smaller than the authors', and the rate falls: with
     steps and rate of theirs this small network diverges after some 600 rounds, with a rate that
-    stays after some 1300. experiments/ebm/paper.toml has their CIFAR-10 model.
+    stays after some 1300. experiments/ebm/paper.toml has their CIFAR-10 model,
+    classes.toml digits by class.
     """
 
     size: Size = (28, 28)

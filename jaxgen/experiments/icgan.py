@@ -43,7 +43,7 @@ class Args(Arguments):
     """Adam's first beta in the conditional GAN."""
     ema: ShareBelowOne = 0.99
     """Decay of the generator's averaged weights; 0 averages none, as in the paper."""
-    turn: bool = True
+    wrong_by_one: bool = True
     """Attributes that do not fit an image are its own but for one, by lot; otherwise they are
     another's, as in the authors' code."""
     encoder_lr: Rate = 1e-3
@@ -90,7 +90,7 @@ def system(args: Args, info):
     )
     sizes = info.shape, count, args.latent, normal(args.latent)
     of_gan = [optax.adam(args.lr, b1=args.b1) for _ in range(2)]
-    gan = conditional(generator, discriminator, *sizes, of_gan, args.ema or None, args.turn)
+    gan = conditional(generator, discriminator, *sizes, of_gan, args.ema or None, args.wrong_by_one)
     of_encoders = [optax.adam(args.encoder_lr, b1=args.encoder_b1) for _ in range(2)]
     inverse = icgan(generator, encoders, *sizes, of_encoders, args.reconstruction, args.detail)
     return [Stage("gan", gan, early), Stage("encoders", inverse, late)]

@@ -41,6 +41,14 @@ def test_conditioning_augmentation_is_that_of_the_authors_code():
         np.testing.assert_allclose(c, golden["out_c_tf"], rtol=1e-5)
 
 
+@pytest.mark.parametrize(("side", "halvings"), [(16, 0), (32, 1), (64, 2), (128, 2)])
+def test_small_images_are_halved_fewer_times(side, halvings):
+    image, text, eps = jnp.zeros((2, side, side, 1)), jnp.zeros((2, 6)), jnp.zeros((2, 3))
+    shapes = jax.eval_shape(stackgan.StageTwo(4, 3, 1).init, jax.random.key(0), image, text, eps)
+    kernels = [x.shape for x in jax.tree.leaves(shapes["params"]) if x.ndim == 4]
+    assert sum(kernel[0] == 4 for kernel in kernels) == halvings
+
+
 @pytest.mark.parametrize("small", [8, 16, 32, 64, (8, 12)])
 def test_other_sizes(small):
     height, width = np.broadcast_to(small, 2).tolist()

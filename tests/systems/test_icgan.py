@@ -17,7 +17,7 @@ from jaxgen.experiments import icgan as experiment
 from jaxgen.latents import normal
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.systems.gan.conditional import mismatched
-from jaxgen.systems.gan.icgan import conditional, icgan, signs, turned
+from jaxgen.systems.gan.icgan import conditional, icgan, one_wrong, signs
 from jaxgen.train.abilities import SET, Translator
 from jaxgen.train.nets import bind, init
 from jaxgen.train.stages import inherit
@@ -119,8 +119,8 @@ def test_the_latents_encoder_learns_from_generated_images_only():
 
 
 def test_the_latents_encoder_can_reconstruct_images():
-    """The images' first pixel is 0, seen 0.1 brighter; the other two
-    are as the attributes have them."""
+    """The images' first pixel is 0, seen 0.1 brighter; the other two are as the
+    attributes have them."""
     moved = {"encoder_z": 0.1}
     (plain, _), _ = losses(inverse(), moved)
     (loss, about), _ = losses(inverse(reconstruction=3.0), moved)
@@ -142,7 +142,7 @@ def test_mismatched_attributes_are_of_another_that_differs():
 def test_attributes_that_differ_in_one():
     y = signs(jnp.array([[1, 1, 0], [0, 1, 0]]))
     keys = jax.random.split(jax.random.key(0), 300)
-    found = np.asarray(jax.jit(jax.vmap(lambda key: turned(y, key)))(keys))
+    found = np.asarray(jax.jit(jax.vmap(lambda key: one_wrong(y, key)))(keys))
     differs = found != np.asarray(y)
     assert (differs.sum(-1) == 1).all()
     np.testing.assert_allclose(differs.mean((0, 1)), 1 / 3, atol=0.06)

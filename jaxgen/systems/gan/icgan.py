@@ -60,7 +60,7 @@ def signs(attributes):
     return (2.0 * attributes - 1).clip(-1, 1)
 
 
-def turned(y, key):
+def one_wrong(y, key):
     """y [b, a] with one attribute of each row, by lot, the other way."""
     which = jnp.int32(draw.uniform(key, len(y)) * y.shape[1])
     return jnp.where(jnp.arange(y.shape[1]) == which[:, None], -y, y)
@@ -86,13 +86,13 @@ def conditional(
     prior: Prior,
     optimizers: Sequence[optax.GradientTransformation],
     ema: float | None = None,
-    turn: bool = False,
+    wrong_by_one: bool = False,
 ) -> System:
     """The conditional GAN, networks of `models.icgan` on images of `shape` [H, W, C] with `count`
     attributes and latents of `latent` numbers.
 
     optimizers: the generator's and the discriminator's.  ema: decay of G's averaged weights.
-    turn: whether attributes that do not fit are those that do, but for one, or another's.
+    wrong_by_one: whether attributes that do not fit are those that do, but for one, or another's.
     """
 
     def made(nets, batch, key):
@@ -106,7 +106,8 @@ def conditional(
     def discriminator_loss(nets, batch, key):
         real, (fake, y) = batch["image"], made(nets, batch, key)
         on_real = nets.discriminator(real, y)
-        on_others = nets.discriminator(real, turned(y, key) if turn else mismatched(y, key))
+        others = one_wrong(y, key) if wrong_by_one else mismatched(y, key)
+        on_others = nets.discriminator(real, others)
         on_fake = nets.discriminator(fake, y)
         loss = gan_loss.discriminator(on_real, jnp.stack([on_others, on_fake]))
         accuracy = ((on_real > 0).mean() + (on_fake < 0).mean()) / 2
@@ -175,12 +176,15 @@ def icgan(
     def decode(nets, codes):
         return nets.generator(codes[:, :latent], codes[:, latent:], train=False)
 
+    def with_detail(edited, x, again, detail):
+        return (edited + detail * (x - again)).clip(-1, 1)
+
     def edit(nets, inputs, key, detail=detail):
         x = inputs["image"]
         z, y = inverted(nets, x)
         asked = jnp.where(jnp.isnan(inputs[SET]), y, signs(inputs[SET]))
         edited, again = (nets.generator(z, y, train=False) for y in (asked, y))
-        return (edited + detail * (x - again)).clip(-1, 1)
+        return with_detail(edited, x, again, detail)
 
     def pair(batch):
         truth = batch["edited"]
@@ -193,7 +197,7 @@ def icgan(
         z, y = inverted(nets, x)
         flips = jnp.concatenate([jnp.ones((1, count)), 1 - 2 * jnp.eye(count)])
         each = [nets.generator(z, y * flip, train=False) for flip in flips]
-        each[1:] = [(made + detail * (x - each[0])).clip(-1, 1) for made in each[1:]]
+        each[1:] = [with_detail(edited, x, each[0], detail) for edited in each[1:]]
         grid = jnp.stack([x, *each], axis=1).reshape(-1, *shape)
         return {"edits": sheet(grid, columns=len(flips) + 1)}
 
