@@ -48,13 +48,16 @@ class Args(Arguments):
     another's, as in the authors' code."""
     encoder_lr: Rate = 1e-3
     """Learning rate of the encoders; 1e-4 in the paper."""
+    decay: bool = True
+    """Let the encoders' rate fall to 0 at the last round; the authors' stays."""
     encoder_b1: ShareBelowOne = 0.9
     """Adam's first beta in the encoders; 0.1 in the authors' code."""
     reconstruction: Weight = 1.0
     """Weight by which the latent's encoder learns to reconstruct the data's images; 0 in the
     paper."""
-    detail: Share = 0.6
-    """Share of what an image's reconstruction lacks that an edit gives back; 0 in the paper."""
+    detail: Share = 1.0
+    """Share of what an image's reconstruction lacks that an edit gives back where it changes
+    nothing; 0 in the paper."""
 
     @property
     def rounds_matter(self) -> bool:
@@ -91,7 +94,8 @@ def system(args: Args, info):
     sizes = info.shape, count, args.latent, normal(args.latent)
     of_gan = [optax.adam(args.lr, b1=args.b1) for _ in range(2)]
     gan = conditional(generator, discriminator, *sizes, of_gan, args.ema or None, args.wrong_by_one)
-    of_encoders = [optax.adam(args.encoder_lr, b1=args.encoder_b1) for _ in range(2)]
+    rate = optax.linear_schedule(args.encoder_lr, 0.0, late) if args.decay else args.encoder_lr
+    of_encoders = [optax.adam(rate, b1=args.encoder_b1) for _ in range(2)]
     inverse = icgan(generator, encoders, *sizes, of_encoders, args.reconstruction, args.detail)
     return [Stage("gan", gan, early), Stage("encoders", inverse, late)]
 

@@ -27,6 +27,8 @@ from jaxgen.train import devices
 from jaxgen.train.game import Sweep, System, Turn
 from jaxgen.train.nets import Net, PlayerState, layout
 
+UNROLLED = 8  # minibatches of a turn, or fewer, that are no loop on accelerators
+
 
 def scope(turn: Turn) -> str:
     """Under which name a turn is found in profiles and compiled programs."""
@@ -66,6 +68,8 @@ def compile_rounds(
     fields: what the arrays are; see `jaxgen.data.source.Field`.
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else None
+    # In a loop a GPU's compiler takes the usual layouts, and transposes kernels and moments.
+    unroll = 1 if mesh.devices.flat[0].platform == "cpu" else UNROLLED
 
     def prepare(batch, store, key):
         if store is not None:
@@ -152,7 +156,7 @@ def compile_rounds(
             before = jax.tree.map(lambda x: x[-1:], (mine, keys))
             play = lambda states, xs, turn=turn: step(turn, states, store, *xs)
             with jax.named_scope(scope(turn)):
-                states, values = _scan(play, states, (mine[0], keys, mine[1]))
+                states, values = _scan(play, states, (mine[0], keys, mine[1]), unroll)
             metrics |= {f"{turn.name}/{k}": v.mean(axis=0) for k, v in values.items()}
         learned = {n for t, k in zip(system.turns, plan, strict=True) if k for n in t.learners}
         for name, player in system.players.items():
@@ -205,10 +209,11 @@ _results = jax.checkpoint_policies.save_from_both_policies(
 )
 
 
-def _scan(f, carry, xs):
-    """`lax.scan`, without the loop where there is one step."""
-    if jax.tree.leaves(xs)[0].shape[0] > 1:
-        return lax.scan(f, carry, xs)
+def _scan(f, carry, xs, unroll: int = 1):
+    """`lax.scan`, without the loop where there are no more than `unroll` steps."""
+    steps = jax.tree.leaves(xs)[0].shape[0]
+    if steps > 1:
+        return lax.scan(f, carry, xs, unroll=steps <= unroll)
     carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
     return carry, jax.tree.map(lambda y: y[None], y)
 

@@ -18,8 +18,9 @@ An image x is edited by G(E_z(x), y), where y has the signs of E_y(x) but for wh
 Deviations, by flag. y' can be y with one attribute, by lot, the other way: then D has to see each
 of them, where others' attributes differ in many of which it needs to see one. E_z can learn to
 reconstruct images of the data, too, by the mean of |G(E_z(x), y) - x|. What the reconstruction
-lacks of the image, x - G(E_z(x), E_y(x)), can be given back to the edited image, as its `detail`.
-None of the three is in the paper.
+lacks of the image, x - G(E_z(x), E_y(x)), can be given back to the edited image as its `detail`:
+whole where the edit changes nothing, and nothing where it changes half as much as where it changes
+most, or more. None of the three is in the paper.
 
 Further deviations. The encoders see new generated images in every minibatch, the authors a set of
 182,638 that is made once. What makes these images, averaged weights and statistics where there are
@@ -146,7 +147,8 @@ def icgan(
     """The encoders E_z and E_y of the finished generator.
 
     reconstruction: weight of the distance of the data's images to their reconstructions.
-    detail: the share of what a reconstruction lacks that an edit gives back, where none is chosen.
+    detail: the share of what a reconstruction lacks that an edit gives back where it changes
+      nothing, if none is chosen.
     The other arguments are those of `conditional`.
     """
 
@@ -177,7 +179,11 @@ def icgan(
         return nets.generator(codes[:, :latent], codes[:, latent:], train=False)
 
     def with_detail(edited, x, again, detail):
-        return (edited + detail * (x - again)).clip(-1, 1)
+        """Gives back what the reconstruction lacks, least where the edit changes most."""
+        change = jnp.abs(edited - again).mean(-1, keepdims=True)
+        much = change.max((1, 2, 3), keepdims=True) / 2
+        untouched = 1 - (change / jnp.maximum(much, 1e-6)).clip(max=1)
+        return (edited + detail * untouched * (x - again)).clip(-1, 1)
 
     def edit(nets, inputs, key, detail=detail):
         x = inputs["image"]
@@ -201,7 +207,7 @@ def icgan(
         grid = jnp.stack([x, *each], axis=1).reshape(-1, *shape)
         return {"edits": sheet(grid, columns=len(flips) + 1)}
 
-    given_back = "Share of what the reconstruction lacks that the edit gives back"
+    given_back = "Share of what the reconstruction lacks that is given back where nothing changes"
     return System(
         players={
             "generator": _generator(generator, latent, count, None, None),
