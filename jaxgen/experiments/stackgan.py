@@ -46,13 +46,13 @@ class Args(Arguments):
     as emoji+openmoji."""
     size: Size = (64, 64)
     """Sides of Stage II's images in pixels."""
-    rounds: Count = 14000
+    rounds: Count = 11000
     """Length of the whole training, shared out among the stages."""
-    text_rounds: CountOrZero = 1
+    text_rounds: CountOrZero = 2
     """Share of the text encoder, in proportion to the others."""
-    first_rounds: Count = 4
+    first_rounds: Count = 8
     """Share of Stage I."""
-    second_rounds: Count = 2
+    second_rounds: Count = 1
     """Share of Stage II."""
     batch_size: Count = 32
     text_encoder: Annotated[
@@ -94,13 +94,17 @@ class Args(Arguments):
     kl: Weight = 2.0
     """Weight of the divergence of a condition from the standard Gaussian; 1 in the paper, 2 in the
     authors' code."""
-    lr: Rate = 5e-4
-    """Learning rate of the generators; 2e-4 in the paper, as the discriminators'."""
-    discriminator_lr: Rate = 1e-4
-    """Learning rate of the discriminators."""
-    halvings: CountOrZero = 2
-    """Number of times that both rates are halved in either stage, at equal intervals; 5 in the
-    paper."""
+    first_lr: Rate = 5e-4
+    """Learning rate of Stage I's generator; 2e-4 in the paper, as those of all players."""
+    first_discriminator_lr: Rate = 1e-4
+    """Learning rate of Stage I's discriminator."""
+    lr: Rate = 1e-3
+    """Learning rate of Stage II's generator."""
+    discriminator_lr: Rate = 2e-4
+    """Learning rate of Stage II's discriminator."""
+    halve_every: CountOrZero = 2667
+    """Rounds of a stage after which its rates are halved, again and again; 100 epochs in the paper.
+    0 never halves them."""
     b1: ShareBelowOne = 0.5
     """Adam's first beta."""
     instance_noise: Weight = 0.2
@@ -207,13 +211,13 @@ def system(args: Args, info):
     ]
 
     def stage(number, rounds):
-        every = rounds / (args.halvings + 1)
-        rates = [
-            optax.exponential_decay(lr, every, 0.5, staircase=True)
-            for lr in (args.lr, args.discriminator_lr)
-        ]
-        widths = args.first_discriminator_width, args.discriminator_width
-        discriminator = models.Discriminator(widths[number - 1], args.condition)
+        every = args.halve_every or rounds
+        lrs, width = {
+            1: ((args.first_lr, args.first_discriminator_lr), args.first_discriminator_width),
+            2: ((args.lr, args.discriminator_lr), args.discriminator_width),
+        }[number]
+        rates = [optax.exponential_decay(lr, every, 0.5, staircase=True) for lr in lrs]
+        discriminator = models.Discriminator(width, args.condition)
         return stackgan(
             text,
             generators[:number],
