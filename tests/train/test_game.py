@@ -1,5 +1,7 @@
 """The invariants of the game: who moves, on what, and that devices do not matter."""
 
+from functools import partial
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from jaxgen import draw, parallel
 from jaxgen.train import devices
 from jaxgen.train.game import Player, System, Turn
 from jaxgen.train.nets import bind, init, local, place
-from jaxgen.train.program import compile_rounds
+from jaxgen.train.program import _scan, compile_rounds
 from tests.train.toy import Dense, Points, fake_loss, gan, mesh, play, real_loss, show
 
 CLOSE = {"rtol": 1e-5, "atol": 1e-6}
@@ -70,6 +72,15 @@ def test_rounds_in_one_call_are_the_same_rounds():
     states, history = play(system, 7, 1, per_call=3)
     assert_close(states, alone)
     chex.assert_trees_all_close(history, one_by_one, **CLOSE)
+
+
+def test_a_few_steps_need_no_loop():
+    step = lambda carry, x: (0.5 * carry + x, carry)
+    loop, flat = (jax.jit(partial(_scan, step, unroll=n)) for n in (3, 4))
+    given = jnp.float32(1), jnp.arange(4.0)
+    np.testing.assert_allclose(loop(*given)[1], [1, 0.5, 1.25, 2.625])
+    np.testing.assert_array_equal(loop(*given)[1], flat(*given)[1])
+    assert [" while(" in f.lower(*given).compile().as_text() for f in (loop, flat)] == [True, False]
 
 
 def test_times_by_round_take_their_own_minibatches():
