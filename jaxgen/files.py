@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -13,6 +14,9 @@ from zipfile import BadZipFile
 from jaxgen.errors import UserError
 
 WORTH = 0.5  # seconds
+# Held while NumPy reads a .npy or .npz file. It parses headers with `ast`, which in Python 3.11 and
+# 3.12 fails at times where several threads do so (https://github.com/python/cpython/issues/106905).
+READING_ARRAYS = threading.Lock()
 
 
 @contextmanager
@@ -82,7 +86,8 @@ def kept_array(folder: str, name: str, make: Callable[[], Iterable[Any]]) -> Any
             _write_rows(temporary, blocks)
     with keeping(path.parent):
         try:
-            return np.load(path, mmap_mode="r")
+            with READING_ARRAYS:
+                return np.load(path, mmap_mode="r")
         except (ValueError, EOFError):
             path.unlink(missing_ok=True)
     return kept_array(folder, name, make)

@@ -1,9 +1,14 @@
 """Files are whole, whoever writes them; what is kept in the cache can be made again."""
 
+import gc
+import sys
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
 from jaxgen import files
+from jaxgen.data import voxels
 
 
 def test_two_that_write_one_file_do_not_meet(tmp_path):
@@ -35,6 +40,38 @@ def test_a_damaged_array_is_made_again(tmp_path, monkeypatch, damage):
     path.write_bytes(whole[:-1] if damage is None else damage)
     np.testing.assert_array_equal(files.kept_array("some", "numbers", make), kept)
     assert (len(made), path.read_bytes()) == (2, whole)
+
+
+class _Waste:
+    """What only the collector of garbage frees, and then runs Python, as many of JAX's objects."""
+
+    def __init__(self):
+        self.itself = self
+
+    def __del__(self):
+        for _ in range(50):
+            pass
+
+
+def test_many_threads_may_read_arrays(tmp_path, monkeypatch):
+    """https://github.com/python/cpython/issues/106905: without a lock dozens of these fail."""
+    monkeypatch.setenv("JAXGEN_CACHE", str(tmp_path))
+    thresholds, interval = gc.get_threshold(), sys.getswitchinterval()
+    np.save(tmp_path / "voxels.npy", np.ones((2, 2, 2)))
+
+    def read(_):
+        _Waste()
+        array = files.kept_array("some", "numbers", lambda: [np.zeros((1, 3))])
+        return len(array), voxels.read_voxels(tmp_path / "voxels.npy").sum()
+
+    try:
+        gc.set_threshold(10, 5, 5)
+        sys.setswitchinterval(1e-6)
+        with ThreadPoolExecutor(8) as threads:
+            assert set(threads.map(read, range(4000))) == {(1, 8)}
+    finally:
+        gc.set_threshold(*thresholds)
+        sys.setswitchinterval(interval)
 
 
 def test_arrays_that_take_long_are_kept(tmp_path, monkeypatch):

@@ -8,6 +8,7 @@ from jaxgen.data import media
 from jaxgen.data.reading import each
 from jaxgen.data.source import Field, Source
 from jaxgen.errors import UserError
+from jaxgen.files import READING_ARRAYS
 
 
 def to_cube(voxels: np.ndarray, side: int) -> np.ndarray:
@@ -34,7 +35,7 @@ def read_voxels(file: Path) -> np.ndarray:
     try:
         if file.suffix.lower() == ".binvox":
             return _binvox(file.read_bytes())
-        with open(file, "rb") as opened:
+        with READING_ARRAYS, open(file, "rb") as opened:
             array = np.load(opened, allow_pickle=False)
             if not isinstance(array, np.ndarray):
                 names = list(array)
