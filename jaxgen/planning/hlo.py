@@ -27,6 +27,7 @@ _COMPUTATION = re.compile(r"^(ENTRY )?%?([\w.\-]+) \(.*\{\s*$")
 _ARRAY = re.compile(r"([a-z]\w*)\[([\d,<=]*)\](?:\{([^}]*)\})?")
 _CALLED = re.compile(r"(?:calls|to_apply|body)=%?([\w.\-]+)")
 _BRANCHES = re.compile(r"(?:branch_computations=\{([^}]*)\}|_computation=%?([\w.\-]+))")
+_SCRATCH = re.compile(r", [su]8\[\d+\]\{0\}\)$")
 _TRIPS = re.compile(r'"known_trip_count":\{"n":"(\d+)"')
 
 
@@ -45,8 +46,8 @@ class Instruction:
     @cached_property
     def size(self) -> int:
         """Bytes of the result in the device's main memory.  What lies elsewhere, such as in a TPU's
-        vector memory (`S(1)`), counts nothing."""
-        return size(self.type, elsewhere=False)
+        vector memory (`S(1)`), counts nothing, nor does the scratch space of a library's call."""
+        return size(_SCRATCH.sub("", self.type) if self.target else self.type, elsewhere=False)
 
     @property
     def op_name(self) -> str:

@@ -291,7 +291,7 @@ class _Planned:
         cache = jax.config.jax_enable_compilation_cache  # pyright: ignore
         jax.config.update("jax_enable_compilation_cache", False)  # absent devices cannot load
         try:
-            return traced.lower().compile(self.aim.options)
+            return self.aim.compile(traced.lower())
         finally:
             jax.config.update("jax_enable_compilation_cache", cache)
 

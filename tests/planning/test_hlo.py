@@ -42,6 +42,7 @@ ENTRY %main (w: f32[100,4], s: (s32[], f32[8,4]), r: s32[]) -> f32[4,1] {
   %r = s32[] parameter(2)
   %loop = (s32[], f32[8,4]{1,0}) while(%s), condition=%condition, body=%body
   %near = f32[8,4]{1,0:T(8,128)S(1)} custom-call(%r), custom_call_target="__cudnn$convForward"
+  %product = (f32[8,4]{1,0}, s8[33554432]{0}) custom-call(%w), custom_call_target="__cublas$gemm"
   ROOT %row = f32[4,1]{1,0} fusion(%w, %r), kind=kLoop, calls=%fused
 }
 """
@@ -50,13 +51,14 @@ ENTRY %main (w: f32[100,4], s: (s32[], f32[8,4]), r: s32[]) -> f32[4,1] {
 def test_loops_slices_and_memory_that_is_elsewhere():
     read = traffic(TEXT, ("turn:a",))
     assert read.collectives == {"all-reduce": [5, 5 * 128]}
-    assert read.calls == {"__cudnn$convForward": 1}
+    assert read.calls == {"__cudnn$convForward": 1, "__cublas$gemm": 1}
     assert read.changes == [1, 16]
     # five all-reduces of 128 bytes in and out
     assert read.bytes["turn:a"] == 5 * 2 * 128
-    # five additions of two numbers to one; the call's 4 bytes in, and out into near memory; of the
-    # fusion one row, the index, and its result
-    assert read.bytes[""] == 5 * 12 + 4 + (16 + 4 + 16)
+    # five additions of two numbers to one; the first call's 4 bytes in, and out into near memory;
+    # the second's operand and result, but not its scratch space; of the fusion one row, the index,
+    # and its result
+    assert read.bytes[""] == 5 * 12 + 4 + (1600 + 128) + (16 + 4 + 16)
 
 
 BRANCHES = """HloModule branches

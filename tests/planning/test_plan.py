@@ -164,6 +164,24 @@ def test_a_target_of_ones_own(tmp_path):
         targets.target(f"gpu:{file}:4")
 
 
+def test_a_product_that_no_kernel_suits_is_the_librarys():
+    class Lowered:
+        def __init__(self, said):
+            self.said, self.asked = said, []
+
+        def compile(self, options):
+            self.asked.append(options)
+            if self.said and "xla_gpu_enable_triton_gemm" not in options:
+                raise jax.errors.JaxRuntimeError(self.said)
+
+    h100 = targets.target("gpu:h100:4")
+    for said, times in (("", 1), ("INTERNAL: Couldn't find output tile sizes that satisfy", 2)):
+        h100.compile(lowered := Lowered(said))
+        assert len(lowered.asked) == times
+    with pytest.raises(jax.errors.JaxRuntimeError):
+        h100.compile(Lowered("RESOURCE_EXHAUSTED"))
+
+
 @pytest.mark.skipif(bool(importlib.util.find_spec("libtpu")), reason="libtpu is installed")
 def test_a_missing_compiler_is_one_line():
     with pytest.raises(UserError, match=r"pip install 'jax\[tpu\]'"):
