@@ -83,10 +83,17 @@ def size(type: str, elsewhere: bool = True) -> int:
     return total
 
 
-class Program:
-    """A compiled program, from its text."""
+def scope_of(name: str, scopes: tuple[str, ...]) -> str:
+    """The first of the scopes in a name such as `jit(f)/vmap(turn:critic)/dot`; else empty."""
+    parts = re.split(r"[/()]", name)
+    return next((scope for scope in scopes if scope in parts), "")
 
-    def __init__(self, text: str):
+
+class Program:
+    """A compiled program, from its text.  scopes: names of `jax.named_scope` that are told apart."""
+
+    def __init__(self, text: str, scopes: tuple[str, ...] = ()):
+        self.scopes = scopes
         self.computations: dict[str, dict[str, Instruction]] = {}
         here: dict[str, Instruction] = {}
         for line in text.splitlines():
@@ -103,23 +110,29 @@ class Program:
                 here[name] = Instruction(name, type, opcode, operands, rest, bool(root))
 
     def executed(
-        self, computation: str | None = None, times: int = 1
-    ) -> Iterator[tuple[Instruction, dict[str, Instruction], int]]:
-        """(instruction, its computation, how often it runs), without what costs nothing; of
-        branches the one that moves the most."""
+        self, computation: str | None = None, times: int = 1, scope: str = ""
+    ) -> Iterator[tuple[Instruction, dict[str, Instruction], int, str]]:
+        """(instruction, its computation, how often it runs, its scope), without what costs nothing;
+        of branches the one that moves the most.  What the compiler has added inside a loop or a
+        branch has no scope of its own, and then that of all the others there."""
         here = self.computations[computation or self.entry]
         for x in here.values():
             if x.opcode in FREE:
                 continue
+            own = scope or scope_of(x.op_name, self.scopes)
             if x.opcode not in CONTROL:
-                yield x, here, times
+                yield x, here, times, own
                 continue
             inner = times * (self._trips(x) if x.opcode == "while" else 1)
             called = self.called(x)
             if x.opcode == "conditional":
                 called = [max(called, key=self._moved)]
             for name in called:
-                yield from self.executed(name, inner)
+                yield from self.executed(name, inner, own or self._only_scope(name))
+
+    def _only_scope(self, computation: str) -> str:
+        found = {own for *_, own in self.executed(computation) if own}
+        return found.pop() if len(found) == 1 else ""
 
     def called(self, x: Instruction) -> list[str]:
         """The computations that an instruction plays."""
@@ -164,7 +177,7 @@ class Program:
         return read + max(written, 0)
 
     def _moved(self, computation: str) -> int:
-        return sum(n * self.moved(x, here) for x, here, n in self.executed(computation))
+        return sum(n * self.moved(x, here) for x, here, n, _ in self.executed(computation))
 
     def _trips(self, x: Instruction) -> int:
         if found := _TRIPS.search(x.rest):
@@ -203,21 +216,14 @@ class Traffic:
     pads: list[int]
 
 
-def scope_of(name: str, scopes: tuple[str, ...]) -> str:
-    """The first of the scopes in a name such as `jit(f)/vmap(turn:critic)/dot`; else empty."""
-    parts = re.split(r"[/()]", name)
-    return next((scope for scope in scopes if scope in parts), "")
-
-
 def traffic(text: str, scopes: tuple[str, ...] = ()) -> Traffic:
     """Reads a compiled program.  scopes: names of `jax.named_scope`; what is in none is in ""."""
-    program = Program(text)
+    program = Program(text, scopes)
     moved: dict[str, float] = defaultdict(float)
     collectives: dict[str, list[int]] = defaultdict(lambda: [0, 0])
     calls: dict[str, int] = defaultdict(int)
     changes, pads, carried = [0, 0], [0, 0], set()
-    for x, here, times in program.executed():
-        scope = scope_of(x.op_name, scopes)
+    for x, here, times, scope in program.executed():
         moved[scope] += times * program.moved(x, here)
         inside = program.called(x) if x.opcode == "fusion" else []
         fused = [y for name in inside for y in program.computations[name].values()]

@@ -296,12 +296,14 @@ class _Planned:
             jax.config.update("jax_enable_compilation_cache", cache)
 
     def floor(self, work, moved) -> float | None:
-        """Seconds of a round on average, each turn by what is scarcer there."""
+        """Seconds of a round on average, each turn by what is scarcer there; what belongs to no
+        turn may be moved beside them, and counts where all bytes together take longer."""
         if not self.aim:
             return None
         device = self.aim.device
         peak = device.bfloat16 if self.options["precision"] == "bfloat16" else device.float32
-        return sum(max(work[s] / peak, moved[s] / device.bandwidth) for s in work)
+        turns = sum(max(work[s] / peak, moved[s] / device.bandwidth) for s in work if s)
+        return max(turns, sum(moved.values()) / device.bandwidth)
 
     def measure(self, seconds: float) -> float | None:
         """Images a second of real rounds, from the second call on; None where there are too few."""

@@ -118,8 +118,11 @@ def test_the_floor_is_the_scarcer_of_two(small):
     aim = targets.Target("gpu:x:1", "gpu", "x", (1,), device)
     one = devices.make_mesh(jax.devices()[:1])
     planned = _Planned(lambda _: system, data, 50, 8, one, aim, OPTIONS)
-    # 1,000 FLOPs take 2 s and 50 bytes 0.5; 10 bytes take 0.1 and no FLOPs
-    assert planned.floor({"a": 1000.0, "": 0.0}, {"a": 50.0, "": 10.0}) == pytest.approx(2.1)
+    # 1,000 FLOPs take 2 s, 50 bytes 0.5; 100 FLOPs 0.2, 70 bytes 0.7
+    work, moved = {"a": 1000.0, "b": 100.0, "": 0.0}, {"a": 50.0, "b": 70.0, "": 10.0}
+    assert planned.floor(work, moved) == pytest.approx(2.7)
+    # 400 bytes of no turn may be moved beside them, but all 520 take 5.2 s
+    assert planned.floor(work, moved | {"": 400.0}) == pytest.approx(5.2)
 
 
 def test_the_whole_data_is_a_batch(small):
