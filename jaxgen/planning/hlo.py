@@ -90,7 +90,7 @@ def scope_of(name: str, scopes: tuple[str, ...]) -> str:
 
 
 class Program:
-    """A compiled program, from its text.  scopes: names of `jax.named_scope` that are told apart."""
+    """A compiled program, from its text.  scopes: names of `jax.named_scope` to be told apart."""
 
     def __init__(self, text: str, scopes: tuple[str, ...] = ()):
         self.scopes = scopes
