@@ -277,7 +277,7 @@ def row_of(row, sets):
     return experiment, {**OFTEN, "rounds": 4, **flags}
 
 
-def traced(row, sets, devices_and_seeds):
+def traced(row, sets, *programs):
     """Traces a round of each stage: shapes of the states stay, and metrics are numbers."""
     experiment, flags = row_of(row, sets)
     module = importlib.import_module(f"jaxgen.experiments.{experiment}")
@@ -295,10 +295,10 @@ def traced(row, sets, devices_and_seeds):
         batch = next(data.batches(stage.batch_size or args.batch_size, 0))
         count = system.minibatches(system.plan(0))
         batch = jax.tree.map(lambda x, count=count: np.stack([x] * count)[None], batch)
-        for n, seeds in devices_and_seeds:
+        for n, seeds, precision in programs:
             mesh, own = devices.make_mesh(jax.devices()[:n]), states(seeds)
             options = {"fields": data.info.fields, "augment": data.augment}
-            program = compile_rounds(system, mesh, system.plan(0), **options)
+            program = compile_rounds(system, mesh, system.plan(0), precision=precision, **options)
             key, first = nets.seeded(0, seeds), np.zeros(1, np.int32)
             after, values = program.trace(nets.placed(own, mesh), batch, first, key).out_info
             shapes = lambda tree: [(x.shape, x.dtype) for x in jax.tree.leaves(tree)]
@@ -309,12 +309,12 @@ def traced(row, sets, devices_and_seeds):
 
 @pytest.mark.parametrize("row", VARIANTS)
 def test_variants_are_traced(row, sets):
-    traced(row, sets, [(1, 1), (4, 1)])
+    traced(row, sets, (1, 1, "float32"), (4, 1, "bfloat16"))
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in VARIANTS])
-def test_seeds_side_by_side_are_traced(row, sets):
-    traced(row, sets, [(4, 2)])
+def test_seeds_side_by_side_in_bfloat16_are_traced(row, sets):
+    traced(row, sets, (4, 2, "bfloat16"))
 
 
 @pytest.mark.parametrize(

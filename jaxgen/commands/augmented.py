@@ -54,6 +54,11 @@ class PlainGAN(Augmented):
     instance_noise_rounds: CountOrZero = 0
     """Rounds in which the noise falls linearly to 0; 0 keeps it."""
 
+    def check(self) -> None:
+        super().check()
+        if self.instance_noise_rounds and not self.instance_noise:
+            raise UserError("--instance-noise-rounds goes with --instance-noise, such as 0.2")
+
     def augmentation(self) -> Any:
         """What the discriminator is shown, a `systems.gan.plain.Augmentation`."""
         from jaxgen.systems.gan.plain import Augmentation

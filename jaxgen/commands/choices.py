@@ -239,6 +239,7 @@ def call(command: Callable, argv: Sequence[str], prog: str) -> Any:
         known = ", ".join(map(_flag, own)) or "none"
         line = f"{error} (flags of {trained.name} itself: {known}){trained.unfinished}"
         raise UserError(line) from None
+    _check_lists(given, argv)
     check_values(hints | {name: flag.kind for name, flag in own.items()}, given)
     chosen = {k: given.pop(k) for k in own}
     try:
@@ -251,6 +252,18 @@ def call(command: Callable, argv: Sequence[str], prog: str) -> Any:
         if name in given or name in own:
             raise UserError(f"{_flag(name)} {rest}") from error
         raise
+
+
+def _check_lists(given, argv):
+    """UserError for a flag of several values that is given twice, of which the last would count, or
+    without any."""
+    words = [word.partition("=")[0] for word in argv]
+    for name, value in given.items():
+        times = words.count(_flag(name)) if isinstance(value, tuple) else 0
+        if times > 1:
+            raise UserError(f"{_flag(name)} is given {times} times; write all its values after one")
+        if times and not value:
+            raise UserError(f"{_flag(name)} has no value; give it one, or leave it out")
 
 
 def cli(command: Callable, own: Mapping[str, Flag] = MappingProxyType({}), **options) -> Callable:

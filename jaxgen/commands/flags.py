@@ -8,7 +8,7 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, get_args, get_type_hints
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from tyro.conf import arg
 from tyro.constructors import PrimitiveConstructorSpec
@@ -84,10 +84,13 @@ def check_ranges(args: Any) -> None:
 
 
 def check_values(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
-    """`check_ranges` of values by name; None is in every range."""
+    """`check_ranges` of values by name, and of each value of several; None is in every range."""
     for name, hint in hints.items():
-        value = values.get(name)
-        for limits in get_args(hint)[1:]:
-            if isinstance(limits, Range) and value is not None and value not in limits:
-                flag = name.replace("_", "-")
-                raise UserError(f"--{flag} is {limits}, not {value:.15g}")
+        several = get_origin(hint) is tuple
+        each = get_args(hint)[0] if several else hint
+        found = values.get(name) if several else [values.get(name)]
+        for limits in get_args(each)[1:]:
+            for value in found or ():
+                if isinstance(limits, Range) and value is not None and value not in limits:
+                    flag = name.replace("_", "-")
+                    raise UserError(f"--{flag} is {limits}, not {value:.15g}")

@@ -92,7 +92,8 @@ def interpolate(
     sheet = path if path.suffix.lower() == ".png" else path.with_suffix(".png")
     if plane:
         with writing(sheet):
-            square = list(sampling.plane(trained, frames, seed=seed, batch=batch, **choices))
+            square = sampling.plane(trained, frames, seed=seed, batch=batch, **choices)
+            square = [sampling.shown(trained, part) for part in square]
             sheet.parent.mkdir(parents=True, exist_ok=True)
             save_png(sheet, grid(np.concatenate(square), columns=frames))
         return [sheet]

@@ -52,24 +52,23 @@ def project(
     """
     files = image_files(images)
     trained = open_run(run, system, round, copy)
-    from jaxgen.data.images import decode, to_input
-
-    # all of them before the first is begun: a broken file is told of at once
-    targets = {name: to_input(decode(file), trained.info) for file, name in files.items()}
     import numpy as np
 
+    from jaxgen.data.images import decode, to_input
     from jaxgen.pictures import as_uint8, grid, save_film, save_png
     from jaxgen.progress import progress
     from jaxgen.runs.projecting import search
 
     options = {"steps": steps, "lr": lr, "distance": distance, "weights": weights, "seed": seed}
+    searched = search(trained, every=-(-steps // FRAMES), **options, **choices)
+    # all of them before the first is begun: a broken file is told of at once
+    targets = {name: to_input(decode(file), trained.info) for file, name in files.items()}
     folder = out or run / "use" / f"projected_round_{trained.round:08d}{by(choices, copy)}"
     written = []
     with (
         writing(folder, folder=True),
         progress(total=len(targets) * steps, unit="step") as bar,
     ):
-        searched = search(trained, every=-(-steps // FRAMES), **options, **choices)
         folder.mkdir(parents=True, exist_ok=True)
         for name, target in targets.items():
             frames, done = [], 0

@@ -143,9 +143,9 @@ def _values(trained, text):
     try:
         return name, [kind(value) for value in values.split(",")]
     except ValueError:
-        raise UserError(
-            f"vary is written NAME=VALUE,VALUE, such as {name}={option.default}"
-        ) from None
+        usual = 1 if option.default is None else option.default
+        some = ",".join(map(str, option.curve[-2:] or [usual]))
+        raise UserError(f"vary is written NAME=VALUE,VALUE, such as {name}={some}") from None
 
 
 def _noise_detail(trained, n, draws, **options):

@@ -1,10 +1,10 @@
 """BigGAN on silhouettes of animals: `python -m jaxgen.experiments.biggan`."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, CountOrZero, Rate, ShareBelowOne, Size, Spec, Weight
+from jaxgen.commands.flags import Count, CountOrZero, Range, Rate, ShareBelowOne, Size, Spec, Weight
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -30,8 +30,9 @@ class Args(Arguments):
     """Networks of BigGAN-deep: twice as many blocks, which are bottlenecks."""
     width: Count = 8
     """Channels per unit of the paper's plan of widths, 96 there."""
-    attention: CountOrZero = 14
-    """Height in pixels of the maps that have self-attention, 64 in the paper; 0 for none."""
+    attention: Annotated[int | None, Range(0)] = None
+    """Height in pixels of the maps that have self-attention, 64 in the paper; 0 for none. By
+    default that of the generator's last map but one."""
     latent: Count = 60
     """Numbers of a latent. It is cut into equal chunks, one for the first map and for each level of
     the generator; 120 at 128 pixels, and 128, which are not cut, with --deep."""
@@ -58,6 +59,14 @@ class Args(Arguments):
     ema_start: CountOrZero = 500
     """Rounds before the averaging begins, 20,000 in the authors' code."""
 
+    def check(self) -> None:
+        super().check()
+        if self.hierarchical and not self.embedding:
+            raise UserError(
+                "--embedding 0 leaves the levels nothing to be joined with their chunks of the "
+                "latent; add --no-hierarchical"
+            )
+
 
 def system(args: Args, info):
     import jax.numpy as jnp
@@ -70,7 +79,8 @@ def system(args: Args, info):
         raise UserError(f"{args.data} has no labels; name other data")
     size, channels = info.shape[:2], info.shape[2]
     about = {"classes": len(info.label_names), "deep": args.deep}
-    plan = size, args.width, args.attention
+    attention = models.usual_attention(size) if args.attention is None else args.attention
+    plan = size, args.width, attention
     generator = models.generator(
         *plan,
         channels=channels,

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Annotated, Literal
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Range, Rate, ShareBelowOne
+from jaxgen.commands.flags import Count, Range, Rate, ShareBelowOne, size_text
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -53,6 +53,16 @@ class Args(Arguments):
     @property
     def rounds_matter(self) -> bool:
         return self.optimizer == "sgd"  # its momentum's
+
+    def check(self) -> None:
+        super().check()
+        side, other = self.size
+        residual = self.conditioning in ("projection", "acgan")
+        if residual and (side < 8 or side & (side - 1) or side != other):
+            raise UserError(
+                f"--size is 8, 16, 32, ... pixels with --conditioning {self.conditioning}, not "
+                f"{size_text(self.size)}"
+            )
 
 
 def system(args: Args, info):

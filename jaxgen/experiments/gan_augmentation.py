@@ -27,7 +27,7 @@ class Args(Study):
     repeats: Count = 3
     """Choices of digits, each with a GAN and classifiers of its own."""
     size: Count = 16
-    """Side of the digits in pixels, a multiple of 8."""
+    """Side of the digits in pixels: 8, 16, 32, ..."""
     minibatches: Count = 1000
     """Length of each classifier's training, in batches of 128."""
 
@@ -37,8 +37,8 @@ class Args(Study):
         if 10 * min(self.images) < self.batch_size:
             few = -(-self.batch_size // 10)
             raise UserError(f"--images are {few} or more, or --batch-size is smaller")
-        if self.size % 8:
-            raise UserError(f"--size is a multiple of 8, not {self.size}")
+        if self.size < 8 or self.size & (self.size - 1):
+            raise UserError(f"--size is 8, 16, 32, ... pixels, not {self.size}")
 
 
 SETS = {

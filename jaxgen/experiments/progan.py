@@ -58,11 +58,14 @@ class Args(Arguments):
         side, other = self.size
         if side < 4 or side & (side - 1) or side != other:
             raise UserError(f"--size is 4, 8, 16, 32, 64, ... pixels, not {size_text(self.size)}")
-        if side > 8 and self.fade_rounds > self.stage_rounds:
-            raise UserError(
-                f"--fade-rounds {self.fade_rounds} are more than --stage-rounds "
-                f"{self.stage_rounds}; a stage must end grown"
-            )
+        stages = {"--stage-rounds": self.stage_rounds} if side > 8 else {}
+        stages |= {"--last-rounds": self.last_rounds} if side > 4 else {}
+        for flag, rounds in stages.items():
+            if self.fade_rounds > rounds:
+                raise UserError(
+                    f"--fade-rounds {self.fade_rounds} are more than {flag} {rounds}; a stage "
+                    "must end grown"
+                )
         if 2 * self.base < side:
             raise UserError(f"--base is at least {side // 2} at --size {side}")
 

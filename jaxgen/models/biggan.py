@@ -238,8 +238,7 @@ def generator(size: Size, width: int, attention: int = 64, **about) -> Generator
     """The generator of images of that size, `width` channels wide at 128 pixels, with attention
     where a map is `attention` pixels high (0: nowhere); `about` are its other fields.  UserError
     for a size that is no small map doubled, and where no map is as high."""
-    height, n = sides(size)[0], _doublings(size)
-    heights = [height >> (n - 1 - i) for i in range(n)]
+    n, heights = _doublings(size), _heights(size)
     if attention and attention not in heights:
         known = ", ".join(map(str, heights))
         raise UserError(f"attention is at 0 (nowhere) or at {known} pixels, not at {attention}")
@@ -259,6 +258,17 @@ def discriminator(
     at = [i for i in levels if height >> min(i + 1, downs) == attention][:1]
     widths = tuple(width * k for k in DISCRIMINATOR[n])
     return Discriminator(widths, downs, classes, tuple(at), deep)
+
+
+def usual_attention(size: Size) -> int:
+    """Height of the generator's last map but one, or of its only one."""
+    return _heights(size)[-2:][0]
+
+
+def _heights(size):
+    """Those of the generator's maps, each twice that of the one before."""
+    height, n = sides(size)[0], _doublings(size)
+    return [height >> (n - 1 - i) for i in range(n)]
 
 
 def _doublings(size: Size) -> int:

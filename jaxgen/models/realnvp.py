@@ -39,7 +39,7 @@ class WeightNormConv(nn.Module):
             size = spread * sqrt(x.shape[-1] * self.kernel**2 / 12)
             start = nn.initializers.constant(size)
             kernel = kernel * self.param("magnitude", start, (self.features,))
-        y = conv(x, kernel, padding="SAME")
+        y = conv(x.astype(kernel.dtype), kernel, padding="SAME")  # the flow itself stays in float32
         if self.magnitude or self.use_bias:
             y += self.param("bias", nn.initializers.zeros, (self.features,))
         return y

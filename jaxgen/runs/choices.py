@@ -97,7 +97,7 @@ def _labels(name, names, value):
     def number(x):
         if x in names:
             return names.index(x)
-        if isinstance(x, str) and not x.isdecimal():
+        if isinstance(x, str) and not x.removeprefix("-").isdecimal():
             raise _unknown(name, x, names)
         if int(x) < 0 or 0 < len(names) <= int(x):
             raise UserError(f"{name} is from 0 to {len(names) - 1}, not {x}")
@@ -108,6 +108,8 @@ def _labels(name, names, value):
 
 def _tokens(name, vocabulary, value):
     texts = [value] if isinstance(value, str) else value
+    if len(texts) == 0 or any(isinstance(text, str) and not text.strip() for text in texts):
+        raise UserError(f"{name} is empty; say what the image shows")
     if not isinstance(texts[0], str):
         return np.atleast_2d(np.asarray(texts, np.int32))
     if vocabulary is None:
@@ -121,11 +123,18 @@ def _attributes(name, names, value, other=0.0):
             raise _unknown(name, unknown[0], names)
         low, high = (0, 1) if name == SET else (-math.inf, math.inf)
         for key, number in x.items():
-            if not (low <= number <= high and math.isfinite(number)):
+            try:
+                fits = low <= number <= high and math.isfinite(number)
+            except TypeError:  # no number
+                fits = False
+            if not fits:
                 wanted = "from 0 to 1" if name == SET else "a finite number"
-                raise UserError(f"{name} {key} is {wanted}, not {number:g}")
+                said = f"{number:g}" if isinstance(number, int | float) else number
+                raise UserError(f"{name} {key} is {wanted}, not {said}")
         return [x.get(key, other) for key in names]
 
+    if isinstance(value, str):
+        raise UserError(f"{name} is {{name: value}}, such as {{{names[0]!r}: 1}}, not {value!r}")
     value = [value or {}] if isinstance(value, Mapping | None) else value
     rows = [vector(x) if isinstance(x, Mapping) else x for x in value]
     found = np.atleast_2d(np.asarray(rows, np.float32))

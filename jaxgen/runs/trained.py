@@ -171,6 +171,11 @@ class TrainedRun:
     def encode(self, images: np.ndarray, *, batch: int = 64) -> np.ndarray:
         """Codes [n, ...] of images uint8 [n, H, W, C] of the training's size."""
         coder = self.ability(Autoencoder, "has no encoder; a vae has one")
+        if images.shape[1:] != self.info.shape:
+            raise UserError(
+                f"images to be encoded are [n, {', '.join(map(str, self.info.shape))}], not "
+                f"{list(images.shape)}; jaxgen.data.images.to_input resizes one"
+            )
         return self._in_chunks(lambda nets, x: coder.encode(nets, to_float(x)), images, batch)
 
     def decode(self, codes: np.ndarray, *, batch: int = 64) -> np.ndarray:

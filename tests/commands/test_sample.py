@@ -126,7 +126,7 @@ def test_an_option_that_is_varied(styled, jaxgen):
         images = load(styled).sample(2, truncation=psi)
         np.testing.assert_array_equal(sheet[18:, 18 * i : 18 * i + 16], images[1])
     for vary, problem in (
-        ("truncation=a,b", "--vary is written NAME=VALUE,VALUE, such as truncation=1.0"),
+        ("truncation=a,b", "--vary is written NAME=VALUE,VALUE, such as truncation=0.5,1.0"),
         ("colour=1", "styles takes no colour; its choices are truncation"),
     ):
         code, _, line = jaxgen(*words[:-1], vary)

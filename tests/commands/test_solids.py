@@ -67,6 +67,10 @@ def test_films(run, jaxgen, tmp_path):
     path = tmp_path / "walk.gif"
     assert jaxgen("interpolate", run, *WORDS, "--frames", 2, "--out", path)[0] == 0
     assert pixels(path.with_suffix(".png")).shape == (130, 130)
+    path = tmp_path / "plane.png"
+    words = (*WORDS[:2], "--plane", "--frames", 2, "--out", path)
+    assert jaxgen("interpolate", run, *words)[0] == 0
+    assert pixels(path).shape[:2] == (130, 130)
 
 
 @pytest.mark.parametrize("kind", ["obj", "stl"])
@@ -116,6 +120,9 @@ def test_what_voxels_have_not(run, trained, jaxgen, tmp_path):
     assert "add --single" in jaxgen("sample", run, *WORDS, "--to", "stl")[2]
     with pytest.raises(UserError, match="makes voxels, among which no image is searched for"):
         load(run, system).project(np.zeros((8, 8, 3), np.uint8))
+    Image.new("RGB", (8, 8)).save(tmp_path / "image.png")
+    line = jaxgen("project", run, tmp_path / "image.png", *WORDS[:2])[2]
+    assert "makes voxels, among which no image is searched for" in line
     with pytest.raises(UserError, match="has no fid"):
         load(run, system).evaluate("fid", data=things(12, 0))
     with pytest.raises(UserError, match="has no best-iou"):

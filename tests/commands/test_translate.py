@@ -172,5 +172,11 @@ def test_an_image_is_edited_by_attributes(jaxgen, tmp_path):
         assert (code, problem.strip()) == (2, f"jaxgen: {line}")
     code, _, problem = jaxgen(*words, "--set", "old=1", "old=0")
     assert (code, problem.strip()) == (2, "jaxgen: --set has old twice; give it once")
+    code, _, problem = jaxgen(*words, "--set", "old=1", "--set", "smiling=0")
+    line = "jaxgen: --set is given 2 times; write all its values after one"
+    assert (code, problem.strip()) == (2, line)
+    code, _, problem = jaxgen(*words, "--set")
+    line = "jaxgen: --set has no value; give it one, or leave it out"
+    assert (code, problem.strip()) == (2, line)
     _, said, _ = jaxgen(*words, "--help")
     assert "Attributes and their new values, of smiling, old." in " ".join(said.split())

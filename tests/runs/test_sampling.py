@@ -82,6 +82,9 @@ def test_texts_are_read(toy):
     np.testing.assert_array_equal(words(text="a bc"), level([two / 16] * 4))
     np.testing.assert_array_equal(words(text=["a", "a bc"]), level([one / 16, two / 16] * 2))
     np.testing.assert_array_equal(words(text=toy.info.vocabulary("a")), level([one / 16] * 4))
+    for empty in ("", "  ", [], ["a", ""]):
+        with pytest.raises(UserError, match="^text is empty; say what the image shows$"):
+            words(text=empty)
     info = dataclasses.replace(toy.info, vocabulary=None)
     with pytest.raises(UserError, match="text is given as tokens here"):
         dataclasses.replace(toy, info=info).sample(2, text="a")

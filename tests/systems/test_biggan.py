@@ -138,3 +138,8 @@ def test_mistakes():
         experiment.system(experiment.Args(data="mnist5k"), bare)
     with pytest.raises(UserError, match="^--latent 7 is no multiple of 2; use 8$"):
         experiment.system(experiment.Args(latent=7, **small), INFO)
+    with pytest.raises(UserError, match="^--embedding 0 leaves .*; add --no-hierarchical$"):
+        experiment.Args(embedding=0).check()
+    generator = experiment.system(experiment.Args(size=8, width=2, latent=8), INFO)
+    assert generator.players["generator"].module.attention == (0,)  # the only one
+    assert [models.usual_attention(side) for side in (28, 30, 32, 128)] == [14, 30, 16, 64]

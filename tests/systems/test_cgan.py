@@ -139,6 +139,11 @@ def test_pictures_of_training_have_a_row_a_class(run):
     np.testing.assert_allclose(sheet[16:24, 8:16], twos[1], atol=1e-5)
 
 
+def test_sizes_of_the_residual_networks():
+    with pytest.raises(UserError, match="^--size is 8, 16, .* --conditioning acgan, not 20$"):
+        experiment.Args(size=(20, 20)).check()
+
+
 def test_data_without_labels():
     with pytest.raises(UserError, match="^mnist5k has no labels; name other data$"):
         experiment.system(experiment.Args(), DataInfo(SHAPE, {"image": Field("image", 1)}))

@@ -178,6 +178,12 @@ def test_an_edit_changes_what_is_asked_for(run):
     close(run.decode(run.encode(faint[None]))[0], 0.3, -0.5, 0.5)
     with pytest.raises(UserError, match="^set 'glases' is not known; did you mean glasses?"):
         run.translate(image, set={"glases": 1})
+    with pytest.raises(UserError, match="^set glasses is from 0 to 1, not yes"):
+        run.translate(image, set={"glasses": "yes"})
+    with pytest.raises(UserError, match="^set is {name: value}, such as {'glasses': 1}, not 'gla"):
+        run.translate(image, set="glasses=1")
+    with pytest.raises(UserError, match=r"to be encoded are \[n, 1, 3, 1\], not \[1, 2, 2, 3\]"):
+        run.encode(np.zeros((1, 2, 2, 3), np.uint8))
 
 
 def test_detail_gives_back_what_the_reconstruction_lacks(run):

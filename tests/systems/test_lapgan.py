@@ -182,6 +182,8 @@ def test_flags_that_do_not_fit():
         read("--size", "32x64")
     with pytest.raises(UserError, match="--coarser rises to less than --size 16.*, not 8 16$"):
         read("--size", "16")
+    with pytest.raises(UserError, match="--coarser is at least 1, not 0$"):
+        read("--coarser", "0", "8")
     with pytest.raises(UserError, match="--coarser rises .* not 16 8$"):
         read("--coarser", "16", "8")
     with pytest.raises(UserError, match="small judges images of 9 pixels or more .*, not 8; leave"):

@@ -190,6 +190,8 @@ def test_flags_that_do_not_fit():
         read("--size", "28")
     with pytest.raises(UserError, match="a stage must end grown"):
         read("--stage-rounds", "10", "--fade-rounds", "11")
+    with pytest.raises(UserError, match="--fade-rounds 11 are more than --last-rounds 10"):
+        read("--last-rounds", "10", "--fade-rounds", "11", "--size", "8")
     with pytest.raises(UserError, match="--target is more than 0"):
         read("--target", "0")
     with pytest.raises(UserError, match="--ema"):

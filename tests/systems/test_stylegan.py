@@ -187,6 +187,7 @@ def test_flags_that_do_not_fit():
     for flags, message in (
         (("--size", "4"), "--size is 8, 16, 32"),
         (("--stage-rounds", "10", "--fade-rounds", "11"), "a stage must end grown"),
+        (("--last-rounds", "10", "--fade-rounds", "11"), "are more than --last-rounds 10; a stage"),
         (("--base", "31"), "--base is at least 32 at --size 64"),
         (("--mixing", "1.1"), "--mixing is from 0 to 1"),
     ):

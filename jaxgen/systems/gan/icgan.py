@@ -225,6 +225,7 @@ def icgan(
                 edit,
                 pair,
                 ("image", SET),
+                name="edit",
                 any_size=False,
                 options={"detail": Option(detail, given_back, low=0, high=1)},
             ),

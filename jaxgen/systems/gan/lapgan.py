@@ -14,7 +14,7 @@ images are those of the level before (Eq. 5). All networks may be told the image
 
 The paper leaves its filters open: d takes the mean over each larger pixel's area, u is bilinear.
 
-Deviations. Pixels are standardised, each by its mean and deviation in the training set, at the
+Deviations. Pixels are standardised, each by its mean and deviation in 1,000 training images, at the
 coarsest level alone, in the code at every one. u keeps the centres of pixels in place, Torch's the
 corners. Real and generated differences are of the same images, in the code of others, and its G
 learns from twice as many.
