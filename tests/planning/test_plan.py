@@ -196,6 +196,7 @@ def test_what_is_compiled_for_absent_devices_is_not_kept(tmp_path):
 def test_plans_come_one_by_one_after_all_targets_are_checked(small, monkeypatch):
     system, data = small
     compiled = []
+    monkeypatch.setattr(targets, "prepare", lambda: None)
     monkeypatch.setattr(targets.Target, "devices", lambda self: jax.devices()[: self.count])
     monkeypatch.setattr(
         planning._Planned, "plan", lambda self, *_: compiled.append(self.aim.name) or self.aim.name
@@ -225,13 +226,16 @@ def test_plans_come_one_by_one_after_all_targets_are_checked(small, monkeypatch)
 def test_a_command_prints_each_plan_as_it_comes(monkeypatch, capsys):
     from jaxgen.commands import launch
 
-    def plans(*_):
+    def plans(system, data, rounds, aims, **options):
+        assert list(aims) == ["gpu:h100:1", "gpu:h100:2"]
         yield "first"
         assert "first" in capsys.readouterr().out
         yield "second"
 
-    monkeypatch.setattr(launch, "plan", plans)
-    monkeypatch.setattr("sys.argv", ["wgan", "--plan", "gpu:h100:1", *SMALL])
+    monkeypatch.setattr(planning, "plans", plans)
+    monkeypatch.setattr(targets, "prepare", lambda: None)
+    monkeypatch.setattr(launch, "start_jax", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["wgan", "--plan", "gpu:h100:1", "gpu:h100:2", *SMALL])
     launch.launch(wgan.system)
     assert capsys.readouterr().out == "second\n\n"
 
