@@ -1,8 +1,9 @@
 """Paper recipes as compiled: `python experiments/benchmarks/compiled.py --target gpu:h100:4`.
 
 For each system its paper's recipe is compiled for the target, on data of the same kind that are at
-hand, and a line of the table has its memory on a device, what devices exchange, the library's
-functions, and what is written by copies that change layouts and by padding.  What has been compiled
+hand, and a line of the table has its memory on a device, a device's share of the work of an average
+round, and of the fullest round what devices exchange, the library's functions, and what is written
+by copies that change layouts and by padding.  What has been compiled
 is kept in the file: the same command goes on with the rest.  The target's compiler is needed, not
 the device (see docs/planning.md).
 """
@@ -63,10 +64,10 @@ def table(found: dict[str, list[dict]]) -> str:
         *("exchanges", "library calls", "layout changes", "padded", "compiled in"),
     )
     rows = [head, ["---"] * len(head)]
-    count = lambda two: f"{two[0]}, {two[1] / 2**20:.0f} MB"
+    count = lambda two: f"{two[0]}, {two[1] / 1e6:.0f} MB"
     for name, plans in found.items():
         for x in plans:
-            images = x["batch_size"] / x["count"]
+            images = x.get("images", x["batch_size"]) / x["count"]
             rows.append(
                 [
                     f"{name} {x['stage']}".strip(),

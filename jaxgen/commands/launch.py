@@ -10,7 +10,7 @@ import dataclasses
 import importlib
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ def launch(system: Callable[[Any, Any], Any]) -> None:
             train(name, system, args)
         else:
             for found in plan(name, system, args):
-                print(found, end="\n\n")
+                print(found, end="\n\n", flush=True)
 
 
 def module_name(system: Callable) -> str:
@@ -95,9 +95,10 @@ def train(name: str, system: Callable, args: Any) -> Any:
     return run
 
 
-def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> list[Any]:
+def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> Iterator[Any]:
     """What the training of these arguments would take: a `Plan` for each stage, on each of the
-    targets that they name, or on the devices at hand; `patience` is that of `jg.plan`."""
+    targets that they name, or on the devices at hand, as soon as it is ready; `patience` is that of
+    `jg.plan`."""
     from jaxgen.planning import targets
 
     for text in args.plan:
@@ -106,7 +107,7 @@ def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> lis
         targets.prepare()
     data = load(name, args)
     start_jax(args.multihost)
-    from jaxgen.planning.plan import plan as find
+    from jaxgen.planning.plan import plans
 
     build = lambda batch: system(dataclasses.replace(args, batch_size=batch), data.info)
     names = ("batch_size", "precision", "seeds", "accumulate", "remat")
@@ -114,8 +115,7 @@ def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> lis
     options = {name: getattr(args, name) for name in names}
     options |= {"patience": patience}
     options |= {"seeds": len(args.swept[1])} if args.sweep else {}
-    aims = args.plan or (None,)
-    return [x for aim in aims for x in find(build, data, args.rounds, target=aim, **options)]
+    yield from plans(build, data, args.rounds, args.plan or [None], **options)
 
 
 def load(name: str, args: Any) -> Any:

@@ -4,12 +4,13 @@ import collections
 import contextlib
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.experimental.compilation_cache import compilation_cache
 
 from jaxgen.data.source import Data
 from jaxgen.errors import UserError
@@ -28,7 +29,8 @@ from jaxgen.train.stages import Stage
 Build = Callable[[int], System | list[Stage]]
 TRIES = 4  # programs that are compiled to find the largest batch
 FULL = 0.95  # of a device's memory, which is what is left to a program
-LARGEST = 65_536  # the largest batch that is tried
+LARGEST = 65_536  # no larger batch is tried
+CALLS = 5  # that are played within the seconds of a measurement
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +38,7 @@ class Plan:
     """What a training (or one stage of it) takes.
 
     target: the devices, in words.  count: how many.  stage: its name; empty without stages.
-    rounds, batch_size: as asked.
+    rounds, batch_size: as asked.  images: of a round on average, in all its minibatches.
     parameters: of each player, of all seeds together.
     arguments, temporary: bytes on one device, as the compiler says: states and minibatches, and
       what the program needs beside them.  memory: what the device has; 0 where that is not known.
@@ -49,6 +51,7 @@ class Plan:
     images_per_second, seconds: measured, and of the whole training by that; None if not at hand.
     disk: bytes of the checkpoints that are kept.
     largest_batch: the largest of those tried that fits, 0 if none does; None if none was tried.
+    limit: no larger batch is tried.
     """
 
     target: str
@@ -56,6 +59,7 @@ class Plan:
     stage: str
     rounds: int
     batch_size: int
+    images: float
     parameters: dict[str, int]
     arguments: int
     temporary: int
@@ -72,6 +76,7 @@ class Plan:
     seconds: float | None
     disk: int
     largest_batch: int | None
+    limit: int
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -101,7 +106,7 @@ class Plan:
         if self.floor is not None:
             lines.append(("a round", f"{1000 * self.floor:.3g} ms or more, by the device's peaks"))
         if self.largest_batch is not None:
-            more = " or more" if self.largest_batch == LARGEST else ""
+            more = " or more" if self.largest_batch >= self.limit else ""
             none = f"none that was tried fits {self.target}"
             fits = f"{self.largest_batch:,}{more}" if self.largest_batch else none
             lines.append(("largest batch", fits))
@@ -135,34 +140,79 @@ def plan(
     target: devices that need not be there, such as "tpu:v5e:4x4" or "gpu:h100:8" (see
       `jaxgen.planning.targets`): nothing runs, the program is compiled for them.  None measures
       the devices at hand (or `mesh`), too.
-    seconds: that real rounds are played for.  patience: seconds of compiling within which the
-      largest batch that fits is looked for (of a `target`); 0 does not.
+    seconds: that real rounds are played for, or a little more.
+    patience: seconds of compiling within which the largest batch that fits is looked for (of a
+      `target`); 0 does not.
 
     Raises UserError where a compiler is missing, or refuses a batch that does not fit; where it
     does not refuse, the plan says so.
     """
+    if target and mesh is not None:
+        raise UserError(f"{target} has devices of its own; give a target or a mesh, not both")
+    return list(
+        plans(
+            system,
+            data,
+            rounds,
+            [target],
+            batch_size=batch_size,
+            precision=precision,
+            seeds=seeds,
+            accumulate=accumulate,
+            remat=remat,
+            rounds_per_call=rounds_per_call,
+            keep=keep,
+            mesh=mesh,
+            seconds=seconds,
+            patience=patience,
+        )
+    )
+
+
+def plans(
+    system: System | list[Stage] | Build,
+    data: Data,
+    rounds: int,
+    aims: Iterable[str | None],
+    *,
+    batch_size: int,
+    keep: int,
+    patience: float,
+    mesh=None,
+    seconds: float = 10.0,
+    **options,
+) -> Iterator[Plan]:
+    """Those of `plan` for each target (None: the devices at hand), each as soon as it is ready.
+    Before the first one is compiled, all targets' compilers and the split of the batch are checked.
+    """
     build: Build = system if not isinstance(system, list) and callable(system) else lambda _: system
-    aim = target and targets.target(target)
-    if aim:
+    known = [targets.target(name) if name else None for name in aims]
+    if any(known):
         targets.prepare()
-        mesh = devices.make_mesh(aim.devices(), seeds)
-    mesh = mesh or devices.make_mesh(copies=seeds)
-    options = {"precision": precision, "seeds": seeds, "accumulate": accumulate}
-    options |= {"remat": remat, "rounds_per_call": rounds_per_call}
+    stages = _stages(build, data, rounds, batch_size)
+    found = []
+    for aim in known:
+        on = mesh or devices.make_mesh(aim.devices() if aim else None, options["seeds"])
+        found += [(name, _Planned(*stage, on, aim, options)) for name, *stage in stages]
+    for name, planned in found:
+        yield planned.plan(name, keep, seconds, patience)
+
+
+def _stages(build, data, rounds, batch_size) -> list[tuple[Any, ...]]:
+    """(name, system by batch size, data, rounds, batch size) of each; one without a name where
+    there are none."""
     built = build(batch_size)
     if not isinstance(built, list):
-        found = _Planned(build, data, rounds, batch_size, mesh, aim, options)
-        return [found.plan("", keep, seconds, patience)]
-    plans = []
+        return [("", build, data, rounds, batch_size)]
+    found = []
     for i, stage in enumerate(built):
         if callable(stage.data):
             say(f"stage {stage.name} is not planned: its data are made by the stage before")
             continue
-        of: Any = lambda batch, i=i: build(batch)[i].system  # pyright: ignore
+        of = lambda batch, i=i: build(batch)[i].system
         own = stage.batch_size or batch_size
-        found = _Planned(of, stage.data or data, stage.rounds, own, mesh, aim, options)
-        plans.append(found.plan(stage.name, keep, seconds, patience))
-    return plans
+        found.append((stage.name, of, stage.data or data, stage.rounds, own))
+    return found
 
 
 class _Planned:
@@ -174,6 +224,7 @@ class _Planned:
         batch_size = batch_size or devices.whole(data.info.examples, mesh, options["accumulate"])
         self.build, self.data, self.rounds, self.batch_size = build, data, rounds, batch_size
         self.mesh, self.aim, self.options = mesh, aim, options
+        devices.share(batch_size, mesh, options["accumulate"])
         self.system: System = build(batch_size)
         plans = collections.Counter(self.system.plan(i) for i in range(min(rounds, COUNTED)))
         n = sum(plans.values())
@@ -222,6 +273,7 @@ class _Planned:
             stage=stage,
             rounds=self.rounds,
             batch_size=self.batch_size,
+            images=self.images,
             parameters={name: count(state) for name, state in states.items()},
             arguments=arguments,
             temporary=temporary,
@@ -239,11 +291,21 @@ class _Planned:
             disk=keep
             * size({name: state.replace(apply_fn=None) for name, state in states.items()}),
             largest_batch=largest,
+            limit=self.limit,
         )
 
     @property
     def platform(self) -> str:
         return self.mesh.devices.flat[0].platform
+
+    @property
+    def split(self) -> int:
+        """Parts of a batch."""
+        return self.mesh.shape[AXIS] * self.options["accumulate"]
+
+    @property
+    def limit(self) -> int:
+        return LARGEST // self.split * self.split
 
     @property
     def memory(self) -> float:
@@ -254,7 +316,6 @@ class _Planned:
 
     def trace(self, system, batch_size):
         """The program of the fullest round, traced, and how many rounds it plays."""
-        devices.share(batch_size, self.mesh, self.options["accumulate"])
         data, mesh = self.data, self.mesh
         per_call = min(self.options["rounds_per_call"], self.rounds)
         program = compile_rounds(
@@ -288,12 +349,8 @@ class _Planned:
     def compile(self, traced):
         if not self.aim:
             return traced.lower().compile()
-        cache = jax.config.jax_enable_compilation_cache  # pyright: ignore
-        jax.config.update("jax_enable_compilation_cache", False)  # absent devices cannot load
-        try:
+        with _nothing_kept():  # programs for absent devices could not be loaded again
             return self.aim.compile(traced.lower())
-        finally:
-            jax.config.update("jax_enable_compilation_cache", cache)
 
     def floor(self, work, moved) -> float | None:
         """Seconds of a round on average, each turn by what is scarcer there; what belongs to no
@@ -306,12 +363,24 @@ class _Planned:
         return max(turns, sum(moved.values()) / device.bandwidth)
 
     def measure(self, seconds: float) -> float | None:
-        """Images a second of real rounds, from the second call on; None where there are too few."""
-        per_call = self.options["rounds_per_call"]
-        quick = {"batch_size": self.batch_size, "log_every": per_call, "mesh": self.mesh}
+        """Images a second of real rounds, in calls of as many as asked, or of fewer where these
+        would take too long; None where there are too few."""
+        per_call = min(self.options["rounds_per_call"], self.rounds)
+        if per_call == 1:
+            return self.play(1, seconds)
+        alone = self.play(1, seconds / CALLS)
+        longest = self.system.minibatches(self.fullest) * self.batch_size / (alone or 1)
+        per_call = min(per_call, int(seconds / CALLS / longest))
+        return self.play(per_call, seconds) if alone and per_call > 1 else alone
+
+    def play(self, per_call: int, seconds: float) -> float | None:
+        """Images a second from the second call on, for `seconds`, or at least two more calls."""
         records, rounds = [], max(self.rounds, 10 * per_call)
+        own = {"batch_size": self.batch_size, "rounds_per_call": per_call, "mesh": self.mesh}
+        every = {"log_every": per_call, "sample_every": rounds, "save_every": rounds}
+        options = self.options | own | every
         with contextlib.suppress(Diverged):  # such as a stage's without the stage before
-            for record in iterate(self.system, self.data, rounds, **quick, **self.options):
+            for record in iterate(self.system, self.data, rounds, **options):
                 records.append((record["images"], time.perf_counter()))
                 if len(records) > 2 and records[-1][1] - records[1][1] > seconds:
                     break
@@ -322,13 +391,13 @@ class _Planned:
 
     def largest(self, used: int, took: float, patience: float) -> int | None:
         """The largest batch that fits: a line through two measured ones, then tried."""
-        n = self.mesh.shape[AXIS] * self.options["accumulate"]
+        n = self.split
         room = FULL * self.memory
         tried = {self.batch_size: used}
         spent = 0.0
         guess = self.batch_size * (2 if used < room else 0.5)
         for _ in range(TRIES):
-            batch = min(int(guess) // n * n, LARGEST)
+            batch = min(int(guess) // n * n, self.limit)
             if batch < n or batch in tried or spent + took > patience:
                 break
             began = time.perf_counter()
@@ -357,6 +426,22 @@ class _Planned:
             return float("inf")
 
 
+@contextlib.contextmanager
+def _nothing_kept():
+    """Without the folder of compiled programs, which JAX looks up but once."""
+
+    def keep(folder):
+        jax.config.update("jax_compilation_cache_dir", folder)
+        compilation_cache.reset_cache()
+
+    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore
+    keep(None)
+    try:
+        yield
+    finally:
+        keep(folder)
+
+
 def _memory(compiled) -> tuple[int, int]:
     """Bytes of arguments (donated ones once) with results, and of the rest, on one device."""
     stats = compiled.memory_analysis()
@@ -378,6 +463,8 @@ def _size(n: float) -> str:
 
 
 def _duration(seconds: float) -> str:
+    if seconds < 120:
+        return f"{seconds:.3g} s"
     minutes = seconds / 60
     if minutes < 120:
         return f"{minutes:.1f} minutes"

@@ -81,7 +81,7 @@ _H100 = {
     "clock_rate_ghz": 1.98,
     "device_memory_size": 84978434048,
     "shared_memory_per_block_optin": 232448,
-    "cuda_compute_capability": {"major": 9},
+    "cuda_compute_capability": {"major": 9, "minor": 0},
     "registers_per_core_limit": 65536,
     "registers_per_block_limit": 65536,
 }
@@ -182,19 +182,41 @@ def _read(path: Path, platform: str) -> tuple[str, Device]:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     except ValueError as error:
         raise UserError(f"{path} is not TOML: {error}; mend it") from None
-    kind = values.pop("kind", "")
-    names = {field.name for field in dataclasses.fields(Device)}
-    numbers = names - {"device"}
-    wrong = sorted(values.keys() - names) + sorted(numbers - values.keys())
-    if wrong or (platform == "tpu" and not kind):
+    numbers = {field.name for field in dataclasses.fields(Device)} - {"device"}
+    own, may = {"kind"}, "kind (the compiler's name of it, such as v5e)"
+    needed = numbers | own
+    if platform == "gpu":
+        own, may, needed = {"device"}, "[device], where it differs from an H100", numbers
+    if wrong := sorted(values.keys() - numbers - own) + sorted(needed - values.keys()):
         raise UserError(
-            f"{path} has {', '.join(sorted(numbers))}, for a TPU kind (the compiler's name of it, "
-            f"such as v5e), for a GPU [device]; look at {', '.join(wrong) or 'kind'}"
+            f"{path}: a {platform.upper()}'s file has {', '.join(sorted(numbers))} and {may}; "
+            f"look at {', '.join(wrong)}"
         )
-    number = lambda x: isinstance(x, int | float) and not isinstance(x, bool) and x > 0
-    if bad := sorted(name for name in numbers if not number(values[name])):
+    if bad := sorted(name for name in numbers if not (_number(values[name]) and values[name])):
         raise UserError(f"{path}: {bad[0]} is a number above 0, such as 3.35e12")
+    kind = values.pop("kind", "")
+    if not isinstance(kind, str) or ("kind" in own and not kind):
+        raise UserError(f'{path}: kind is a name in quotes, such as "v5e"')
+    _check(path, "device", values.get("device", {}), _H100)
     return kind, Device(**values)
+
+
+def _number(x: Any) -> bool:
+    return isinstance(x, int | float) and not isinstance(x, bool) and 0 <= x < math.inf
+
+
+def _check(path: Path, name: str, given: Any, usual: dict[str, Any]) -> None:
+    """UserError where the table has other keys than the usual one, or what is no number."""
+    if not isinstance(given, dict):
+        key, value = next(iter(usual.items()))
+        raise UserError(f"{path}: {name} is a table, such as {name} = {{{key} = {value}}}")
+    for key, value in given.items():
+        if key not in usual:
+            raise UserError(f"{path}: {name} has no {key}; it has {', '.join(usual)}")
+        if isinstance(usual[key], dict):
+            _check(path, key, value, usual[key])
+        elif not _number(value):
+            raise UserError(f"{path}: {key} is a number, such as {usual[key]}")
 
 
 def _kinds() -> str:

@@ -1,13 +1,20 @@
 """Plans: of the devices at hand, and of devices that are not."""
 
+import dataclasses
 import importlib.util
+import time
+from types import SimpleNamespace
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 
 import jaxgen as jg
 from jaxgen.errors import UserError
 from jaxgen.experiments import wgan
+from jaxgen.planning import plan as planning
 from jaxgen.planning import targets
 from jaxgen.train import devices, nets
 from tests.experiments import command
@@ -29,10 +36,16 @@ def small():
     return wgan.system(args, data.info), data
 
 
-def test_a_plan_of_the_devices_at_hand(small):
+@pytest.fixture(scope="module")
+def at_hand(small):
     system, data = small
     one = devices.make_mesh(jax.devices()[:1])
     (plan,) = jg.plan(system, data, 50, batch_size=8, seconds=0.5, mesh=one)
+    return plan
+
+
+def test_a_plan_of_the_devices_at_hand(small, at_hand):
+    (system, _), plan = small, at_hand
     states = nets.shapes(system)
     weights = {k: sum(x.size for x in jax.tree.leaves(s.params)) for k, s in states.items()}
     assert plan.parameters == weights
@@ -40,6 +53,7 @@ def test_a_plan_of_the_devices_at_hand(small):
     assert plan.seconds
     images = sum(system.minibatches(system.plan(i)) for i in range(50)) * 8
     assert plan.seconds == pytest.approx(images / plan.images_per_second)
+    assert plan.images == pytest.approx(images / 50)
     assert plan.floor is None
     assert plan.largest_batch is None
     assert plan.disk > 3 * 4 * sum(weights.values())
@@ -110,6 +124,144 @@ def test_the_largest_batch_is_found(small, has, batch, refused, found):
     assert tried % 8 == 0
 
 
+def test_the_largest_batch_is_a_multiple_where_all_fit(small, at_hand):
+    system, data = small
+    one = devices.make_mesh(jax.devices()[:1])
+
+    class Planned(planning._Planned):
+        memory = 1e12
+
+        def needs(self, batch):
+            devices.share(batch, self.mesh, self.options["accumulate"])
+            return batch
+
+    planned = Planned(lambda _: system, data, 50, 9, one, None, OPTIONS | {"accumulate": 3})
+    assert planned.largest(9, 0.0, 600.0) == 65_535
+    assert planned.limit == 65_535
+    plan = dataclasses.replace(at_hand, limit=planned.limit)
+    for batch, said in ((65_535, "65,535 or more"), (65_532, "65,532\n")):
+        assert said in f"{dataclasses.replace(plan, largest_batch=batch)}\n"
+
+
+def test_a_measurement_ends_soon_after_its_seconds(small, monkeypatch):
+    """By a clock on which a round takes 0.05 s, one of 100 critic steps a second."""
+    system, data = small
+    now, calls = [0.0], []
+
+    def play(system, data, rounds, *, batch_size, rounds_per_call, **options):
+        done = 0
+        for i in range(0, rounds, rounds_per_call):
+            steps = [system.plan(i + k)[0] for k in range(rounds_per_call)]
+            done += sum(steps) * batch_size
+            now[0] += sum(steps) / 100
+            calls.append(rounds_per_call)
+            yield {"images": done}
+
+    monkeypatch.setattr(planning, "iterate", play)
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    one = devices.make_mesh(jax.devices()[:1])
+    for asked, most in ((1, 1), (1000, 2), (2, 2)):
+        now[0], calls[:] = 0.0, []
+        options = OPTIONS | {"rounds_per_call": asked}
+        planned = planning._Planned(lambda _: system, data, 5000, 8, one, None, options)
+        assert planned.measure(10.0) == pytest.approx(800)
+        assert max(calls) == most
+        assert 10 < now[0] < 25
+
+
+def test_what_is_compiled_for_absent_devices_is_not_kept(tmp_path):
+    absent: Any = SimpleNamespace(aim=SimpleNamespace(compile=lambda lowered: lowered.compile()))
+    here: Any = SimpleNamespace(aim=None)
+    kept = lambda: len(list(tmp_path.glob("*-cache")))
+
+    def compile(where, n):
+        shape = jax.ShapeDtypeStruct((n,), jnp.float32)
+        planning._Planned.compile(where, jax.jit(lambda x: x * n + 1).trace(shape))
+
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    usual = [getattr(jax.config, name) for name in names]
+    try:
+        for name, value in zip(names, (str(tmp_path), 0), strict=True):
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+        for where, n, files in ((here, 11, 1), (absent, 12, 1), (here, 13, 2)):
+            compile(where, n)
+            assert kept() == files
+    finally:
+        for name, value in zip(names, usual, strict=True):
+            jax.config.update(name, value)
+        compilation_cache.reset_cache()
+
+
+def test_plans_come_one_by_one_after_all_targets_are_checked(small, monkeypatch):
+    system, data = small
+    compiled = []
+    monkeypatch.setattr(targets, "prepare", lambda: None)
+    monkeypatch.setattr(targets.Target, "devices", lambda self: jax.devices()[: self.count])
+    monkeypatch.setattr(
+        planning._Planned, "plan", lambda self, *_: compiled.append(self.aim.name) or self.aim.name
+    )
+    options = {"batch_size": 8, "keep": 3, "patience": 0.0, **OPTIONS}
+    names = "gpu:h100:1", "gpu:a100:2"
+    for n, (found, name) in enumerate(
+        zip(planning.plans(system, data, 50, names, **options), names, strict=True), 1
+    ):
+        assert found == name
+        assert len(compiled) == n
+    compiled.clear()
+    with pytest.raises(UserError, match="cannot be split over 3 devices"):
+        next(planning.plans(system, data, 50, ("gpu:h100:1", "gpu:h100:3"), **options))
+
+    def missing(self):
+        if self.platform == "tpu":
+            raise UserError("needs the compiler")
+        return jax.devices()[:1]
+
+    monkeypatch.setattr(targets.Target, "devices", missing)
+    with pytest.raises(UserError, match="needs the compiler"):
+        next(planning.plans(system, data, 50, ("gpu:h100:1", "tpu:v5e:1"), **options))
+    assert compiled == []
+
+
+def test_a_command_prints_each_plan_as_it_comes(monkeypatch, capsys):
+    from jaxgen.commands import launch
+
+    def plans(system, data, rounds, aims, **options):
+        assert list(aims) == ["gpu:h100:1", "gpu:h100:2"]
+        yield "first"
+        assert "first" in capsys.readouterr().out
+        yield "second"
+
+    monkeypatch.setattr(planning, "plans", plans)
+    monkeypatch.setattr(targets, "prepare", lambda: None)
+    monkeypatch.setattr(launch, "start_jax", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["wgan", "--plan", "gpu:h100:1", "gpu:h100:2", *SMALL])
+    launch.launch(wgan.system)
+    assert capsys.readouterr().out == "second\n\n"
+
+
+def test_a_target_and_a_mesh_are_one_too_many(small):
+    system, data = small
+    with pytest.raises(UserError, match="give a target or a mesh, not both"):
+        jg.plan(system, data, 50, target="gpu:h100:1", mesh=devices.make_mesh())
+
+
+def test_times_in_words():
+    said = {0.25: "0.25 s", 12: "12 s", 150: "2.5 minutes", 10_000: "2.8 hours", 1e6: "11.6 days"}
+    assert [planning._duration(seconds) for seconds in said] == list(said.values())
+
+
+def test_the_table_of_recipes_is_of_a_whole_round(at_hand):
+    from experiments.benchmarks import compiled
+
+    numbers = at_hand.to_json() | {"count": 2, "changes": (3, 5e6), "images": 40, "flops": 1e9}
+    cells = lambda x: compiled.table({"wgan": [x]}).splitlines()[-1].split(" | ")
+    assert cells(numbers)[3] == "20"
+    assert cells(numbers)[7] == "3, 5 MB"
+    del numbers["images"]  # as in an old file
+    assert cells(numbers)[3] == "4"
+
+
 def test_the_floor_is_the_scarcer_of_two(small):
     from jaxgen.planning.plan import _Planned
 
@@ -165,6 +317,42 @@ def test_a_target_of_ones_own(tmp_path):
     file.write_text("memory = 191e9\n")
     with pytest.raises(UserError, match="look at bandwidth, bfloat16, float32"):
         targets.target(f"gpu:{file}:4")
+
+
+WHOLE = "memory = 191e9\nbandwidth = 7.67e12\nbfloat16 = 2.25e15\nfloat32 = 1.1e15\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "line"),
+    [
+        ("gpu", WHOLE + 'device = "x"', "device is a table, such as device = {"),
+        ("gpu", WHOLE + "[device]\ncores = 148", "device has no cores; it has threads_per_block"),
+        ("gpu", WHOLE + '[device]\ncore_count = "x"', "core_count is a number, such as 132"),
+        (
+            "gpu",
+            WHOLE + "[device]\ncuda_compute_capability = {mayor = 10}",
+            "cuda_compute_capability has no mayor; it has major, minor",
+        ),
+        (
+            "gpu",
+            WHOLE + "[device]\ncuda_compute_capability = 10",
+            "cuda_compute_capability is a table, such as cuda_compute_capability = {major = 9}",
+        ),
+        ("gpu", WHOLE.replace("191e9", "inf"), "memory is a number above 0"),
+        ("gpu", WHOLE.replace("191e9", "nan"), "memory is a number above 0"),
+        ("gpu", WHOLE.replace("191e9", "0"), "memory is a number above 0"),
+        ("gpu", WHOLE + 'kind = "v5e"', "a GPU's file has .*; look at kind"),
+        ("tpu", WHOLE + 'kind = "v5e"\n[device]', "a TPU's file has .*; look at device"),
+        ("tpu", WHOLE, "a TPU's file has .*; look at kind"),
+        ("tpu", WHOLE + "kind = 5", "kind is a name in quotes"),
+    ],
+)
+def test_a_wrong_file_is_one_line(tmp_path, kind, text, line):
+    file = tmp_path / "own.toml"
+    file.write_text(text)
+    with pytest.raises(UserError, match=line) as error:
+        targets.target(f"{kind}:{file}:1")
+    assert "\n" not in str(error.value)
 
 
 def test_a_product_that_no_kernel_suits_is_the_librarys():
