@@ -42,7 +42,7 @@ RECIPES = {
     "pix2pix": "--data emoji-lines --batch-size 4",
     "cyclegan": "--data emoji-domains --batch-size 4",
     "srgan": "--data faces:200",
-    "clip": "--data faces",
+    "clip": "--data faces:200",
 }
 
 
