@@ -29,8 +29,26 @@ def launch(system: Callable[[Any, Any], Any]) -> None:
         if getattr(args, "plan", None) is None:
             train(name, system, args)
         else:
-            for found in plan(name, system, args):
+            for found in plan(name, _checked(system) if args.sweep else system, args):
                 print(found, end="\n\n")
+
+
+def _checked(system: Callable) -> Callable:
+    """`system`, whose first call is a UserError where the values of --sweep share no program."""
+    unchecked = [True]
+
+    def build(args, info):
+        from jaxgen.train.game import Sweep
+        from jaxgen.train.stages import check_sweep
+
+        if unchecked:
+            unchecked.clear()
+            name, values = args.swept
+            make = lambda x: system(dataclasses.replace(args, **{name: x}), info)
+            check_sweep(Sweep(name, values, make), info.zeros, args.batch_size)
+        return system(args, info)
+
+    return build
 
 
 def module_name(system: Callable) -> str:

@@ -25,7 +25,7 @@ from jaxgen.nn.chains import Chains
 from jaxgen.sample.langevin import langevin
 from jaxgen.systems.likelihood.pixels import dequantise, sheet
 from jaxgen.train.abilities import Energy, Option, Sampler, Translator
-from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.game import Player, System, Turn, counts
 
 LEGENDS = {"chains": "Each strip: a chain from noise, step by step"}
 
@@ -39,7 +39,7 @@ def ebm(
     steps: int,
     size: float,
     noise: float = 0.005,
-    largest: float | None = None,
+    largest: float = 0.0,
     alpha: float = 1.0,
     buffer: int = 10_000,
     labels: bool = False,
@@ -47,7 +47,7 @@ def ebm(
 ) -> System:
     """A network of `models.ebm` on images of `shape` [H, W, C].
 
-    steps, size, noise, largest: of `sample.langevin`.
+    steps, size, noise, largest: of `sample.langevin`, where 0 is no largest slope.
     alpha: weight of the squared energies.
     buffer: images that chains may start from; 0 starts all of them from noise.
     labels: whether energies are those of an image and its label.
@@ -64,7 +64,9 @@ def ebm(
         return lambda x: nets.energy.still(x, *told(fields), params=weights, train=False)
 
     def chain(nets, fields, start, key, steps, **options):
-        options |= {"steps": steps, "size": size, "noise": noise, "largest": largest}
+        options |= {"steps": steps, "size": size, "noise": noise}
+        if counts(largest):  # of several values one may be 0
+            options["largest"] = jnp.where(largest == 0, jnp.inf, largest)
         return langevin(energy(nets, fields), start, key, **options)
 
     def loss(nets, batch, key):
