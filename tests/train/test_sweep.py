@@ -16,6 +16,8 @@ from jaxgen.experiments import wgan_gp
 from jaxgen.systems.likelihood.ebm import ebm
 from jaxgen.train import devices, game, optim
 from jaxgen.train.abilities import Sampler
+from jaxgen.train.checkpoints import DIGESTS
+from jaxgen.train.run import Run
 from jaxgen.train.stages import Stage
 from tests.experiments import command
 from tests.quick import quick_to_compile  # noqa: F401
@@ -74,6 +76,19 @@ def test_a_run_goes_on_and_is_opened(tmp_path):
         jg.load(tmp_path / "b", make(0.01), copy=2)
     with pytest.raises(UserError, match="other arguments: sweep was"):
         play(make, 6, run=tmp_path / "b", sweep={"lr": [0.01, 0.2]})
+
+
+def test_a_sweep_may_be_written_otherwise(tmp_path):
+    for text in ("lr=1e-3,2e-3", "lr=0.001, 0.0020"):
+        with Run(tmp_path, {"sweep": text}, {}):
+            (tmp_path / "checkpoints").mkdir(exist_ok=True)
+            (tmp_path / "checkpoints" / DIGESTS).touch()
+            assert json.loads((tmp_path / "args.json").read_text())["sweep"] == "lr=0.001,0.002"
+    (tmp_path / "args.json").write_text('{"sweep": "lr=1e-3,2e-3"}')  # as earlier versions did
+    with Run(tmp_path, {"sweep": "lr=0.001,0.002"}, {}):
+        pass
+    with pytest.raises(UserError, match="other arguments: sweep was"):
+        Run(tmp_path, {"sweep": "lr=0.001,0.003"}, {}).__enter__()
 
 
 def test_stages():
