@@ -91,7 +91,9 @@ def iterate(
 
         name = (record or {}).get("experiment", "this system").rpartition(".")[2]
         options["evaluate"] = in_training(
-            *(evaluate, last, data, evaluate_samples, run, name), copy=0 if seeds > 1 else None
+            *(evaluate, last, data, evaluate_samples, run, name),
+            copy=0 if seeds > 1 else None,
+            value=own_sweep and own_sweep.label(0),
         )
         options["evaluate_every"] = evaluate_every
     several = range(seeds) if seeds > 1 else ()

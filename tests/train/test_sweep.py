@@ -12,6 +12,7 @@ import pytest
 import jaxgen as jg
 from jaxgen.commands.arguments import parse
 from jaxgen.errors import UserError
+from jaxgen.evaluate import scores
 from jaxgen.experiments import wgan_gp
 from jaxgen.systems.likelihood.ebm import ebm
 from jaxgen.train import devices, game, optim
@@ -242,7 +243,10 @@ def test_wrong_flags_are_one_line(words, line):
 def test_a_sweep_as_a_command(tmp_path):
     folder = tmp_path / "run"
     words = [*command.TINY, "--workdir", folder, "--rounds", "2", "--size", "16"]
+    words += ["--evaluate-every", "2", "--evaluate-metrics", "swd", "--evaluate-samples", "20"]
     command.run(*words, "--sweep", "lr=1e-4,1e-2", "--data", "mnist5k")
+    (in_training,) = scores.read(folder / "scores.jsonl")
+    assert (in_training["copy"], in_training["sweep"]) == (0, "lr=0.0001")
     first, second = jg.load(folder).copies
     assert not np.allclose(*(jax.tree.leaves(x["generator"].params)[0] for x in (first, second)))
     one = jg.load(folder, copy=1)
@@ -253,4 +257,10 @@ def test_a_sweep_as_a_command(tmp_path):
     text = command.run("evaluate", folder, "--metrics", "swd", "--samples", "20", module="jaxgen")
     assert "copy 0" in text
     assert "copy 1" in text
+    text = command.run(
+        *("evaluate", folder, "--metrics", "swd", "--samples", "20", "--copy", "1"), module="jaxgen"
+    )
+    assert "copy 1 (lr=0.01)" in text
+    assert scores.read(folder / "scores.jsonl")[-1]["sweep"] == "lr=0.01"
+    assert list(jg.load(folder, copy=1).evaluate("swd", samples=20)) == ["swd"]
     assert "lr=1e-4,1e-2" in (folder / "report.html").read_text()
