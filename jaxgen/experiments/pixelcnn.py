@@ -61,6 +61,7 @@ def system(args: Args, info):
     from jaxgen.models.pixelcnn import GatedPixelCNN, PixelCNNpp
     from jaxgen.systems.likelihood import pixels
     from jaxgen.systems.likelihood.pixelcnn import pixelcnn
+    from jaxgen.train.optim import exponential_decay
 
     if args.labels and not info.label_names:
         raise UserError(f"{args.data} has no labels; leave --labels out, or name other data")
@@ -74,7 +75,7 @@ def system(args: Args, info):
         network = PixelCNNpp(
             args.mixtures, info.shape[-1], args.width, args.layers, args.dropout, classes
         )
-    rate = lambda step: args.lr * args.decay ** (step / 100)
+    rate = exponential_decay(args.lr, 100, args.decay)
     optimizer = optax.adam(rate, b1=0.95, b2=0.9995)
     return pixelcnn(network, info.shape, optimizer, kind, args.labels, args.ema)
 

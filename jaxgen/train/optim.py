@@ -45,6 +45,11 @@ def linear_decay(lr: float, constant: int, decay: int, steps_per_epoch: int = 1)
     return schedule
 
 
+def exponential_decay(lr: float, steps: int, factor: float) -> optax.Schedule:
+    """`lr`, times `factor` in so many steps.  (optax's own decides by `factor`.)"""
+    return lambda step: jnp.where(step <= 0, lr, lr * jnp.power(factor, step / steps))
+
+
 def warm_up_cosine(lr: float, warm_up: int, steps: int) -> optax.Schedule:
     """From 0 to `lr` in a line of `warm_up` steps, then to 0 at `steps` as a cosine.  (optax's own
     decides by `lr`, so that it takes no traced one.)"""
@@ -92,10 +97,9 @@ def half_life(images: float, batch_size: int, ramp_up: float = 0.0) -> Callable[
 
     def decay(round):
         seen = (round + 1.0) * batch_size
-        life = images
-        if counts(ramp_up):  # of several values one may be 0
-            share = jnp.where(ramp_up == 0, jnp.inf, ramp_up)
-            life = jnp.minimum(images, seen * share)
+        swept = isinstance(ramp_up, jax.Array)  # and 0 may be among its values
+        share = jnp.where(ramp_up == 0, jnp.inf, ramp_up) if swept else ramp_up
+        life = jnp.minimum(images, seen * share) if counts(share) else images
         return 0.5 ** (batch_size / life)
 
     return decay

@@ -25,7 +25,7 @@ from jaxgen.nn.chains import Chains
 from jaxgen.sample.langevin import langevin
 from jaxgen.systems.likelihood.pixels import dequantise, sheet
 from jaxgen.train.abilities import Energy, Option, Sampler, Translator
-from jaxgen.train.game import Player, System, Turn, counts
+from jaxgen.train.game import Player, System, Turn
 
 LEGENDS = {"chains": "Each strip: a chain from noise, step by step"}
 
@@ -64,9 +64,9 @@ def ebm(
         return lambda x: nets.energy.still(x, *told(fields), params=weights, train=False)
 
     def chain(nets, fields, start, key, steps, **options):
-        options |= {"steps": steps, "size": size, "noise": noise}
-        if counts(largest):  # of several values one may be 0
-            options["largest"] = jnp.where(largest == 0, jnp.inf, largest)
+        swept = isinstance(largest, jax.Array)  # and 0 may be among its values
+        most = jnp.where(largest == 0, jnp.inf, largest) if swept else largest or None
+        options |= {"steps": steps, "size": size, "noise": noise, "largest": most}
         return langevin(energy(nets, fields), start, key, **options)
 
     def loss(nets, batch, key):
