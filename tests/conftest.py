@@ -7,7 +7,7 @@ import sys
 
 import jax
 import pytest
-from jaxtyping import install_import_hook
+from jaxtyping import config, install_import_hook
 
 from tests.memory import forget_programs
 
@@ -30,6 +30,14 @@ def pytest_configure():
 
 checked = ["jaxgen.models", "jaxgen.losses", "jaxgen.metrics", "jaxgen.sample", "jaxgen.latents"]
 install_import_hook(checked, "beartype.beartype")
+
+
+@pytest.fixture
+def traced_floats():
+    """Where a float is checked, a traced one passes, as a sweep's."""
+    config.update("jaxtyping_disable", True)
+    yield
+    config.update("jaxtyping_disable", False)
 
 
 def pytest_collection_modifyitems(items):

@@ -22,6 +22,7 @@ from PIL import Image
 
 from jaxgen.commands.launch import train
 from jaxgen.data.source import to_program
+from jaxgen.errors import UserError
 from jaxgen.runs.load import load
 from jaxgen.train import devices, nets
 from jaxgen.train.abilities import (
@@ -34,8 +35,9 @@ from jaxgen.train.abilities import (
     StyleMixer,
     Translator,
 )
+from jaxgen.train.game import Sweep
 from jaxgen.train.program import compile_rounds
-from jaxgen.train.stages import Stage
+from jaxgen.train.stages import Stage, check_sweep
 from tests.experiments.command import metrics
 from tests.memory import give_back
 from tests.quick import quick_to_compile  # noqa: F401
@@ -213,6 +215,7 @@ ROWS = {
 # 1e-5: instance norms of few pixels magnify rounding, by how much depends on the CPU (CycleGAN's
 # are within 1e-5 on one, 1.4e-5 and 3.4e-5 apart on another).
 ROUNDING = {"cyclegan": 1e-4}
+NOT_SWEPT = {"pix2pix": {"dropout"}}  # numbers that decide how a system is built
 SLOW = {"stackgan"}  # three stages, which take two minutes
 VARIANTS = [name for name in ROWS if "-" in name]
 OFTEN = {"log_every": 1, "sample_every": 4, "save_every": 1, "keep": 4}
@@ -315,6 +318,27 @@ def test_variants_are_traced(row, sets):
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in VARIANTS])
 def test_seeds_side_by_side_in_bfloat16_are_traced(row, sets):
     traced(row, sets, (4, 2, "bfloat16"))
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in {*VARIANTS, *SLOW}])
+def test_numbers_can_be_swept(row, sets, traced_floats):
+    """All at once but the refused ones."""
+    experiment, flags = row_of(row, sets)
+    module = importlib.import_module(f"jaxgen.experiments.{experiment}")
+    args = module.Args(**flags)
+    info = args.load_data("train").info
+
+    def check(names):
+        own = {name: getattr(args, name) or 0.6 for name in names}
+        make = lambda x: dataclasses.replace(args, **{k: x * v for k, v in own.items()})
+        build = lambda x: module.system(make(x), info)
+        check_sweep(Sweep("factor", (0.5, 0.75), build), info.zeros, args.batch_size)
+
+    refused = NOT_SWEPT.get(row, set())
+    check(set(args.numbers()) - refused)
+    for name in refused:
+        with pytest.raises(UserError, match="decides how the system is built"):
+            check({name})
 
 
 @pytest.mark.parametrize(

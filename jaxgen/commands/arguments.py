@@ -171,14 +171,18 @@ class Arguments(Basic):
                     f"--sweep takes two or more values of {name} that differ in six digits"
                 )
 
+    @classmethod
+    def numbers(cls) -> list[str]:
+        """The fields that --sweep may name."""
+        own, shared = get_type_hints(cls), get_type_hints(Arguments)  # which are of the data
+        return sorted(name for name, hint in own.items() if hint is float and name not in shared)
+
     @property
     def swept(self) -> tuple[str, tuple[float, ...]]:
         """The field that --sweep names, and its values; UserError."""
         from jaxgen.train.run import read_sweep
 
-        own = get_type_hints(type(self)).items()
-        shared = get_type_hints(Arguments)  # which are of the data
-        numbers = sorted(name for name, hint in own if hint is float and name not in shared)
+        numbers = self.numbers()
         try:
             name, values = read_sweep(self.sweep)
         except ValueError:

@@ -12,7 +12,8 @@ def compare(runs: Annotated[Positional[tuple[Path, ...]], arg(metavar="RUN ...")
     """The newest scores of several runs as a table; a star marks the best of each metric.
 
     Scores that were not measured in the same way are shown, but not ranked. Seeds that evaluate
-    --copy has scored have a row each.
+    --copy has scored, and a sweep's values, have a row each. ± is the deviation over seeds where
+    their number follows, otherwise the metric's own.
 
     Args:
         runs: Run folders, or files of scores such as evaluate --out writes.

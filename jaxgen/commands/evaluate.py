@@ -228,6 +228,8 @@ def table(records: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _about(record: Mapping[str, Any]) -> list[str]:
+    from jaxgen.evaluate.scores import said_of_copy
+
     parts = [f"{record['samples']:,} " + ("samples" if "references" in record else "examples")]
     if "round" in record:
         parts += [f"round {record['round']:,}"]
@@ -236,7 +238,7 @@ def _about(record: Mapping[str, Any]) -> list[str]:
     if "round" in record and "seed" in record:
         parts += [f"seed {record['seed']}"]
     if "copy" in record:
-        parts += [f"copy {record['copy']}" + (f" ({x})" if (x := record.get("sweep")) else "")]
+        parts += [said_of_copy(record)]
     if "copies" in record:
         parts += [f"mean of {len(record['copies'])} seeds"]
     parts += [f"{name} {value}" for name, value in record.get("choices", {}).items()]

@@ -110,6 +110,15 @@ def plan(name: str, system: Callable, args: Any, patience: float = 600.0) -> Ite
     from jaxgen.planning.plan import plans
 
     build = lambda batch: system(dataclasses.replace(args, batch_size=batch), data.info)
+    if args.sweep:
+        from jaxgen.train.game import Sweep
+        from jaxgen.train.stages import check_sweep
+
+        number, values = args.swept
+        make = lambda x: system(dataclasses.replace(args, **{number: x}), data.info)
+        check_sweep(
+            Sweep(number, values, make), data.info.zeros, args.batch_size or data.info.examples
+        )
     names = ("batch_size", "precision", "seeds", "accumulate", "remat")
     names += ("rounds_per_call", "keep")
     options = {name: getattr(args, name) for name in names}

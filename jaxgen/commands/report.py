@@ -32,7 +32,8 @@ def report(run: Run, *, copy: Copy = None, out: Out = None) -> Path:
 
     The page loads nothing from anywhere. Stages follow each other, their rounds counted on. Of
     seeds that were trained side by side the curves are means and the pictures those of the first;
-    with --copy the scores are those of one of them.
+    with --copy the scores are those of one of them. The ± of a score is the deviation over seeds
+    where their number follows, otherwise the metric's own.
 
     Args:
         out: HTML file.
@@ -178,7 +179,7 @@ def _scores(folder: Path, copy: int | None) -> str:
             if direction := record.get("direction"):
                 name += f" ({direction})"
             if "copy" in record:
-                name += f" of copy {record['copy']}"
+                name += f" of {scores.said_of_copy(record)}"
             if place != folder:
                 name += f" of {place.name}"
             rows[name] = {

@@ -14,7 +14,8 @@ Records = Mapping[str, Mapping[str, Any]]
 
 def newest(run: Path) -> dict[str, Records]:
     """The last score of each metric and feature network, by label, of the run; and of those of its
-    seeds that were scored by themselves: {"RUN": ..., "RUN, copy 1": ...}.
+    seeds, or of a sweep's values, that were scored by themselves: {"RUN": ..., "RUN, copy 1": ...,
+    "RUN, copy 1 (lr=0.001)": ...}.
 
     Likelihoods of the same kind of x have one label, whatever their system calls them; of several
     bounds the tightest counts.  An objective that is no likelihood has a label of its own.
@@ -27,7 +28,13 @@ def newest(run: Path) -> dict[str, Records]:
         if not run.exists():
             raise UserError(f"there is no {run}; name run folders, such as runs/wgan")
         raise UserError(f"{run} has no scores yet; make some with python -m jaxgen evaluate {run}")
-    named = lambda copy: f"{run}" if copy is None else f"{run}, copy {copy}"
+
+    def named(copy):
+        if copy is None:
+            return f"{run}"
+        told = {k: x for record in found[copy].values() for k, x in record.items()}
+        return f"{run}, {scores.said_of_copy(told)}"
+
     in_order = sorted(found, key=lambda copy: -1 if copy is None else copy)
     return {named(copy): _by_kind(found[copy]) for copy in in_order}
 

@@ -108,6 +108,8 @@ def evaluate(
     about = {"round": trained.round, "ema": averaged}
     if trained.copy is not None:
         about["copy"] = trained.copy
+    if trained.value is not None:
+        about["sweep"] = trained.value
     if choices:
         about["choices"] = {name: str(x) for name, x in choices.items()}
     records = []

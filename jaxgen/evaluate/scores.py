@@ -3,7 +3,8 @@
 A record is a JSON object: `metric`, `label` (its name as it may be published: the bare `fid` is
 Inception's alone), `value` and, where it is a mean of several, their `deviation`; what the same
 metric gives for `baselines`; where several seeds were trained, the value of each (`copies`), or the
-number of the one that was scored (`copy`); then its provenance (`CONDITIONS` and `SUBJECT`).
+number of the one that was scored (`copy`), of a sweep with its value (`sweep`, such as lr=0.001);
+then its provenance (`CONDITIONS` and `SUBJECT`).
 """
 
 import json
@@ -22,7 +23,7 @@ CONDITIONS = (
     *("data", "split", "data_fingerprint", "size", "direction", "choices", "ema", "version"),
 )
 # What was measured.
-SUBJECT = ("images", "images_fingerprint", "seed", "copy", "round", "date")
+SUBJECT = ("images", "images_fingerprint", "seed", "copy", "sweep", "round", "date")
 
 
 def record(metric: str, *, network: str | None = None, **about: Any) -> dict[str, Any]:
@@ -97,9 +98,17 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def said(record: Mapping[str, Any]) -> str:
-    """The value in five digits, with its deviation."""
+    """The value in five digits, with its deviation: that over seeds where it says so, else the
+    metric's own."""
     deviation = record.get("deviation")
-    return f"{record['value']:.5g}" + (f" ± {deviation:.2g}" if deviation is not None else "")
+    text = f"{record['value']:.5g}" + (f" ± {deviation:.2g}" if deviation is not None else "")
+    return text + (f" of {len(record['copies'])} seeds" if "copies" in record else "")
+
+
+def said_of_copy(record: Mapping[str, Any]) -> str:
+    """Which copy was scored, such as copy 1 (lr=0.001)."""
+    value = record.get("sweep")
+    return f"copy {record['copy']}" + (f" ({value})" if value else "")
 
 
 def side(size: tuple[int, int]) -> int | list[int]:

@@ -21,6 +21,7 @@ def in_training(
     name: str = "this system",
     batch: int = 64,
     copy: int | None = None,
+    value: str | None = None,
 ) -> Callable[..., dict[str, float]]:
     """(states, round) -> {"score/LABEL": value}, against the training data, or its held-out part
     where there is a ground truth; the records are added to scores.jsonl in `folder`.
@@ -28,7 +29,7 @@ def in_training(
     names: metrics, by default those that suit the system.
     system: of stages the last one; the function is then given each stage's own `system`, `data` and
       folder's name `stage`, and scores what suits that system.
-    copy: which of several seeds the states are of.
+    copy: which of several seeds the states are of, or of a sweep's values; value: that one.
 
     What can be known before the training is refused before it, in a UserError: a metric that the
     system cannot have, too few or too small images, missing weights.  A scoring that fails later,
@@ -42,7 +43,7 @@ def in_training(
         own = [n for n in names or usual(system) if n in suits(system)]
         if not own:
             return {}
-        trained = TrainedRun(system, states, data.info, round, name, copy=copy)
+        trained = TrainedRun(system, states, data.info, round, name, copy=copy, value=value)
         try:
             if stage not in scored:
                 about = Scoring(trained, real(trained, data), samples)

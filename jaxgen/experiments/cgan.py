@@ -116,7 +116,7 @@ def system(args: Args, info):
         adversarial.hinge if args.loss == "hinge" else adversarial.non_saturating,
         args.conditioning == "acgan",
         args.steps,
-        args.ema or None,
+        args.ema,
     )
 
 

@@ -111,12 +111,11 @@ class Args(Arguments):
 
 
 def system(args: Args, info):
-    import optax
-
     from jaxgen.models.clip import ImageTower, TextTower
     from jaxgen.systems.multimodal.clip import adamw, clip
+    from jaxgen.train.optim import warm_up_cosine
 
-    lr = optax.warmup_cosine_decay_schedule(0.0, args.lr, args.rises, args.rounds)
+    lr = warm_up_cosine(args.lr, args.rises, args.rounds)
     text = (info.vocabulary.size, args.context, args.text_width, args.text_layers)
     return clip(
         ImageTower(args.patch, args.width, args.layers, args.embedding, args.heads),

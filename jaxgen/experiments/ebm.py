@@ -84,11 +84,11 @@ def system(args: Args, info):
         args.batch_size,
         steps=args.steps,
         size=args.step_size,
-        largest=args.largest or None,
+        largest=args.largest,
         alpha=args.alpha,
         buffer=args.buffer,
         labels=args.labels,
-        ema=args.ema or None,
+        ema=args.ema,
     )
 
 

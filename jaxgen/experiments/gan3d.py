@@ -54,7 +54,7 @@ def system(args: Args, info):
         args.lr,
         args.discriminator_lr,
         args.most_accuracy,
-        args.ema or None,
+        args.ema,
     )
 
 

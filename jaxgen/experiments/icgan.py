@@ -93,7 +93,7 @@ def system(args: Args, info):
     )
     sizes = info.shape, count, args.latent, normal(args.latent)
     of_gan = [optax.adam(args.lr, b1=args.b1) for _ in range(2)]
-    gan = conditional(generator, discriminator, *sizes, of_gan, args.ema or None, args.wrong_by_one)
+    gan = conditional(generator, discriminator, *sizes, of_gan, args.ema, args.wrong_by_one)
     rate = optax.linear_schedule(args.encoder_lr, 0.0, late) if args.decay else args.encoder_lr
     of_encoders = [optax.adam(rate, b1=args.encoder_b1) for _ in range(2)]
     inverse = icgan(generator, encoders, *sizes, of_encoders, args.reconstruction, args.detail)

@@ -114,7 +114,7 @@ def system(args: Args, info):
             sides,
             optimizers,
             args.labels,
-            args.ema or None,
+            args.ema,
         )
         return Stage(f"{sides[k]}px", level, rounds)
 

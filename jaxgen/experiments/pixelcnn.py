@@ -1,10 +1,10 @@
 """Gated PixelCNN and PixelCNN++ on digits: `python -m jaxgen.experiments.pixelcnn`."""
 
 import dataclasses
-from typing import Literal
+from typing import Annotated, Literal
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Rate, Share, ShareBelowOne, Size, size_text
+from jaxgen.commands.flags import Count, Range, Rate, ShareBelowOne, Size, size_text
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -38,7 +38,7 @@ class Args(Arguments):
     """Share of the features that PixelCNN++ drops in training."""
     lr: Rate = 1e-3
     """Learning rate for Adam."""
-    decay: Share = 0.999
+    decay: Annotated[float, Range(0, 1, above=True)] = 0.999
     """Factor of the learning rate from one hundred rounds to the next; PixelCNN++ has 0.9995."""
     ema: ShareBelowOne = 0.0
     """Decay of the averaged weights, 0.9995 in PixelCNN++; 0 averages none."""
@@ -61,6 +61,7 @@ def system(args: Args, info):
     from jaxgen.models.pixelcnn import GatedPixelCNN, PixelCNNpp
     from jaxgen.systems.likelihood import pixels
     from jaxgen.systems.likelihood.pixelcnn import pixelcnn
+    from jaxgen.train.optim import exponential_decay
 
     if args.labels and not info.label_names:
         raise UserError(f"{args.data} has no labels; leave --labels out, or name other data")
@@ -74,9 +75,9 @@ def system(args: Args, info):
         network = PixelCNNpp(
             args.mixtures, info.shape[-1], args.width, args.layers, args.dropout, classes
         )
-    rate = optax.exponential_decay(args.lr, 100, args.decay)
+    rate = exponential_decay(args.lr, 100, args.decay)
     optimizer = optax.adam(rate, b1=0.95, b2=0.9995)
-    return pixelcnn(network, info.shape, optimizer, kind, args.labels, args.ema or None)
+    return pixelcnn(network, info.shape, optimizer, kind, args.labels, args.ema)
 
 
 if __name__ == "__main__":

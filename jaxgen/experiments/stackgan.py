@@ -185,6 +185,7 @@ def system(args: Args, info):
     from jaxgen.runs.load import load
     from jaxgen.systems.gan.stackgan import SCALE, stackgan
     from jaxgen.systems.multimodal.clip import adamw, clip
+    from jaxgen.train.optim import warm_up_cosine
     from jaxgen.train.stages import Stage, share_out
 
     width, layers, heads, embedding, context = args.encoder.values()
@@ -197,8 +198,7 @@ def system(args: Args, info):
         pretrained = lambda: load(run).frozen("text").variables
     for rounds in of_text:
         image = ImageTower(args.patch, width, layers, embedding, heads)
-        rises = min(100, rounds // 10)
-        lr = optax.warmup_cosine_decay_schedule(0.0, args.text_lr, rises, rounds)
+        lr = warm_up_cosine(args.text_lr, min(100, rounds // 10), rounds)
         stages = [
             Stage("text", clip(image, text, info.shape, context, adamw(lr, 0.2, 0.98)), rounds)
         ]
@@ -226,7 +226,7 @@ def system(args: Args, info):
             args.latent,
             [optax.adam(rate, b1=args.b1) for rate in rates],
             args.kl,
-            args.ema or None,
+            args.ema,
             pretrained if number == 1 else None,
             args.instance_noise,
         )

@@ -6,7 +6,7 @@ from typing import Any
 
 import jax
 
-from jaxgen.data.source import Data
+from jaxgen.data.source import Data, to_program
 from jaxgen.errors import UserError
 from jaxgen.runs.trained import TrainedRun
 from jaxgen.train import nets
@@ -14,7 +14,7 @@ from jaxgen.train.fit import drain
 from jaxgen.train.fit import iterate as play
 from jaxgen.train.game import Sweep, System
 from jaxgen.train.run import FREE, PLACES, Run, environment, sweep_text
-from jaxgen.train.stages import Stage, folders, iterate_stages
+from jaxgen.train.stages import Stage, check_sweep, folders, iterate_stages
 
 Systems = System | list[Stage]
 
@@ -78,6 +78,8 @@ def iterate(
         own_sweep = Sweep(number, tuple(values), lambda value: build(**{number: value}))
         if seeds > 1:
             raise UserError("a sweep has one seed; leave seeds out")
+        examples = lambda n: to_program(data.examples(n), data.info.fields)
+        check_sweep(own_sweep, examples, batch_size or data.info.examples)
         seeds, system = len(own_sweep.values), own_sweep.system(0)
     whole: Any = system
     options |= {"batch_size": batch_size, "seed": seed, "seeds": seeds, "log": log}
@@ -89,7 +91,9 @@ def iterate(
 
         name = (record or {}).get("experiment", "this system").rpartition(".")[2]
         options["evaluate"] = in_training(
-            *(evaluate, last, data, evaluate_samples, run, name), copy=0 if seeds > 1 else None
+            *(evaluate, last, data, evaluate_samples, run, name),
+            copy=0 if seeds > 1 else None,
+            value=own_sweep and own_sweep.label(0),
         )
         options["evaluate_every"] = evaluate_every
     several = range(seeds) if seeds > 1 else ()

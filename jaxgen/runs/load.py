@@ -91,6 +91,9 @@ def load(
     several: dict[str, Any] = {"copies": states, "sweep": sweep}
     if len(states) == 1:
         several = {"copy": copy if seeds > 1 else None}
+        if copy is not None and record.get("sweep"):
+            number, values = read_sweep(record["sweep"])
+            several["value"] = f"{number}={values[copy]:g}"
     run = (built, states[0], info, found[0], name, folder, args)
     return TrainedRun(*run, **several, ahead=ahead)
 

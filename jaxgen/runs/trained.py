@@ -31,6 +31,7 @@ class TrainedRun:
       by side; `states` are those of one of them, and scores are means over all seeds.
     copy: the number of the seed, from 0, where one of several was chosen.
     sweep: of what value each copy is, where they are of one seed; each is scored by itself.
+    value: of a sweep the value of the copy that was chosen, such as lr=0.001.
     ahead: the names of the stages that are still to be trained.
     info: what the system was told of its training data.
     round: of the checkpoint.
@@ -51,6 +52,7 @@ class TrainedRun:
     copies: Sequence[Mapping[str, PlayerState]] = dataclasses.field(default=(), repr=False)
     copy: int | None = None
     sweep: Sweep | None = dataclasses.field(default=None, repr=False)
+    value: str | None = None
     ahead: Sequence[str] = dataclasses.field(default=(), repr=False)
 
     def nets(self, seed: int = 0) -> SimpleNamespace:

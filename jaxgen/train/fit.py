@@ -269,7 +269,12 @@ def iterate(
                 good = "" if last is None else f"; the last good checkpoint is that of round {last}"
                 how = " or in float32" if precision == "bfloat16" else ""
                 mend = f"; train anew with a lower learning rate{how}"
-                raise Diverged(f"{error}{good}{mend}") from None
+                of = ""
+                if key.ndim and not sweep and jax.process_count() == 1:
+                    weights = [state.params for state in states.values()]  # pyright: ignore
+                    lost = np.flatnonzero(~np.asarray(_finite_copies(weights)))
+                    of = f" in seed {', '.join(str(seed + i) for i in lost)}" if lost.size else ""
+                raise Diverged(f"{error}{of}{good}{mend}") from None
             except GeneratorExit:  # the caller breaks off
                 if checkpoints:
                     save(call, position, wait=True)
@@ -358,3 +363,10 @@ def _finite(weights):
     """{player: whether all its weights are finite}."""
     whole = lambda tree: [jnp.isfinite(x).all() for x in jax.tree.leaves(tree)]
     return {name: jnp.all(jnp.array(whole(tree))) for name, tree in weights.items()}
+
+
+@jax.jit
+def _finite_copies(weights):
+    """Of each of several copies, whether all its weights are finite."""
+    each = [jnp.isfinite(x).reshape(len(x), -1).all(axis=1) for x in jax.tree.leaves(weights)]
+    return jnp.stack(each).all(axis=0)

@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar
 import jax
 import optax
 from flax import linen as nn
+from jax.core import Tracer
 
 from jaxgen.errors import UserError
 from jaxgen.train.abilities import Sampler
@@ -26,6 +27,12 @@ from jaxgen.train.abilities import Sampler
 Metrics = dict[str, jax.Array]
 Loss = Callable[[Any, Any, jax.Array], tuple[jax.Array, Metrics]]
 Ability = TypeVar("Ability")
+
+
+def counts(weight: Any) -> bool:
+    """Whether what has this weight is there: not if it is 0, but always if JAX traces it, as it
+    does the number of a `Sweep`."""
+    return isinstance(weight, Tracer) or weight != 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Player:
       (n -> the first n examples as losses see them) and returns them: a data-dependent start.
     optimizer: None freezes the player (VGG, CLIP, a finished stage).
     ema: decay of the averaged weights, by round where it is a function; batch statistics are
-      averaged with them.  Pictures and commands use the averaged weights.
+      averaged with them.  Pictures and commands use the averaged weights.  0 or None: there are
+      none.
     variables: published or trained weights to start from, instead of the module's initialisation;
       or a function that loads them, which is called only when training starts afresh.
     """
@@ -47,6 +55,10 @@ class Player:
     optimizer: optax.GradientTransformation | None = None
     ema: float | Callable[[jax.Array], Any] | None = None
     variables: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None
+
+    def __post_init__(self):
+        if not counts(self.ema):
+            object.__setattr__(self, "ema", None)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,6 +130,15 @@ class Sweep:
     def label(self, copy: int) -> str:
         return f"{self.name}={self.values[copy]:g}"
 
+    def check_alike(self, forms: Sequence[Any]) -> None:
+        """UserError unless what is told of each copy is the same."""
+        for i, form in enumerate(forms):
+            if form != forms[0]:
+                raise UserError(
+                    f"{self.label(0)} and {self.label(i)} make different systems, which cannot "
+                    "share a program; train them one after another"
+                )
+
     @contextmanager
     def guard(self) -> Iterator[None]:
         """Inside, what decides by a traced value is a UserError."""
@@ -128,14 +149,10 @@ class Sweep:
             jax.errors.TracerArrayConversionError,
             jax.errors.TracerIntegerConversionError,
         ) as error:
-            raise self.refusal from error
-
-    @property
-    def refusal(self) -> UserError:
-        return UserError(
-            f"{self.name} decides how the system is built, so that its values cannot share a "
-            "program; train them one after another"
-        )
+            raise UserError(
+                f"{self.name} decides how the system is built, so that its values cannot share a "
+                "program; train them one after another"
+            ) from error
 
 
 @dataclasses.dataclass(frozen=True)

@@ -108,12 +108,7 @@ def init(
     """
     if sweep:
         copies = [init(sweep.system(i), k, examples) for i, k in enumerate(key)]
-        forms = [
-            {path: x.shape for path, x in jax.tree_util.tree_leaves_with_path(copy)}
-            for copy in copies
-        ]
-        if any(form != forms[0] for form in forms):
-            raise sweep.refusal
+        sweep.check_alike([form(copy) for copy in copies])
         stacked = map(jnp.stack, zip(*map(jax.tree.leaves, copies), strict=True))
         return jax.tree.unflatten(jax.tree.structure(copies[0]), stacked)
     system = loaded(system)
@@ -142,6 +137,11 @@ def shapes(
 
     key = seeded(0, copies)
     return jax.eval_shape(jax.vmap(create) if key.ndim else create, key)
+
+
+def form(states: Mapping[str, PlayerState]) -> dict[Any, tuple[int, ...]]:
+    """The shapes of the states' arrays, by their paths."""
+    return {path: x.shape for path, x in jax.tree_util.tree_leaves_with_path(states)}
 
 
 def _inputs(player, examples):

@@ -7,6 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from jaxgen.train.game import counts
+
 
 def clip_weights(limit: float) -> optax.GradientTransformation:
     """Changes updates so that the new weights stay in [-limit, limit] (WGAN, Alg. 1, line 7)."""
@@ -41,6 +43,19 @@ def linear_decay(lr: float, constant: int, decay: int, steps_per_epoch: int = 1)
         return lr * (1 - share)
 
     return schedule
+
+
+def exponential_decay(lr: float, steps: int, factor: float) -> optax.Schedule:
+    """`lr`, times `factor` in so many steps.  (optax's own decides by `factor`.)"""
+    return lambda step: jnp.where(step <= 0, lr, lr * jnp.power(factor, step / steps))
+
+
+def warm_up_cosine(lr: float, warm_up: int, steps: int) -> optax.Schedule:
+    """From 0 to `lr` in a line of `warm_up` steps, then to 0 at `steps` as a cosine.  (optax's own
+    decides by `lr`, so that it takes no traced one.)"""
+    rise = optax.linear_schedule(0.0, lr, warm_up)
+    fall = optax.cosine_decay_schedule(lr, steps - warm_up)
+    return optax.join_schedules([rise, fall], [warm_up])
 
 
 def sgd_goodfellow(
@@ -82,7 +97,9 @@ def half_life(images: float, batch_size: int, ramp_up: float = 0.0) -> Callable[
 
     def decay(round):
         seen = (round + 1.0) * batch_size
-        life = jnp.minimum(images, seen * ramp_up) if ramp_up else images
+        swept = isinstance(ramp_up, jax.Array)  # and 0 may be among its values
+        share = jnp.where(ramp_up == 0, jnp.inf, ramp_up) if swept else ramp_up
+        life = jnp.minimum(images, seen * share) if counts(share) else images
         return 0.5 ** (batch_size / life)
 
     return decay

@@ -49,8 +49,8 @@ VERSIONS = ("jaxgen", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "gra
 
 
 def sweep_text(name: str, values: Iterable[float]) -> str:
-    """A sweep as the flag has it, such as lr=0.0001,0.0002."""
-    return f"{name}={','.join(map(repr, values))}"
+    """A sweep as a run records it, such as lr=0.0001,0.0002."""
+    return f"{name}={','.join(repr(float(value)) for value in values)}"
 
 
 def read_sweep(text: str) -> tuple[str, tuple[float, ...]]:
@@ -59,6 +59,11 @@ def read_sweep(text: str) -> tuple[str, tuple[float, ...]]:
     if not equals or not name:
         raise ValueError(text)
     return name.strip().replace("-", "_"), tuple(float(value) for value in values.split(","))
+
+
+def _one_form(args: dict[str, Any]) -> dict[str, Any]:
+    """The arguments with their sweep as `sweep_text` has it, however it was written."""
+    return args | {"sweep": sweep_text(*read_sweep(args["sweep"]))} if args.get("sweep") else args
 
 
 def environment(data_fingerprint: str | None = None) -> dict[str, Any]:
@@ -108,7 +113,7 @@ class Run:
     ):
         self.folder, self.write, self._free, self._places = Path(workdir), write, free, places
         self.name = args.get("stage")  # what the progress line calls it
-        self._args, self._session = _plain(args), _plain(environment)
+        self._args, self._session = _one_form(_plain(args)), _plain(environment)
         paths = {name: x for name, x in _flat(args).items() if isinstance(x, Path)}
         self._paths = {name: x for name, x in paths.items() if name not in free | places}
         self._data = data
@@ -257,7 +262,7 @@ class Run:
 
     def _agree(self, args: dict, sessions: list[dict]) -> dict[str, Any]:
         """Refuses what may not change; what may and did goes into the session."""
-        then, now = _flat(args), _flat(self._args)
+        then, now = _flat(_one_form(args)), _flat(self._args)
         changed = {
             name: [then.get(name), now.get(name)]
             for name in {**then, **now}

@@ -6,12 +6,15 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from typing import Any
 
 import jax
+import numpy as np
 
 from jaxgen.data.source import Data, to_program
+from jaxgen.train import devices, nets
 from jaxgen.train.checkpoints import saved_rounds
 from jaxgen.train.fit import drain, iterate
 from jaxgen.train.game import Sweep, System
 from jaxgen.train.nets import PlayerState, averaged, init, loaded, seeded
+from jaxgen.train.program import compile_rounds
 
 States = Mapping[str, PlayerState]
 
@@ -61,6 +64,42 @@ class Stage:
     data: Data | Callable[[States], Data] | None = None
     batch_size: int | None = None
     carry: Callable[[States, States], States] | None = None
+
+
+def check_sweep(sweep: Sweep, examples: Callable[[int], Any], batch_size: int) -> None:
+    """UserError where the values of a sweep of systems, or of stages, cannot share a program.  It
+    traces a round, and computes nothing.  What is wrong with a stage of data that the one before
+    makes is found when it begins.
+
+    examples: n -> n examples of the data as losses see them.
+    """
+    first = sweep.system(0)
+    if not isinstance(first, list):
+        return _check_sweep(sweep, examples, batch_size)
+    for i, stage in enumerate(first):
+        if callable(stage.data):
+            continue
+        own = _examples(stage.data) if stage.data else examples
+        _check_sweep(sweep.stage(i), own, stage.batch_size or batch_size)
+
+
+def _check_sweep(sweep, examples, batch_size):
+    systems = [sweep.system(i) for i in range(len(sweep.values))]
+    turns = [[(t.name, t.learners, t.every, t.reuse) for t in x.turns] for x in systems]
+    forms = [nets.form(nets.shapes(system, examples)) for system in systems]
+    sweep.check_alike(list(zip(turns, forms, strict=True)))
+    system, mesh = systems[0], devices.make_mesh(jax.local_devices()[:1])
+    plan = system.plan(0)
+    states = nets.placed(nets.shapes(system, examples, len(systems)), mesh)
+    several = (1, system.minibatches(plan), batch_size)
+    one = jax.eval_shape(lambda: examples(1))
+    batches = jax.tree.map(lambda x: jax.ShapeDtypeStruct(several + x.shape[1:], x.dtype), one)
+    program = compile_rounds(system, mesh, plan, sweep=sweep)
+    program.trace(states, batches, np.zeros(1, np.int32), nets.seeded(0, len(systems), sweep))
+
+
+def _examples(data):
+    return lambda n: to_program(data.examples(n), data.info.fields)
 
 
 def folders(stages: list[Stage]) -> list[str]:
@@ -114,11 +153,10 @@ def iterate_stages(
         mine = sweep and sweep.stage(i)
 
         def start(i=i, stage=stage, old=states, own=own, mine=mine):
-            examples = lambda n: to_program(own.examples(n), own.info.fields)
             fold = lambda key: jax.random.fold_in(key, i)
             key = seeded(seed, len(mine.values) if mine else seeds, mine)
             key = (jax.vmap(fold) if key.ndim else fold)(key)
-            fresh = init(stage.system, key, examples, mine)
+            fresh = init(stage.system, key, _examples(own), mine)
             if stage.carry:
                 return stage.carry(old, fresh)
             players = stage.system.players

@@ -121,11 +121,18 @@ def test_each_seed_that_was_scored_has_a_row(run, jaxgen):
     assert (code, problem) == (0, "")
     rows = [line.split("8,000") for line in said.splitlines()[1:5]]
     assert [(name.strip(), values.split()) for name, values in rows] == [
-        (f"{a}", ["10", "±", "1", "-"]),
+        (f"{a}", ["10", "±", "1", "of", "2", "seeds", "-"]),
         (f"{a}, copy 0", ["9", "*", "0.5", "*"]),
         (f"{a}, copy 1", ["11", "-"]),
         (f"{b}", ["10.5", "0.25"]),
     ]
+
+
+def test_each_value_of_a_sweep_has_a_row(run, jaxgen):
+    a = run("a", {"fid": 9.0}, copy=1)
+    run("a", {"recall": 0.5}, copy=1, sweep="lr=0.001")
+    _, said, _ = jaxgen("compare", a, run("b", {"fid": 10.5}))
+    assert f"{a}, copy 1 (lr=0.001)" in said
 
 
 def test_files_of_scores_and_half_a_line(run, jaxgen):

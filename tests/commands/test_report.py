@@ -163,7 +163,7 @@ def test_a_seed_of_several(tmp_path):
     cells = lambda path: re.findall(r"<td>(.*?)</td>", path.read_text().partition("</table>")[0])
     rows = [cells(report(tmp_path, copy=copy)) for copy in (None, 0, 1)]
     assert rows[0][:2] == ["mig of copy 1", "0.5"]
-    assert rows[0][6:8] == ["elbo", "-2 ± 1"]
+    assert rows[0][6:8] == ["elbo", "-2 ± 1 of 2 seeds"]
     assert rows[1][:2] == ["elbo of copy 0", "-1"]
     assert rows[2][:2] == ["mig of copy 1", "0.5"]
     assert rows[2][6:8] == ["elbo of copy 1", "-3"]
@@ -172,6 +172,13 @@ def test_a_seed_of_several(tmp_path):
     assert "2 seeds: scores of copy 1, means of the curves, pictures of copy 0" in page
     with pytest.raises(UserError, match="copy is from 0 to 1 in"):
         report(tmp_path, copy=2)
+
+
+def test_a_value_of_a_sweep(tmp_path):
+    with Run(tmp_path, {"sweep": "lr=0.001,0.002"}, {}):
+        pass
+    append(tmp_path / "scores.jsonl", [record("fid", value=0.5, copy=1, sweep="lr=0.002")])
+    assert "fid of copy 1 (lr=0.002)" in report(tmp_path).read_text()
 
 
 def test_scores_of_the_stages_are_shown(tmp_path):

@@ -16,7 +16,7 @@ from jaxgen.models import vae as models
 from jaxgen.nn import conv
 from jaxgen.systems.likelihood.vae import vae
 from jaxgen.train import devices, game, nets
-from jaxgen.train.fit import fit
+from jaxgen.train.fit import Diverged, fit
 from jaxgen.train.stages import Stage, fit_stages
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.train.toy import Dense, Points, gan, mesh, real_loss, show
@@ -188,3 +188,14 @@ def test_the_number_of_seeds_stays(run):
     _, system, data, folder = run
     with pytest.raises(UserError, match="seeds was 2 and is now"):
         jg.fit(system, data, 5, batch_size=8, run=folder)
+
+
+def test_divergence_names_the_seed():
+    system = gan(optax.adam(0.01))
+    start = nets.init(system, nets.seeded(3, 3))
+    spoil = lambda state: state.replace(
+        params=jax.tree.map(lambda x: x.at[1].set(jnp.nan), state.params)
+    )
+    start = {name: spoil(state) for name, state in start.items()}
+    with pytest.raises(Diverged, match="round 1: .* of d is nan in seed 4; train anew"):
+        play(system, 8, seed=3, seeds=3, states=start)

@@ -1,6 +1,7 @@
 """Values of a number side by side in one program: each copy is the run of its value."""
 
 import json
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,13 @@ import pytest
 import jaxgen as jg
 from jaxgen.commands.arguments import parse
 from jaxgen.errors import UserError
+from jaxgen.evaluate import scores
 from jaxgen.experiments import wgan_gp
-from jaxgen.train import devices, game
+from jaxgen.systems.likelihood.ebm import ebm
+from jaxgen.train import devices, game, optim
+from jaxgen.train.abilities import Sampler
+from jaxgen.train.checkpoints import DIGESTS
+from jaxgen.train.run import Run
 from jaxgen.train.stages import Stage
 from tests.experiments import command
 from tests.quick import quick_to_compile  # noqa: F401
@@ -73,6 +79,19 @@ def test_a_run_goes_on_and_is_opened(tmp_path):
         play(make, 6, run=tmp_path / "b", sweep={"lr": [0.01, 0.2]})
 
 
+def test_a_sweep_may_be_written_otherwise(tmp_path):
+    for text in ("lr=1e-3,2e-3", "lr=0.001, 0.0020"):
+        with Run(tmp_path, {"sweep": text}, {}):
+            (tmp_path / "checkpoints").mkdir(exist_ok=True)
+            (tmp_path / "checkpoints" / DIGESTS).touch()
+            assert json.loads((tmp_path / "args.json").read_text())["sweep"] == "lr=0.001,0.002"
+    (tmp_path / "args.json").write_text('{"sweep": "lr=1e-3,2e-3"}')  # as earlier versions did
+    with Run(tmp_path, {"sweep": "lr=0.001,0.002"}, {}):
+        pass
+    with pytest.raises(UserError, match="other arguments: sweep was"):
+        Run(tmp_path, {"sweep": "lr=0.001,0.003"}, {}).__enter__()
+
+
 def test_stages():
     def stages(lr):
         return [Stage(name, make(lr), 2) for name in ("one", "two")]
@@ -123,9 +142,64 @@ def test_a_number_that_decides_something_in_a_loss():
 
 
 def test_a_number_that_decides_what_is_kept():
-    build = lambda ema: toy.gan(optax.sgd(0.1), ema=ema or None)
-    with pytest.raises(UserError, match="ema decides how the system is built"):
+    """Averages of weights with a decay of their own; without one there are none."""
+    build = lambda ema: toy.gan(optax.sgd(0.1), ema=ema)
+    together = play(build, sweep={"ema": [0.5, 0.9]})
+    for mine, ema in zip(together.copies, [0.5, 0.9], strict=True):
+        close(mine, play(build(ema)).states)
+    assert play(build(0.0)).states["g"].ema is None
+    with pytest.raises(UserError, match="ema=0 and ema=0.9 make different systems"):
         play(build, sweep={"ema": [0.0, 0.9]})
+
+
+def test_a_number_that_decides_which_turns_there_are():
+    def build(penalty):
+        more = (game.Turn(("d",), toy.real_loss, name="penalty"),) * game.counts(penalty)
+        return toy.gan(optax.sgd(0.1), turns=(game.Turn(("d",), toy.real_loss), *more))
+
+    with pytest.raises(UserError, match="penalty=0 and penalty=1 make different systems"):
+        play(build, sweep={"penalty": [0.0, 1.0]})
+
+
+def test_0_among_the_values(traced_floats):
+    """Of what is left out where it is 0, or of a bound of which 0 is none."""
+    images = np.random.default_rng(0).uniform(size=(4, 3, 3, 1)).astype(np.float32)
+    energy = lambda x: 10 * (x**2).sum((1, 2, 3))
+
+    def walk(largest):
+        player = SimpleNamespace(params={}, still=lambda x, **_: energy(x))
+        system = ebm(
+            toy.nn.Dense(1), (3, 3, 1), optax.sgd(0.1), 4, steps=2, size=1.0, largest=largest
+        )
+        sampler = system.ability(Sampler)
+        return sampler.generate(SimpleNamespace(energy=player), images, {}, jax.random.key(0))
+
+    values = jnp.array([0.0, 0.1])
+    for found, x in zip(jax.jit(jax.vmap(walk))(values), [0.0, 0.1], strict=True):
+        np.testing.assert_allclose(found, walk(x), atol=1e-6)
+    decay = lambda ramp_up: optim.half_life(1000, 10, ramp_up)(5)
+    for found, x in zip(jax.jit(jax.vmap(decay))(values), [0.0, 0.1], strict=True):
+        np.testing.assert_allclose(found, decay(x), rtol=1e-6)
+
+
+def test_a_sweep_is_refused_before_anything_is_trained(tmp_path):
+    """That of a later stage, too."""
+
+    def stages(weight):
+        bad = lambda nets, batch, key: (toy.real_loss if weight else None)(nets, batch, key)  # pyright: ignore
+        late = toy.gan(optax.sgd(0.1), turns=(game.Turn(("d",), bad),))
+        return [Stage("one", make(0.1), 2), Stage("two", late, 2)]
+
+    with pytest.raises(UserError, match="weight decides how the system is built"):
+        play(stages, sweep={"weight": [0.2, 0.4]}, run=tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_plan_of_a_sweep_that_is_refused():
+    words = ["--plan", "--size", "8", "--batch-size", "8", "--width", "2", "--data", "mnist5k"]
+    words += ["--sweep", "ema=0,0.9"]
+    text = command.run(*words, code=2, module="jaxgen.experiments.cgan")
+    assert "ema=0 and ema=0.9 make different systems" in text
 
 
 @pytest.mark.parametrize(
@@ -169,7 +243,10 @@ def test_wrong_flags_are_one_line(words, line):
 def test_a_sweep_as_a_command(tmp_path):
     folder = tmp_path / "run"
     words = [*command.TINY, "--workdir", folder, "--rounds", "2", "--size", "16"]
+    words += ["--evaluate-every", "2", "--evaluate-metrics", "swd", "--evaluate-samples", "20"]
     command.run(*words, "--sweep", "lr=1e-4,1e-2", "--data", "mnist5k")
+    (in_training,) = scores.read(folder / "scores.jsonl")
+    assert (in_training["copy"], in_training["sweep"]) == (0, "lr=0.0001")
     first, second = jg.load(folder).copies
     assert not np.allclose(*(jax.tree.leaves(x["generator"].params)[0] for x in (first, second)))
     one = jg.load(folder, copy=1)
@@ -180,4 +257,10 @@ def test_a_sweep_as_a_command(tmp_path):
     text = command.run("evaluate", folder, "--metrics", "swd", "--samples", "20", module="jaxgen")
     assert "copy 0" in text
     assert "copy 1" in text
+    text = command.run(
+        *("evaluate", folder, "--metrics", "swd", "--samples", "20", "--copy", "1"), module="jaxgen"
+    )
+    assert "copy 1 (lr=0.01)" in text
+    assert scores.read(folder / "scores.jsonl")[-1]["sweep"] == "lr=0.01"
+    assert list(jg.load(folder, copy=1).evaluate("swd", samples=20)) == ["swd"]
     assert "lr=1e-4,1e-2" in (folder / "report.html").read_text()

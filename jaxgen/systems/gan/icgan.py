@@ -48,7 +48,7 @@ from jaxgen.train.abilities import (
     Sampler,
     Translator,
 )
-from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.game import Player, System, Turn, counts
 
 ROWS = 8  # of a picture
 LEGENDS = {
@@ -157,7 +157,7 @@ def icgan(
         z = prior(key, len(y))
         found = nets.encoder_z(nets.generator(z, y, train=False))
         loss = ((found - z) ** 2).mean()
-        if not reconstruction:
+        if not counts(reconstruction):
             return loss, {}
         again = nets.generator(nets.encoder_z(batch["image"]), y, train=False)
         lost = jnp.abs(again - batch["image"]).mean()

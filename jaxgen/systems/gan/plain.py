@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxgen import draw, parallel
 from jaxgen.latents import Prior
 from jaxgen.losses.adversarial import GANLoss
-from jaxgen.train.game import Player
+from jaxgen.train.game import Player, counts
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Augmentation:
         key_t, key_noise = jax.random.split(key)
         if self.operations:
             images = self.operations(images, nets.ada() if self.ada else 1.0, key_t)
-        if self.noise:
+        if counts(self.noise):
             # the generator has learned once a round
             over = nets.generator.step / self.noise_rounds if self.noise_rounds else 0.0
             grain = draw.normal(key_noise, len(images), images.shape[1:])
@@ -47,7 +47,7 @@ class Augmentation:
     def keys(self, key: jax.Array):
         """Keys of the latents and of what is shown of real and of generated images, and of the
         latter in the generator's turn. Where nothing is drawn but latents, theirs is `key`."""
-        return jax.random.split(key, 4) if self.operations or self.noise else (key,) * 4
+        return jax.random.split(key, 4) if self.operations or counts(self.noise) else (key,) * 4
 
     def adapt(self, nets, on_real: jax.Array, on_fake: jax.Array | None = None):
         """Tells ADA the scores of real images; returns metrics.

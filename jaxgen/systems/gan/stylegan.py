@@ -31,7 +31,7 @@ from jaxgen.models.stylegan2 import crossover
 from jaxgen.systems.gan.growing import Growth
 from jaxgen.systems.gan.stylegan2 import TRUNCATION
 from jaxgen.train.abilities import DiscriminatorScores, LatentSpace, Option, Sampler, StyleMixer
-from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.game import Player, System, Turn, counts
 
 OPTIONS = {
     "truncation": TRUNCATION,
@@ -69,7 +69,7 @@ def stylegan(
 
     def fake_images(nets, key, n):
         key_z, key_other, key_at = jax.random.split(key, 3)
-        other = (prior(key_other, n), crossover(key_at, layers, mixing)) if mixing else ()
+        other = (prior(key_other, n), crossover(key_at, layers, mixing)) if counts(mixing) else ()
         ws = nets.generator(prior(key_z, n), *other, method="styles")
         return nets.generator(ws, method="synthesise", fade=fade(nets))
 

@@ -37,7 +37,7 @@ from jaxgen.train.abilities import (
     Sampler,
     StyleMixer,
 )
-from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.game import Player, System, Turn, counts
 from jaxgen.train.optim import lazy_adam
 
 R1_EVERY, PATH_EVERY = 16, 4
@@ -73,7 +73,7 @@ def stylegan2(
     def styles(nets, key, n):
         key_z, key_other, key_at = jax.random.split(key, 3)
         other = (prior(key_other, n), crossover(key_at, generator.layers, mixing))
-        return nets.generator(prior(key_z, n), *(other if mixing else ()), method="styles")
+        return nets.generator(prior(key_z, n), *(other if counts(mixing) else ()), method="styles")
 
     def fake_images(nets, key, n):
         return nets.generator(styles(nets, key, n), method="synthesise")
@@ -132,19 +132,19 @@ def stylegan2(
         here = {"method": "synthesise", "noise": "fixed", "collections": {"noise": maps}}
         return nets.generator.still(ws, **here)
 
+    of_generator = lazy_adam(lr, PATH_EVERY if counts(path_weight) else 0)
+    of_discriminator = lazy_adam(lr, R1_EVERY if counts(gamma) else 0)
     players = {
-        "generator": Player(
-            generator, [(2, latent)], lazy_adam(lr, path_weight and PATH_EVERY), ema
-        ),
-        "discriminator": Player(discriminator, [(4, *shape)], lazy_adam(lr, gamma and R1_EVERY)),
+        "generator": Player(generator, [(2, latent)], of_generator, ema),
+        "discriminator": Player(discriminator, [(4, *shape)], of_discriminator),
     }
     again = {"reuse": "batch"}
     turns = [Turn(("generator",), generator_loss)]
-    if path_weight:
+    if counts(path_weight):
         players["path"] = Player(RunningValue(), [])
         turns.append(Turn(("generator",), path_loss, every=PATH_EVERY, name="path", **again))
     turns.append(Turn(("discriminator",), discriminator_loss, **again))
-    if gamma:
+    if counts(gamma):
         turns.append(Turn(("discriminator",), r1_loss, every=R1_EVERY, name="r1", **again))
     if ada:
         players["ada"] = Player(ada, [])

@@ -39,7 +39,7 @@ def ebm(
     steps: int,
     size: float,
     noise: float = 0.005,
-    largest: float | None = None,
+    largest: float = 0.0,
     alpha: float = 1.0,
     buffer: int = 10_000,
     labels: bool = False,
@@ -47,7 +47,7 @@ def ebm(
 ) -> System:
     """A network of `models.ebm` on images of `shape` [H, W, C].
 
-    steps, size, noise, largest: of `sample.langevin`.
+    steps, size, noise, largest: of `sample.langevin`, where 0 is no largest slope.
     alpha: weight of the squared energies.
     buffer: images that chains may start from; 0 starts all of them from noise.
     labels: whether energies are those of an image and its label.
@@ -64,7 +64,9 @@ def ebm(
         return lambda x: nets.energy.still(x, *told(fields), params=weights, train=False)
 
     def chain(nets, fields, start, key, steps, **options):
-        options |= {"steps": steps, "size": size, "noise": noise, "largest": largest}
+        swept = isinstance(largest, jax.Array)  # and 0 may be among its values
+        most = jnp.where(largest == 0, jnp.inf, largest) if swept else largest or None
+        options |= {"steps": steps, "size": size, "noise": noise, "largest": most}
         return langevin(energy(nets, fields), start, key, **options)
 
     def loss(nets, batch, key):

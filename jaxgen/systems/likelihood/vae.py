@@ -30,7 +30,7 @@ from jaxgen.losses.likelihood import (
 )
 from jaxgen.systems.likelihood.pixels import Pixels, binary, sheet
 from jaxgen.train.abilities import Autoencoder, Density, Sampler
-from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.game import Player, System, Turn, counts
 
 CHUNK = 20  # importance samples that are decoded at a time
 LEGENDS = {
@@ -79,7 +79,7 @@ def vae(
         likelihood = pixels.log_likelihood(x, nets.decoder(z)).mean()
         kl = gaussian_kl(mean, log_variance).mean()
         objective = kl - likelihood
-        if weight_decay:
+        if counts(weight_decay):
             objective += weight_decay / 2 * optax.tree.norm(nets.decoder.params, squared=True)
         return objective, {"log_likelihood": likelihood, "kl": kl}
 

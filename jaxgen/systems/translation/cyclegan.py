@@ -25,7 +25,7 @@ from flax import linen as nn
 from jaxgen.losses.adversarial import least_squares as gan_loss
 from jaxgen.nn.replay import ImagePool
 from jaxgen.train.abilities import DiscriminatorScores, Translator
-from jaxgen.train.game import Player, System, Turn
+from jaxgen.train.game import Player, System, Turn, counts
 
 STRIPS = 24  # in the picture
 
@@ -60,7 +60,7 @@ def cyclegan(
         cycled = l1(nets.f(fake_b), a) + l1(nets.g(fake_a), b)
         loss = fooling + cycle * cycled
         metrics = {"adversarial": fooling / 2, "cycle": cycled / 2}
-        if identity:
+        if counts(identity):
             same = l1(nets.g(b), b) + l1(nets.f(a), a)
             loss += identity * cycle * same
             metrics["identity"] = same / 2
