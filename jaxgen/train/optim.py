@@ -47,7 +47,11 @@ def linear_decay(lr: float, constant: int, decay: int, steps_per_epoch: int = 1)
 
 def exponential_decay(lr: float, steps: int, factor: float) -> optax.Schedule:
     """`lr`, times `factor` in so many steps.  (optax's own decides by `factor`.)"""
-    return lambda step: jnp.where(step <= 0, lr, lr * jnp.power(factor, step / steps))
+
+    def schedule(step):
+        return jnp.where(step <= 0, lr, lr * jnp.power(factor, step / steps))
+
+    return schedule
 
 
 def warm_up_cosine(lr: float, warm_up: int, steps: int) -> optax.Schedule:
