@@ -43,9 +43,9 @@ class Args(Augmented):
     """Weight of R1; 0 leaves it out. ADA's rule is .0002 size^2 / batch size; 10 in the paper."""
     path_weight: Weight = 2.0
     """Weight of the path length regularisation; 0 leaves it out."""
-    noise_rate: Weight = 0.01
-    """How fast the strengths of the noise learn, in times of the other weights; 1 in the paper. In
-    a short training they would grow first, and the noise stand for detail that is still to come."""
+    noise_rate: Weight = 0.0
+    """How fast the strengths of the noise learn, in times of the other weights; 1 in the paper. 0
+    leaves the noise out: in a short training it would stand for detail that is still to come."""
     mixing: Share = 0.9
     """Share of the minibatches in which two styles are mixed."""
     augment: Literal["ada", "diffaugment", "none"] = "ada"
