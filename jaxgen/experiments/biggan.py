@@ -3,6 +3,8 @@
 import dataclasses
 from typing import Annotated, Literal
 
+from tyro.conf import arg
+
 from jaxgen.commands.arguments import Arguments
 from jaxgen.commands.flags import Count, CountOrZero, Range, Rate, ShareBelowOne, Size, Spec, Weight
 from jaxgen.commands.launch import launch
@@ -30,7 +32,7 @@ class Args(Arguments):
     """Networks of BigGAN-deep: twice as many blocks, which are bottlenecks."""
     width: Count = 8
     """Channels per unit of the paper's plan of widths, 96 there."""
-    attention: Annotated[int | None, Range(0)] = None
+    attention: Annotated[int | None, Range(0), arg(metavar="INT", help_behavior_hint="")] = None
     """Height in pixels of the maps that have self-attention, 64 in the paper; 0 for none. By
     default that of the generator's last map but one."""
     latent: Count = 60
