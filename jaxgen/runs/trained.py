@@ -52,7 +52,7 @@ class TrainedRun:
     copies: Sequence[Mapping[str, PlayerState]] = dataclasses.field(default=(), repr=False)
     copy: int | None = None
     sweep: Sweep | None = dataclasses.field(default=None, repr=False)
-    value: str | None = None
+    value: str | None = dataclasses.field(default=None, repr=False)
     ahead: Sequence[str] = dataclasses.field(default=(), repr=False)
 
     def nets(self, seed: int = 0) -> SimpleNamespace:

@@ -134,7 +134,7 @@ def test_mistakes():
         ({"images": ()}, "--images are from 1 to 450"),
         ({"images": (10, 451)}, "--images are from 1 to 450"),
         ({"images": (5,)}, "--images are 7 or more"),
-        ({"size": 20}, "--size is a multiple of 8, not 20"),
+        ({"size": 24}, "--size is 8, 16, 32, ... pixels, not 24"),
     ):
         with pytest.raises(UserError, match=line):
             gan_augmentation.Args(**flags).check()
