@@ -22,7 +22,7 @@ from tests.quick import quick_to_compile  # noqa: F401
 
 TOY = stylegan2.Args(
     **{"size": 8, "base": 32, "width": 4, "latent": 5, "batch_size": 4, "augment": "none"},
-    **{"ada_images": 16, "mixing": 1.0},
+    **{"ada_images": 16, "mixing": 1.0, "noise_rate": 1.0},
 )
 KEY = jax.random.key(0)
 FIELDS = {"image": Field("image", 3)}
