@@ -1,4 +1,4 @@
-"""StyleGAN2 on emoji: `python -m jaxgen.experiments.stylegan2`."""
+"""StyleGAN2 on portraits: `python -m jaxgen.experiments.stylegan2`."""
 
 import dataclasses
 from typing import Literal
@@ -19,7 +19,7 @@ class Args(Augmented):
     `interpolate` and `project` (python -m jaxgen).
     """
 
-    data: Spec = "emoji"
+    data: Spec = "faces:6000"
     size: Size = (64, 64)
     """Side of the square images in pixels: 8, 16, 32, ...; others are resized."""
     rounds: Count = 10000
