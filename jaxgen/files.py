@@ -14,8 +14,8 @@ from zipfile import BadZipFile
 from jaxgen.errors import UserError
 
 WORTH = 0.5  # seconds
-# Held while NumPy reads a .npy or .npz file. It parses headers with `ast`, which in Python 3.11 and
-# 3.12 fails at times where several threads do so (https://github.com/python/cpython/issues/106905).
+# Held while NumPy reads a .npy or .npz file. It parses headers with `ast`, which in Python 3.11
+# fails at times where several threads do so (https://github.com/python/cpython/issues/106905).
 READING_ARRAYS = threading.Lock()
 
 

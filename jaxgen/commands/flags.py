@@ -94,3 +94,17 @@ def check_values(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
                 if isinstance(limits, Range) and value is not None and value not in limits:
                     flag = name.replace("_", "-")
                     raise UserError(f"--{flag} is {limits}, not {value:.15g}")
+
+
+def check_fades(args: Any, grows: bool, has_middle: bool) -> None:
+    """UserError where a stage of a growing network ends before it has faded in.
+
+    grows: whether there is a stage after the first.  has_middle: whether there are others between.
+    """
+    stages = ["stage_rounds"] * has_middle + ["last_rounds"] * grows
+    for name in stages:
+        if args.fade_rounds > (rounds := getattr(args, name)):
+            raise UserError(
+                f"--fade-rounds {args.fade_rounds} are more than --{name.replace('_', '-')} "
+                f"{rounds}; a stage must end grown"
+            )

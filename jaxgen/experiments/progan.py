@@ -3,7 +3,16 @@
 import dataclasses
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Rate, ShareBelowOne, Size, Spec, Weight, size_text
+from jaxgen.commands.flags import (
+    Count,
+    Rate,
+    ShareBelowOne,
+    Size,
+    Spec,
+    Weight,
+    check_fades,
+    size_text,
+)
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -58,14 +67,7 @@ class Args(Arguments):
         side, other = self.size
         if side < 4 or side & (side - 1) or side != other:
             raise UserError(f"--size is 4, 8, 16, 32, 64, ... pixels, not {size_text(self.size)}")
-        stages = {"--stage-rounds": self.stage_rounds} if side > 8 else {}
-        stages |= {"--last-rounds": self.last_rounds} if side > 4 else {}
-        for flag, rounds in stages.items():
-            if self.fade_rounds > rounds:
-                raise UserError(
-                    f"--fade-rounds {self.fade_rounds} are more than {flag} {rounds}; a stage "
-                    "must end grown"
-                )
+        check_fades(self, side > 4, side > 8)
         if 2 * self.base < side:
             raise UserError(f"--base is at least {side // 2} at --size {side}")
 

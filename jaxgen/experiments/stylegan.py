@@ -3,7 +3,7 @@
 import dataclasses
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, Rate, Share, Size, Spec, Weight, size_text
+from jaxgen.commands.flags import Count, Rate, Share, Size, Spec, Weight, check_fades, size_text
 from jaxgen.commands.launch import launch
 from jaxgen.errors import UserError
 
@@ -64,14 +64,7 @@ class Args(Arguments):
         side, other = self.size
         if side < 8 or side & (side - 1) or side != other:
             raise UserError(f"--size is 8, 16, 32, 64, ... pixels, not {size_text(self.size)}")
-        stages = {"--stage-rounds": self.stage_rounds} if side > 16 else {}
-        stages |= {"--last-rounds": self.last_rounds} if side > 8 else {}
-        for flag, rounds in stages.items():
-            if self.fade_rounds > rounds:
-                raise UserError(
-                    f"--fade-rounds {self.fade_rounds} are more than {flag} {rounds}; a stage "
-                    "must end grown"
-                )
+        check_fades(self, side > 8, side > 16)
         if 2 * self.base < side:
             raise UserError(f"--base is at least {side // 2} at --size {side}")
 

@@ -367,6 +367,6 @@ def _finite(weights):
 
 @jax.jit
 def _finite_copies(weights):
-    """Of each of several copies, whether all its weights are finite."""
+    """Whether all weights are finite, of each of several copies [n]."""
     each = [jnp.isfinite(x).reshape(len(x), -1).all(axis=1) for x in jax.tree.leaves(weights)]
     return jnp.stack(each).all(axis=0)

@@ -162,7 +162,7 @@ def test_a_number_that_decides_which_turns_there_are():
 
 
 def test_0_among_the_values(traced_floats):
-    """Of what is left out where it is 0, or of a bound of which 0 is none."""
+    """A value that leaves something out where it is 0, or a bound of which 0 is none."""
     images = np.random.default_rng(0).uniform(size=(4, 3, 3, 1)).astype(np.float32)
     energy = lambda x: 10 * (x**2).sum((1, 2, 3))
 
