@@ -74,8 +74,10 @@ def _moments(x):
     near = lax.stop_gradient(x[:1].mean(axes))  # the moments do not depend on it
     off = x - near
     mean, square = off.mean(axes), (off * off).mean(axes)
-    own = jnp.stack([near + mean, jnp.maximum(square - mean * mean, 0.0)])
-    means, variances = parallel.shares(own).swapaxes(0, 1)
+    mean, var = near + mean, jnp.maximum(square - mean * mean, 0.0)
+    if parallel.size() == 1:
+        return mean, var
+    means, variances = parallel.shares(jnp.stack([mean, var])).swapaxes(0, 1)
     mean = means.mean(0)
     return mean, (variances + jnp.square(means - mean)).mean(0)
 

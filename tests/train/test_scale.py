@@ -36,6 +36,7 @@ FLAGS = {
         **{**BATCH, "width": 2, "discriminator_width": 2, "blocks": 1, "layers": 1, "pool": 16},
         "data": "emoji-domains",
     },
+    "pix2pix": {**BATCH, "size": 16, "depth": 3, "width": 4, "data": "emoji-outlines"},
     "vae": {**BATCH, "units": 16, "latent": 2},
     "clip": {
         **{**BATCH, "patch": 8, "width": 8, "layers": 1, "heads": 2, "embedding": 4},
@@ -117,6 +118,16 @@ def test_a_round_exchanges_gradients_once_and_metrics(experiment, forwards, back
     else:
         moments = [[4 * 2 * channels]] * forwards  # of 4 devices
         assert found == ({"all-gather": moments} if moments else {})
+
+
+@pytest.mark.parametrize(
+    ("experiment", "generator"),
+    [("dcgan", "Generator"), ("pix2pix", "UNet"), ("cyclegan", "Generator")],
+)
+def test_on_one_device_two_turns_make_their_fakes_once(experiment, generator):
+    program, system, *_ = compiled(experiment, 1)
+    product = rf'op_name="[^"]*/turn:([^/"]*)/jvp\({generator}\)/[^"]*(?:dot|conv)_general'
+    assert set(re.findall(product, program.as_text())) == {system.turns[0].name}
 
 
 def need(n):
