@@ -20,6 +20,7 @@ from jaxgen.commands.flags import (
     ShareBelowOne,
     Size,
     Spec,
+    check_idle,
     check_ranges,
 )
 from jaxgen.commands.terminal import parse as parse_flags
@@ -158,6 +159,9 @@ class Arguments(Basic):
 
     def check(self) -> None:
         super().check()
+        if not self.evaluate_every:
+            names = ("evaluate_metrics", "evaluate_samples")
+            check_idle(self, names, "--evaluate-every, such as 1000")
         if self.sweep:
             name, values = self.swept
             if self.seeds > 1:

@@ -4,7 +4,7 @@ import dataclasses
 from typing import Annotated, Any, Literal
 
 from jaxgen.commands.arguments import Arguments
-from jaxgen.commands.flags import Count, CountOrZero, Range, Weight
+from jaxgen.commands.flags import Count, CountOrZero, Range, Weight, check_idle
 from jaxgen.errors import UserError
 
 
@@ -24,6 +24,8 @@ class Augmented(Arguments):
         super().check()
         if self.augment == "ada" and self.channels == 4:
             raise UserError("--augment ada changes colours of 1 or 3 channels; use --channels 3")
+        if self.augment != "ada":
+            check_idle(self, ("ada_target", "ada_images"), "--augment ada")
 
     def operations(self) -> Any:
         """(images, p, key) -> T(images), or None for none."""
@@ -56,8 +58,8 @@ class PlainGAN(Augmented):
 
     def check(self) -> None:
         super().check()
-        if self.instance_noise_rounds and not self.instance_noise:
-            raise UserError("--instance-noise-rounds goes with --instance-noise, such as 0.2")
+        if not self.instance_noise:
+            check_idle(self, ("instance_noise_rounds",), "--instance-noise, such as 0.2")
 
     def augmentation(self) -> Any:
         """What the discriminator is shown, a `systems.gan.plain.Augmentation`."""

@@ -102,6 +102,11 @@ def of_options(trained: "TrainedRun") -> dict[str, Flag]:
     return {k: _option(x) for way in ways for k, x in way.options.items()}
 
 
+def of_scored(trained: "TrainedRun") -> dict[str, Flag]:
+    """The conditions of the run's sampler, and the options of it and of its translators."""
+    return of_sampler(trained) | of_options(trained)
+
+
 def _samplers(trained):
     from jaxgen.train.abilities import Sampler
 
@@ -120,6 +125,7 @@ OfMixer = Annotated[Any, of_sampler_options]
 OfSampler = Annotated[Any, of_sampler]
 OfTranslators = Annotated[Any, of_translators]
 OfOptions = Annotated[Any, of_options]
+OfScored = Annotated[Any, of_scored]
 
 
 def _option(option):

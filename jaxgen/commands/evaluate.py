@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 
 from tyro.conf import Positional, arg
 
-from jaxgen.commands.choices import Batch, Copy, OfSampler, Round, System, by, open_run
+from jaxgen.commands.choices import Batch, Copy, OfScored, Round, System, by, open_run
 from jaxgen.commands.flags import Range, Seed, Size
 from jaxgen.commands.terminal import writing
 from jaxgen.errors import MissingData, UserError
@@ -61,7 +61,7 @@ def evaluate(
     system: System = None,
     round: Round = None,
     copy: Copy = None,
-    **choices: OfSampler,
+    **choices: OfScored,
 ) -> str:
     """Scores of a trained run, or of the images in a folder, against real images.
 

@@ -6,7 +6,7 @@ holds a parsed dataclass against them.
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -94,6 +94,14 @@ def check_values(hints: Mapping[str, Any], values: Mapping[str, Any]) -> None:
                 if isinstance(limits, Range) and value is not None and value not in limits:
                     flag = name.replace("_", "-")
                     raise UserError(f"--{flag} is {limits}, not {value:.15g}")
+
+
+def check_idle(args: Any, names: Sequence[str], needed: str) -> None:
+    """UserError for the first of these flags that is not at its default, where the flag that is
+    `needed` is lacking: it would change nothing."""
+    for name in names:
+        if getattr(args, name) != getattr(type(args), name):
+            raise UserError(f"--{name.replace('_', '-')} goes with {needed}")
 
 
 def check_fades(args: Any, grows: bool, has_middle: bool) -> None:

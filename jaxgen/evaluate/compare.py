@@ -1,6 +1,7 @@
 """The newest scores of several runs, side by side."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ def newest(run: Path) -> dict[str, Records]:
         if not run.exists():
             raise UserError(f"there is no {run}; name run folders, such as runs/wgan")
         raise UserError(f"{run} has no scores yet; make some with python -m jaxgen evaluate {run}")
+    for name, record in (item for own in found.values() for item in own.items()):
+        if not isinstance(value := record["value"], int | float) or math.isnan(value):
+            raise UserError(
+                f"{path}: {name} is {value}, which is no number; evaluate it again, or take the "
+                "line out"
+            )
 
     def named(copy):
         if copy is None:

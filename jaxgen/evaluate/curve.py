@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
-from jaxgen.evaluate.run import evaluate
+from jaxgen.evaluate.run import check, evaluate
 from jaxgen.progress import say
 from jaxgen.train.abilities import Sampler
 
@@ -27,10 +27,12 @@ def truncation_curve(
         raise UserError(f"{trained.name} takes no truncation, so that there is no curve over it")
     if "truncation" in options:
         raise UserError("truncation is what the curve goes over; leave it out")
+    metrics = metrics or METRICS
+    check(trained.name, trained.system, metrics)
     records = []
     for value in option.curve:
         say(f"truncation {value:g}")
-        records += evaluate(trained, metrics or METRICS, truncation=value, **options)
+        records += evaluate(trained, metrics, truncation=value, **options)
     return records
 
 

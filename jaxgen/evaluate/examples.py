@@ -63,7 +63,10 @@ def told_apart(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
     sign = -1 if name == "energy" else 1
     inside = _of_examples(scoring, data, count, values)["score"]
     outside = _of_examples(scoring, scoring.other, other, values)["score"]
-    value = auroc(sign * inside, sign * outside)
+    try:
+        value = auroc(sign * inside, sign * outside)
+    except ValueError as error:
+        raise UserError(f"auroc: {error}; leave it out, or score another round") from None
     about = scores.measured_on(scoring.other)
     settings = {"score": name, "other": about["data"], "other_split": about["split"]}
     settings |= {"other_fingerprint": about["data_fingerprint"], "other_samples": other}

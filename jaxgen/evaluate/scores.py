@@ -8,6 +8,7 @@ then its provenance (`CONDITIONS` and `SUBJECT`).
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -16,6 +17,7 @@ from statistics import fmean, pstdev
 from typing import Any
 
 import jaxgen
+from jaxgen.errors import UserError
 
 # How a score was measured.  Scores are compared where all of this is the same.
 CONDITIONS = (
@@ -27,13 +29,17 @@ SUBJECT = ("images", "images_fingerprint", "seed", "copy", "sweep", "round", "da
 
 
 def record(metric: str, *, network: str | None = None, **about: Any) -> dict[str, Any]:
-    """The line of one score: all that is not None, the version and the date.
+    """The line of one score: all that is not None, the version and the date.  UserError for a value
+    that is not a number.
 
     network: the one for which the bare name stands in the literature; with other `features`, their
       name is added to the label.
     """
     features = about.get("features")
     label = metric if features in (None, network) else f"{metric}-{features}"
+    if math.isnan(about["value"]):
+        fix = "leave it out, or score another round or other data"
+        raise UserError(f"{label} is not a number here; {fix}")
     date = datetime.now(UTC).isoformat(timespec="seconds")
     whole = {"metric": metric, "label": label, **about, "version": jaxgen.__version__, "date": date}
     return {k: v for k, v in whole.items() if v is not None}

@@ -18,8 +18,8 @@ def check_names(run: str, given: Mapping[str, Any], known: Sequence[str]) -> Non
     """UserError for the first of `given` that the run of that name does not know."""
     for name in given:
         if name not in known:
-            has = f"its choices are {', '.join(known)}" if known else "it has no choices"
-            raise UserError(f"{run} takes no {name}; {has}")
+            others = f" (its choices are {', '.join(known)})" if known else ""
+            raise UserError(f"{run} takes no {name}; leave it out{others}")
 
 
 def values(options: Mapping[str, Option], given: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:

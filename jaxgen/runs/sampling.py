@@ -266,20 +266,21 @@ def arithmetic(
     if not all(jnp.issubdtype(z.dtype, jnp.floating) for z in jax.tree.leaves(latents)):
         raise UserError(f"latents of {trained.name} are no real numbers, and have no sums")
     weights = np.zeros((len(terms), columns, len(jax.tree.leaves(latents)[0])), np.float32)
-    first = np.zeros(weights.shape[:2], int)
+    first, blank = np.zeros(weights.shape[:2], int), np.ones(weights.shape[:2], bool)
     for i, row in enumerate(terms):
         for j, (sign, who) in enumerate(row):
             np.add.at(weights[i, j], list(who), 1 / len(who))
             weights[i, -1] += sign * weights[i, j]
             first[i, j] = who[0]
         first[i, -1] = first[i, 0]
+        blank[i, [*range(len(row)), -1]] = False
     add = lambda z: jnp.tensordot(weights.reshape(-1, weights.shape[-1]), z, 1)
     condition = conditions(trained.info, sampler.condition, choices, len(weights[0, 0]))
     rows = jax.tree.map(add, latents), jax.tree.map(lambda x: x[first.ravel()], condition)
     program = _generator(trained, sampler, choices)
     images = np.concatenate(list(_chunks(program, rows, first.size, batch, keys)))
     images = images.reshape(*first.shape, *images.shape[1:])
-    images[~weights.any(axis=-1)] = 0 if sampler.of == "voxels" else 255
+    images[blank] = 0 if sampler.of == "voxels" else 255
     return images
 
 

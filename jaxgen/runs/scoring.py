@@ -37,8 +37,8 @@ def score(
     choices: the conditions that the system was trained with, such as label=3: one value, or one for
       each image.
 
-    UserError for a system that gives images no likelihood, for an image that cannot be read, and
-    for a condition that is lacking.
+    UserError for a system that gives images no likelihood, for an image that cannot be read, for a
+    condition that is lacking, and for a score that is not a number.
     """
     values, sampler = scorers(trained), trained.system.ability(Sampler)
     needed = sampler.condition if sampler else ()
@@ -54,7 +54,14 @@ def score(
         some |= to_program({"image": np.stack(part)}, trained.info.fields)
         keys = noise_keys(seed, part)
         parts.append(jax.device_get(_score(tuple(values.items()), trained.states, some, keys)))
-    return {name: np.concatenate([part[name] for part in parts]) for name in values}
+    found = {name: np.concatenate([part[name] for part in parts]) for name in values}
+    for name, x in found.items():
+        for i in np.flatnonzero(np.isnan(x)):
+            which = images[i] if isinstance(images[i], Path) else f"image {i + 1}"
+            raise UserError(
+                f"{which}: its {name} is not a number; use another round of {trained.name}"
+            )
+    return found
 
 
 def scorers(trained: "TrainedRun") -> dict[str, Callable[[Any, Any, jax.Array], jax.Array]]:

@@ -190,7 +190,8 @@ class LatentSpace:
     points: (nets, key, n) -> [n, ...], those of the latents that the sampler's prior draws by the
       same key; the search starts from their mean.
     generate: (nets, points, maps) -> images, about in [-1, 1].
-    maps: nets -> maps of noise [h, w], a tree of them; they are searched for as well.
+    maps: nets -> maps of noise [h, w], a tree of them, empty where there are none; they are
+      searched for as well.
     """
 
     points: Callable[[Any, jax.Array, int], jax.Array]

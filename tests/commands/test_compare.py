@@ -109,6 +109,14 @@ def test_mistakes(run, jaxgen, tmp_path):
     assert f"there is no {tmp_path / 'x'}; name run folders" in problem(a, tmp_path / "x")
     line = problem(a, tmp_path / "none")
     assert f"has no scores yet; make some with python -m jaxgen evaluate {tmp_path}" in line
+    scores = run("b", {"recall": 0.5, "fid": 10.25}) / "scores.jsonl"
+    known = scores.read_text()
+    for value, said in (("NaN", "nan"), ('"high"', "high")):
+        scores.write_text(known.replace("10.25", value))
+        line = problem(a, tmp_path / "b")
+        assert f"{scores}: fid-squeezenet is {said}, which is no number; evaluate it again" in line
+    run("b", {"fid": 10.25})  # the newest counts
+    assert jaxgen("compare", a, tmp_path / "b")[0] == 0
 
 
 def test_each_seed_that_was_scored_has_a_row(run, jaxgen):

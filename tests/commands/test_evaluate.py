@@ -409,6 +409,25 @@ def test_what_other_systems_cannot_have_is_said_before_round_1(tmp_path, capsys)
     assert not list(tmp_path.iterdir())
 
 
+def test_options_of_a_translator_are_flags(stylist, jaxgen, tmp_path, monkeypatch):
+    """An image to which no colour is put on stays as it is."""
+    rng = np.random.default_rng(0)
+    drawn = {k: rng.integers(0, 256, (12, 8, 8, 3), dtype=np.uint8) for k in ("image", "style")}
+    mask = np.full((12, 8, 8, 1), 255, np.uint8)
+    data = arrays({**drawn, "mask": mask}, kinds={"style": "image"})
+    monkeypatch.setattr("jaxgen.commands.evaluate._data", lambda trained, reference: data)
+    words = ("--metrics", "l1", "--reference", "x", "--out", tmp_path / "s.jsonl")
+    for flags in (), ("--strength", 0):
+        code, _, problem = jaxgen("evaluate", *stylist, *words, *flags)
+        assert (code, problem) == (0, "")
+    whole, none = lines(tmp_path / "s.jsonl")
+    assert whole["value"] > 0.1
+    assert none["value"] == pytest.approx(0, abs=1e-6)
+    assert none["choices"] == {"strength": "0.0"}
+    line = jaxgen("evaluate", *stylist, *words, "--style", "x.png")[2]
+    assert "there is no flag --style" in line  # it is the example's
+
+
 @pytest.mark.parametrize("error", [KeyError("x"), TypeError("odd"), OSError("no space left")])
 def test_no_scoring_of_a_translator_ends_its_training(error, tmp_path, monkeypatch, capsys):
     import jaxgen as jg
@@ -634,6 +653,8 @@ def test_a_curve_over_the_truncation(styled, trained, sets, jaxgen, network, cac
     for run, flags, problem in (
         (trained, words, "wgan takes no truncation, so that there is no curve over it"),
         (styled, (*words, "--truncation", 0.5), "--truncation is what the curve goes over; leave"),
+        (styled, (*words, "--metrics", "is", "iss"), 'there is no metric "iss"; did you mean is?'),
+        (styled, (*words, "--metrics", "is", "l1"), "styles has no l1; its metrics are fid, kid"),
     ):
         code, _, line = jaxgen("evaluate", run, *flags)
         assert (code, line.count("\n")) == (2, 1)

@@ -127,7 +127,7 @@ def test_an_option_that_is_varied(styled, jaxgen):
         np.testing.assert_array_equal(sheet[18:, 18 * i : 18 * i + 16], images[1])
     for vary, problem in (
         ("truncation=a,b", "--vary is written NAME=VALUE,VALUE, such as truncation=0.5,1.0"),
-        ("colour=1", "styles takes no colour; its choices are truncation"),
+        ("colour=1", "styles takes no colour; leave it out (its choices are truncation)"),
     ):
         code, _, line = jaxgen(*words[:-1], vary)
         assert (code, line.count("\n")) == (2, 1)

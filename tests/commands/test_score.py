@@ -1,5 +1,8 @@
 """`score`: how likely a run holds a user's images, from the command and from Python."""
 
+import dataclasses
+
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
@@ -8,6 +11,7 @@ import jaxgen as jg
 from jaxgen.errors import UserError
 from jaxgen.experiments import vae
 from jaxgen.runs.load import load
+from jaxgen.train.abilities import Density
 from tests.quick import quick_to_compile  # noqa: F401
 from tests.runs import toys
 
@@ -58,8 +62,28 @@ def test_from_python(runs, files):
         assert set(found) == {"log_prob", "bound", "odd"}
         np.testing.assert_allclose(found["bound"], [10, 20, 30, 40, 50], rtol=1e-5)
     np.testing.assert_allclose(trained.score(files)["log_prob"], [255, 0], atol=1e-4)
-    with pytest.raises(UserError, match="takes no label; it has no choices"):
+    with pytest.raises(UserError, match="takes no label; leave it out$"):
         trained.score(images, label=1)
+
+
+def test_scores_that_are_not_numbers(runs, files):
+    trained = load(runs["densities"][0], toys.scoring_system)
+    odd = Density(lambda nets, batch, key: jnp.sqrt(batch["image"].mean((1, 2, 3))))
+    trained = dataclasses.replace(
+        trained, system=dataclasses.replace(trained.system, abilities=(odd,))
+    )
+    white, black = (np.full((4, 4, 3), level, np.uint8) for level in (255, 0))
+    assert trained.score([white])["log_prob"] == 1
+    line = ": its log_prob is not a number; use another round of densities"
+    with pytest.raises(UserError, match=f"^image 2{line}"):
+        trained.score([white, black])
+    with pytest.raises(UserError, match=f"^{files[1]}{line}"):
+        trained.score(files[1:])
+    data = jg.arrays({"image": np.stack([white, black])})
+    with pytest.raises(UserError, match="^log_prob is not a number here; leave it out, or score "):
+        trained.evaluate("log_prob", data=data)
+    with pytest.raises(UserError, match="^auroc: 2 of the scores are not a number; leave it out, "):
+        trained.evaluate("auroc", data=data, other=data)
 
 
 def test_the_noise_is_the_images_own():

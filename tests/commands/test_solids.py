@@ -99,6 +99,10 @@ def test_sums_of_latents(run, jaxgen, tmp_path):
     near(cells[:, 3], as_uint8(made))
     near(cells[1, 0], cells[1, 3])
     assert not cells[1, 1:3].any()  # empty
+    origin = sampler.generate(trained.nets(), jnp.zeros_like(z[:1]), {}, 0)
+    assert as_uint8(origin).any()
+    for of_nothing in "0-0", "1,2-2,1":  # no empty cell, but what the latent 0 makes
+        near(trained.arithmetic(of_nothing)[0, -1:], as_uint8(origin))
     path = tmp_path / "sums.png"
     words = ("--arithmetic", "0-1+2", "1,2", "--out", path)
     assert jaxgen("sample", run, *WORDS, *words)[0] == 0

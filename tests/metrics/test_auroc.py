@@ -1,6 +1,7 @@
 """The area under the ROC curve."""
 
 import numpy as np
+import pytest
 
 from jaxgen.metrics.auroc import auroc
 
@@ -14,6 +15,14 @@ def test_it_is_the_share_of_pairs_in_order():
     assert np.isclose(auroc(inside, outside) + auroc(outside, inside), 1)
     assert auroc(np.array([2.0, 3.0]), np.array([0.0, 1.0])) == 1
     assert auroc(np.zeros(3), np.zeros(4)) == 0.5
+
+
+def test_scores_that_are_not_numbers():
+    """NaN would count as the highest."""
+    with pytest.raises(ValueError, match="^1 of the scores is not a number$"):
+        auroc(np.array([0.0, np.nan]), np.zeros(3))
+    with pytest.raises(ValueError, match="^2 of the scores are not a number$"):
+        auroc(np.zeros(3), np.full(2, np.nan))
 
 
 def test_of_two_gaussians():

@@ -281,6 +281,17 @@ def test_strengths_that_learn_slowly_count_less(small):
     np.testing.assert_allclose(slow, usual, rtol=1e-5, atol=1e-5)
 
 
+def test_strengths_that_do_not_learn_draw_nothing(small):
+    """There is no key to draw noise by; parameters and maps are there all the same."""
+    without = dataclasses.replace(SMALL, noise_rate=0.0)
+    silent = SMALL.apply(small, Z[0], noise="off", train=False)
+    for noise in ("random", "fixed"):
+        made = without.apply(small, Z[0], noise=noise, train=False)
+        np.testing.assert_array_equal(made, silent)
+    forms = (jax.eval_shape(net.init, jax.random.key(0), Z[0]) for net in (SMALL, without))
+    assert len({str(form) for form in forms}) == 1
+
+
 def test_mixed_styles_and_truncation(small):
     styles = lambda *args, **kwargs: SMALL.apply(
         small, *args, method="styles", train=False, **kwargs

@@ -187,7 +187,7 @@ def test_the_condition_of_what_is_searched():
     np.testing.assert_array_equal(shown.argmax(1), [2, 1])
     with pytest.raises(UserError, match="label is needed, and has no default; there are red, gre"):
         run.project(image, text="a")
-    with pytest.raises(UserError, match="conditional takes no shade; its choices are label, text"):
+    with pytest.raises(UserError, match="conditional takes no shade; leave it out .its"):
         run.project(image, shade=1.0)
 
 

@@ -138,7 +138,10 @@ def test_a_program_serves_many_calls(toy):
 @pytest.mark.parametrize(
     ("choices", "problem"),
     [
-        ({"size": 3}, "conditional takes no size; its choices are label, text, attributes, shade"),
+        (
+            {"size": 3},
+            "conditional takes no size; leave it out (its choices are label, text, att",
+        ),
         ({}, "text is needed, and has no default; give one"),
         ({"text": "a", "label": "gren"}, "label 'gren' is not known; did you mean green?"),
         ({"text": "a", "label": "x"}, "label 'x' is not known; there are red, green, blue"),
@@ -173,7 +176,7 @@ def test_choices_where_there_are_none(styles):
     system = styles.system
     sampler = dataclasses.replace(system.abilities[0], options={})
     bare = dataclasses.replace(styles, system=dataclasses.replace(system, abilities=(sampler,)))
-    with pytest.raises(UserError, match="styles takes no label; it has no choices"):
+    with pytest.raises(UserError, match="styles takes no label; leave it out$"):
         bare.sample(2, label=3)
     with pytest.raises(UserError, match="styles has no styles to mix"):
         bare.mix()
@@ -288,7 +291,7 @@ def test_layers(styles):
     for layer in (0, 3):
         with pytest.raises(UserError, match=f"layer is from 1 to 2, not {layer}"):
             styles.mix(1, 2, layer)
-    with pytest.raises(UserError, match="styles takes no label; its choices are truncation"):
+    with pytest.raises(UserError, match="styles takes no label; leave it out .its choices are tr"):
         styles.mix(1, 2, label=1)
 
 

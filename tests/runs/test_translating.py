@@ -125,7 +125,10 @@ def test_what_a_translator_does_not_take():
     for choices, problem in (
         ({}, "mask is needed, and has no default; give an image"),
         ({"mask": x[..., :1]}, "style is needed, and has no default; give an image"),
-        ({"colour": x}, "stylist takes no colour; its choices are mask, style, strength"),
+        (
+            {"colour": x},
+            "stylist takes no colour; leave it out (its choices are mask, style, strength)",
+        ),
     ):
         with pytest.raises(UserError) as error:
             stylist().translate(x, **choices)

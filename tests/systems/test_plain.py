@@ -136,3 +136,15 @@ def test_without_augmentation_the_latents_have_the_whole_key():
 def test_ada_and_four_channels():
     with pytest.raises(UserError, match="use --channels 3"):
         PlainGAN(augment="ada", channels=4).check()
+
+
+def test_flags_that_would_change_nothing():
+    for flags, line in (
+        ({"ada_target": 0.5}, "--ada-target goes with --augment ada"),
+        ({"ada_images": 1000, "augment": "diffaugment"}, "--ada-images goes with --augment ada"),
+        ({"instance_noise_rounds": 9}, "--instance-noise-rounds goes with --instance-noise, su"),
+        ({"evaluate_metrics": ("fid",)}, "--evaluate-metrics goes with --evaluate-every, such as"),
+    ):
+        with pytest.raises(UserError, match=f"^{line}"):
+            PlainGAN(**flags).check()
+    PlainGAN(augment="ada", ada_target=0.5, ada_images=1000).check()

@@ -12,9 +12,10 @@ import pytest
 from jaxgen.commands.arguments import parse
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.errors import UserError
-from jaxgen.experiments import stylegan2
+from jaxgen.experiments import stylegan, stylegan2
 from jaxgen.train import devices
 from jaxgen.train.abilities import LatentSpace, Sampler, StyleMixer
+from jaxgen.train.game import System
 from jaxgen.train.nets import bind, init, place
 from jaxgen.train.optim import half_life, lazy_adam
 from jaxgen.train.program import compile_rounds
@@ -181,6 +182,24 @@ def test_images_are_searched_for_among_styles_and_noise(toy):
     assert sorted(x.shape for x in jax.tree.leaves(maps)) == [(4, 4), (8, 8), (8, 8)]
 
 
+@pytest.mark.parametrize("paper", [stylegan, stylegan2])
+def test_no_noise_is_searched_for_where_there_is_none(paper):
+    flags = {"size": (8, 8), "base": 32, "width": 4, "latent": 5, "noise_rate": 0.0}
+    built = paper.system(paper.Args(**flags), DataInfo((8, 8, 3), FIELDS))
+    system = built if isinstance(built, System) else built[0].system
+    space, sampler = system.ability(LatentSpace), system.ability(Sampler)
+
+    @jax.jit
+    def run(key):
+        nets = nets_of(system, init(system, key))
+        assert not space.maps(nets)
+        w = space.points(nets, KEY, 2)
+        made = sampler.generate(nets, sampler.prior(KEY, 2), {}, KEY)
+        return space.generate(nets, w, space.maps(nets)).clip(-1, 1), made
+
+    np.testing.assert_allclose(*run(KEY), atol=1e-5)
+
+
 def test_ada_moves_its_probability_with_the_discriminators_certainty():
     """After four minibatches of 4 images, by their share of `ada_images`; both of D's and G's turns
     see it."""
@@ -210,6 +229,7 @@ def test_flags_that_do_not_fit():
         ("--gamma", "-1"): "--gamma is at least 0",
         ("--mixing", "1.1"): "--mixing is from 0 to 1",
         ("--ada-target", "1.5"): "--ada-target is from -1 to 1",
+        ("--ada-target", "0.5", "--augment", "none"): "--ada-target goes with --augment ada$",
         ("--ema-images", "0"): "--ema-images is at least 1",
     }.items():
         with pytest.raises(UserError, match=message):

@@ -107,9 +107,14 @@ def stylegan(
     def points(nets, key, n):
         return nets.generator(prior(key, n), method="styles", train=False)[:, 0]
 
+    def maps_of(nets):
+        """The fixed maps of noise; none where they change nothing."""
+        return nets.generator.collections["noise"] if counts(generator.noise_rate) else {}
+
     def at_points(nets, w, maps):
         ws = jnp.broadcast_to(w[:, None], (len(w), layers, w.shape[-1]))
-        here = {"method": "synthesise", "noise": "fixed", "collections": {"noise": maps}}
+        here = {"method": "synthesise", "noise": "fixed"}
+        here |= {"collections": {"noise": maps}} if maps else {}
         return growth.shown(nets.generator.still(ws, fade=fade(nets), **here))
 
     return System(
@@ -124,7 +129,7 @@ def stylegan(
         abilities=(
             Sampler(prior, generate, options=OPTIONS),
             StyleMixer(mix, layers),
-            LatentSpace(points, at_points, lambda nets: nets.generator.collections["noise"]),
+            LatentSpace(points, at_points, maps_of),
             DiscriminatorScores(scores),
         ),
     )

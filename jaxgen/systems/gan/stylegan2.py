@@ -127,9 +127,14 @@ def stylegan2(
     def points(nets, key, n):
         return nets.generator(prior(key, n), method="styles", train=False)[:, 0]
 
+    def maps_of(nets):
+        """The fixed maps of noise; none where they change nothing."""
+        return nets.generator.collections["noise"] if counts(generator.noise_rate) else {}
+
     def at_points(nets, w, maps):
         ws = jnp.broadcast_to(w[:, None], (len(w), generator.layers, w.shape[-1]))
-        here = {"method": "synthesise", "noise": "fixed", "collections": {"noise": maps}}
+        here = {"method": "synthesise", "noise": "fixed"}
+        here |= {"collections": {"noise": maps}} if maps else {}
         return nets.generator.still(ws, **here)
 
     of_generator = lazy_adam(lr, PATH_EVERY if counts(path_weight) else 0)
@@ -154,7 +159,7 @@ def stylegan2(
         abilities=(
             Sampler(prior, generate, options={"truncation": TRUNCATION}),
             StyleMixer(mix, generator.layers),
-            LatentSpace(points, at_points, lambda nets: nets.generator.collections["noise"]),
+            LatentSpace(points, at_points, maps_of),
             DiscriminatorScores(scores),
         ),
     )
