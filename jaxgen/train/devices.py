@@ -132,7 +132,7 @@ def compiler_options(mesh: Mesh) -> dict[str, str]:
 
 @functools.cache
 def _cpu_options():
-    kinds = ",".join(f"LIBRARY_FUSION_TYPE_{kind}" for kind in ("DOT", "REDUCE"))
+    kinds = ",".join(f"LIBRARY_FUSION_TYPE_{kind}" for kind in ("DOT", "INDIVIDUAL_DOT", "REDUCE"))
     options = {"xla_cpu_experimental_ynn_fusion_type": kinds}
     try:
         jax.jit(lambda x: x, compiler_options=options).lower(np.float32(0)).compile()
