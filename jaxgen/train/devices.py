@@ -124,9 +124,9 @@ def _shaped(x):
 def compiler_options(mesh: Mesh) -> dict[str, str]:
     """The compiler options of `jax.jit`.
 
-    On a CPU, which has two libraries for convolutions, XLA chooses the slower one
-    (YNN's; Eigen takes 24 ms for 64 -> 128 channels, 4x4, stride 2, 32 px, batch 128 on two cores
-    where YNN takes 29, and the gradient of the weights 32 instead of 42)."""
+    On a CPU, which has two libraries for products, sums and convolutions, XLA chooses the slower
+    one for convolutions (YNN's; Eigen takes 24 ms for 64 -> 128 channels, 4x4, stride 2, 32 px,
+    batch 128 on two cores where YNN takes 29, and the gradient of the weights 32 instead of 42)."""
     return _cpu_options() if mesh.devices.flat[0].platform == "cpu" else {}
 
 
