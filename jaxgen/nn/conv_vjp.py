@@ -24,9 +24,9 @@ stride 2 where nothing else is said (tables: experiments/benchmarks/results/conv
   patches, take 5.5 there and are nowhere more than a tenth faster.
 - In three dimensions XLA's T and F are slow in themselves: with the layer 64 -> 32 channels, 16^3
   -> 32^3, batch 2, they take 1330 and 584, one product and a sum of one a block of the kernel 10
-  and 15. These are used on every platform. S as such a sum is up to ten times faster, too, but on
-  a CPU only: 1 -> 32 channels, 32^3 -> 16^3, batch 32, on one core: 24 (230); 32 -> 64, 16^3 ->
-  8^3: 91 (175).
+  and 15. S as such a sum is up to ten times faster, too: 1 -> 32 channels, 32^3 -> 16^3, batch 32,
+  on one core: 24 (230); 32 -> 64, 16^3 -> 8^3: 91 (175). A GPU has cuDNN's: compiled for four H100
+  (not timed on one), a round of 3D-GAN's paper recipe moves 15.8 GB a device, and 67.0 by products.
 - T of a single pixel, a generator's first layer, is the kernel's product with it, on every
   platform; as a convolution it multiplies what the pixel's padding makes zeros: 100 -> 512
   channels, 4x4, batch 64, on one core: 2.4 (29); in 3D-GAN, 200 -> 128, 4x4x4, batch 32: 4.5 (141).
@@ -138,11 +138,12 @@ def _t(geometry, small, kernel):
     default = cpu = _t_by_convolution
     window, strided = math.prod(geometry.window), geometry.stride > 1
     fewer = _at_most(math.prod(geometry.small), window - 1)  # pixels than the window has
+    whole = not any(k % geometry.stride for k in geometry.window)  # steps
     if math.prod(geometry.small) == 1:
         default = cpu = _t_of_pixel
-    elif strided and (len(geometry.window) == 3 or fewer):
+    elif strided and fewer:
         default = cpu = _t_by_product
-    elif strided and not any(k % geometry.stride for k in geometry.window):
+    elif strided and (len(geometry.window) == 3 or whole):
         cpu = _t_by_product
     elif window > 1 and _colours(geometry, len(small), kernel.shape[-2]):
         cpu = functools.partial(_alone, _t_to_colours)
@@ -150,9 +151,9 @@ def _t(geometry, small, kernel):
 
 
 def _f(geometry, big, small):
-    if geometry.stride > 1 and len(geometry.window) == 3:
-        return _f_by_blocks(geometry, big, small)
     default = cpu = _f_by_convolution
+    if geometry.stride > 1 and len(geometry.window) == 3:
+        return _in_form(geometry, big, small, default=default, cpu=_f_by_blocks)
     if _few(geometry, big, small.shape[-1]):
         cpu = _f_by_product
     elif _colours(geometry, len(small), small.shape[-1]):
