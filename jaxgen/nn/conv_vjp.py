@@ -25,8 +25,9 @@ stride 2 where nothing else is said (tables: experiments/benchmarks/results/conv
 - In three dimensions XLA's T and F are slow in themselves: with the layer 64 -> 32 channels, 16^3
   -> 32^3, batch 2, they take 1330 and 584, one product and a sum of one a block of the kernel 10
   and 15. S as such a sum is up to ten times faster, too: 1 -> 32 channels, 32^3 -> 16^3, batch 32,
-  on one core: 24 (230); 32 -> 64, 16^3 -> 8^3: 91 (175). A GPU has cuDNN's: compiled for four H100
-  (not timed on one), a round of 3D-GAN's paper recipe moves 15.8 GB a device, and 67.0 by products.
+  on one core: 24 (230); 32 -> 64, 16^3 -> 8^3: 91 (175). GPUs and TPUs have their own: compiled
+  for four H100 (not timed on one), a round of 3D-GAN's paper recipe moves 15.8 GB a device, and by
+  products 67.0; for four TPU v5e 8.7 and 49.1.
 - T of a single pixel, a generator's first layer, is the kernel's product with it, on every
   platform; as a convolution it multiplies what the pixel's padding makes zeros: 100 -> 512
   channels, 4x4, batch 64, on one core: 2.4 (29); in 3D-GAN, 200 -> 128, 4x4x4, batch 32: 4.5 (141).
