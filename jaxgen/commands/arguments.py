@@ -73,6 +73,10 @@ class Basic:
     def check(self) -> None:
         """Raises UserError for values that do not fit each other."""
 
+    def each(self) -> list[Any]:
+        """The arguments of each copy of a sweep; without one these alone.  UserError."""
+        return [self]
+
     @property
     def schedule(self) -> dict[str, Any]:
         """What `fit` takes of these by name."""
@@ -162,18 +166,16 @@ class Arguments(Basic):
         if not self.evaluate_every:
             names = ("evaluate_metrics", "evaluate_samples")
             check_idle(self, names, "--evaluate-every, such as 1000")
-        if self.sweep:
-            name, values = self.swept
-            if self.seeds > 1:
-                raise UserError("--sweep trains copies of one seed; add --seeds 1")
-            for value in values:
-                one = dataclasses.replace(self, sweep="", **{name: value})
-                check_ranges(one)
-                one.check()
-            if len({f"{value:g}" for value in values}) < max(2, len(values)):
-                raise UserError(
-                    f"--sweep takes two or more values of {name} that differ in six digits"
-                )
+
+    def each(self) -> list[Any]:
+        if not self.sweep:
+            return [self]
+        name, values = self.swept
+        if self.seeds > 1:
+            raise UserError("--sweep trains copies of one seed; add --seeds 1")
+        if len({f"{value:g}" for value in values}) < max(2, len(values)):
+            raise UserError(f"--sweep takes two or more values of {name} that differ in six digits")
+        return [dataclasses.replace(self, sweep="", **{name: value}) for value in values]
 
     @classmethod
     def numbers(cls) -> list[str]:
@@ -257,8 +259,9 @@ def parse(kind: type, name: str, argv: list[str]) -> Any:
         args = _flags(kind, name, [*_recipe(kind, name, args.recipe), *argv])
     if args.workdir is None:
         args = dataclasses.replace(args, workdir=Path("runs") / name.rpartition(".")[2])
-    check_ranges(args)
-    args.check()
+    for one in args.each():
+        check_ranges(one)
+        one.check()
     return args
 
 

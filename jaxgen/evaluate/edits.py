@@ -12,6 +12,7 @@ import jax
 import numpy as np
 
 from jaxgen.data.source import to_program
+from jaxgen.errors import UserError
 from jaxgen.evaluate import scores
 from jaxgen.evaluate.metric import Metric, Scoring, check_fields, chunks, spread
 from jaxgen.evaluate.separability import read
@@ -76,9 +77,11 @@ def score(scoring: Scoring, names: Sequence[str]) -> list[dict[str, Any]]:
 
 
 def check(scoring: Scoring, name: str) -> None:
-    """UserError for data without attributes."""
-    _held_out(scoring, name)
+    """UserError for data without attributes, or with one only, beside which nothing is kept."""
+    data, _ = _held_out(scoring, name)
     check_fields(name, scoring.taught(), "image", "attributes")
+    if name == "edit-preservation" and len(data.info.attribute_names) < 2:
+        raise UserError(f"{name} is of the other attributes, and this data has one")
 
 
 def _held_out(scoring: Scoring, name: str) -> tuple[Any, int]:

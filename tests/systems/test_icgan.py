@@ -1,6 +1,8 @@
 """What makes IcGAN itself: a discriminator that minds the attributes, a generator that is inverted,
 and edits that change what is asked for."""
 
+from types import SimpleNamespace
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -247,6 +249,16 @@ def test_edits_are_read(run, monkeypatch):
     assert preservation["by_factor"] == {"glasses": 0, "beard": 1}
     assert preservation["value"] == 0.5
     assert preservation["classifier_accuracy"] == 0.5
+
+
+def test_nothing_is_kept_beside_a_single_attribute(monkeypatch):
+    content = {"image": np.zeros((6, *SHAPE), np.uint8), "attributes": np.uint8([[1], [0]] * 3)}
+    one = jg.arrays(content, attribute_names=NAMES[:1])
+    monkeypatch.setattr(metric, "_held_out", lambda scoring, name: (one, 6))
+    scoring = SimpleNamespace(taught=lambda: one)
+    metric.check(scoring, "edit-accuracy")
+    with pytest.raises(UserError, match="edit-preservation is of the other attributes"):
+        metric.check(scoring, "edit-preservation")
 
 
 def test_an_edit_beside_what_it_should_be(run, monkeypatch):
