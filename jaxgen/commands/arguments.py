@@ -73,7 +73,7 @@ class Basic:
     def check(self) -> None:
         """Raises UserError for values that do not fit each other."""
 
-    def each(self) -> list[Any]:
+    def copies(self) -> list[Any]:
         """The arguments of each copy of a sweep; without one these alone.  UserError."""
         return [self]
 
@@ -167,7 +167,7 @@ class Arguments(Basic):
             names = ("evaluate_metrics", "evaluate_samples")
             check_idle(self, names, "--evaluate-every, such as 1000")
 
-    def each(self) -> list[Any]:
+    def copies(self) -> list[Any]:
         if not self.sweep:
             return [self]
         name, values = self.swept
@@ -259,7 +259,7 @@ def parse(kind: type, name: str, argv: list[str]) -> Any:
         args = _flags(kind, name, [*_recipe(kind, name, args.recipe), *argv])
     if args.workdir is None:
         args = dataclasses.replace(args, workdir=Path("runs") / name.rpartition(".")[2])
-    for one in args.each():
+    for one in args.copies():
         check_ranges(one)
         one.check()
     return args

@@ -20,16 +20,17 @@ def add_noise(
 ) -> Float[Array, "b h w c"]:
     """x + strength * a map of noise, one map for all channels. The strength is `module`'s parameter
     `noise_strength`, 0 at first: one number, or one `by_channel`, times `rate`, with which it
-    learns more slowly; at a rate of 0 nothing is drawn. The map is drawn anew in each call and for
+    learns more slowly; at a rate of 0 there is no noise. The map is drawn anew in each call and for
     each example ("random"), or kept in the collection `noise` ("fixed")."""
+    silent = not isinstance(rate, jax.Array) and rate == 0
+    if silent and not module.is_initializing():
+        return x
     shape = x.shape[-1:] if by_channel else ()
     strength = rate * module.param("noise_strength", nn.initializers.zeros, shape)
     space = x.shape[1:3]
     kept = module.variable(
         "noise", "map", lambda: jax.random.normal(module.make_rng("params"), space)
     )
-    if not isinstance(rate, jax.Array) and rate == 0:
-        return x
     if noise == "random":
         drawn = draw.normal(module.make_rng("dropout"), len(x), (*space, 1))
         return x + (strength * drawn).astype(x.dtype)

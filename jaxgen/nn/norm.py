@@ -75,7 +75,7 @@ def _moments(x):
     off = x - near
     mean, square = off.mean(axes), (off * off).mean(axes)
     mean, var = near + mean, jnp.maximum(square - mean * mean, 0.0)
-    if parallel.size() == 1:
+    if parallel.size() == 1:  # in the usual form, in which XLA sees what two turns have in common
         return mean, var
     means, variances = parallel.shares(jnp.stack([mean, var])).swapaxes(0, 1)
     mean = means.mean(0)

@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import PartitionSpec as P
 
 from jaxgen import parallel
+from jaxgen.nn import conv_vjp
 from jaxgen.nn.conv import conv, conv_transpose
 from jaxgen.train import devices
 
@@ -83,7 +84,13 @@ def slope_loss(f):
     ],
 )
 @pytest.mark.parametrize(("ours", "jaxs"), [(conv, jax_conv), (conv_transpose, jax_conv_transpose)])
-def test_like_jax_to_the_second_derivative(side, k, stride, padding, ours, jaxs):
+@pytest.mark.parametrize("platform", ["cpu", "default"])
+def test_like_jax_to_the_second_derivative(
+    side, k, stride, padding, ours, jaxs, platform, monkeypatch
+):
+    """In the forms of a CPU, and in those of accelerators."""
+    form = lambda geometry, *arrays, **forms: forms[platform](geometry, *arrays)
+    monkeypatch.setattr(conv_vjp, "_in_form", form)
     keys = jax.random.split(jax.random.key(0))
     x = jax.random.normal(keys[0], (2, *side, 2))
     ends = (2, 3) if ours is conv else (3, 2)

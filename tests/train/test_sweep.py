@@ -243,7 +243,7 @@ def test_wrong_flags_are_one_line(words, line):
 def test_a_flag_that_only_the_copies_need():
     words = ["--sweep", "instance-noise=0.1,0.2", "--instance-noise-rounds", "9"]
     args = parse(wgan_gp.Args, "jaxgen.experiments.wgan_gp", words)
-    assert [one.instance_noise for one in args.each()] == [0.1, 0.2]
+    assert [one.instance_noise for one in args.copies()] == [0.1, 0.2]
     with pytest.raises(UserError, match="--instance-noise-rounds goes with --instance-noise"):
         parse(wgan_gp.Args, "jaxgen.experiments.wgan_gp", words[2:])
 

@@ -113,8 +113,7 @@ def stylegan(
 
     def at_points(nets, w, maps):
         ws = jnp.broadcast_to(w[:, None], (len(w), layers, w.shape[-1]))
-        here = {"method": "synthesise", "noise": "fixed"}
-        here |= {"collections": {"noise": maps}} if maps else {}
+        here = {"method": "synthesise", "noise": "fixed", "collections": {"noise": maps}}
         return growth.shown(nets.generator.still(ws, fade=fade(nets), **here))
 
     return System(

@@ -133,8 +133,7 @@ def stylegan2(
 
     def at_points(nets, w, maps):
         ws = jnp.broadcast_to(w[:, None], (len(w), generator.layers, w.shape[-1]))
-        here = {"method": "synthesise", "noise": "fixed"}
-        here |= {"collections": {"noise": maps}} if maps else {}
+        here = {"method": "synthesise", "noise": "fixed", "collections": {"noise": maps}}
         return nets.generator.still(ws, **here)
 
     of_generator = lazy_adam(lr, PATH_EVERY if counts(path_weight) else 0)
