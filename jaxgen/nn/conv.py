@@ -13,7 +13,7 @@ from jax import lax
 from jax.ad_checkpoint import checkpoint_name
 from jaxtyping import Array, Float
 
-from jaxgen.nn import conv_vjp
+from jaxgen.nn import conv_vjp, onednn
 from jaxgen.nn.init import Initializer
 
 RESULT = "convolution"  # what the program may keep for the gradients, see `jaxgen.train.program`
@@ -37,7 +37,8 @@ def conv(
     if space == window and math.prod(small) == 1:  # the whole image at once: a dense layer
         y = x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1])
         return y.reshape(len(x), *small, -1)
-    geometry = conv_vjp.Geometry(stride, tuple(low for low, _ in pads), window, space, small)
+    low, library = tuple(low for low, _ in pads), onednn.is_allowed()
+    geometry = conv_vjp.Geometry(stride, low, window, space, small, library)
     return checkpoint_name(conv_vjp.forward(geometry, x, kernel), RESULT)
 
 
@@ -65,7 +66,7 @@ def conv_transpose(
     if big == window and math.prod(space) == 1 and not any(low):  # from one pixel: a dense layer
         y = x.reshape(len(x), -1) @ kernel.reshape(-1, kernel.shape[-1]).T
         return y.reshape(len(x), *big, -1)
-    geometry = conv_vjp.Geometry(stride, low, window, big, space)
+    geometry = conv_vjp.Geometry(stride, low, window, big, space, onednn.is_allowed())
     return checkpoint_name(conv_vjp.transpose(geometry, x, kernel), RESULT)
 
 

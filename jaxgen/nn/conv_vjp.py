@@ -47,6 +47,8 @@ import jax.numpy as jnp
 from jax import lax
 from jax.export import is_symbolic_dim
 
+from jaxgen.nn import onednn
+
 
 class Geometry(NamedTuple):
     """Pixel j of the small image reads the pixels j * stride - low, ... (k of them) of the big."""
@@ -56,6 +58,7 @@ class Geometry(NamedTuple):
     window: tuple[int, ...]
     big: tuple[int, ...]
     small: tuple[int, ...]
+    library: bool = False  # oneDNN, where it is fast
 
     def pads(self):
         """Low and high padding of the big image, by axis; negative where it is not read."""
@@ -119,6 +122,22 @@ def _colours(geometry, batch, channels):
     return geometry.stride == 1 and channels <= 4 and all(_at_most(n, 2**26) for n in rows)
 
 
+def _t_suits_onednn(geometry, small, kernel):
+    """True where its phases (see below) are no slower than a product: of stride 1, and for many
+    pixels of many channels."""
+    if not geometry.library or not onednn.takes(small, kernel):
+        return False
+    if min(geometry.window) < geometry.stride:
+        return False
+    many = len(small) * math.prod(geometry.small) > 4096 and kernel.shape[-2] > 4
+    pads = [pads for phase in _phases(geometry) for pads in phase[1]]
+    return (geometry.stride == 1 or many) and _not_negative(pads)
+
+
+def _not_negative(pads):
+    return all(low >= 0 and high >= 0 for low, high in pads)
+
+
 def _at_most(n, most):
     """True for n <= most; a size that an exported program leaves open counts as more."""
     return not is_symbolic_dim(n) and n <= most
@@ -132,6 +151,8 @@ def _s(geometry, big, kernel):
         cpu = _s_by_product
     elif math.prod(geometry.window) > 1 and _colours(geometry, len(big), kernel.shape[-1]):
         cpu = _s_to_colours
+    elif geometry.library and onednn.takes(big, kernel) and _not_negative(geometry.pads()):
+        cpu = _s_by_onednn
     return _in_form(geometry, big, kernel, default=default, cpu=cpu)
 
 
@@ -144,10 +165,12 @@ def _t(geometry, small, kernel):
         default = cpu = _t_of_pixel
     elif strided and fewer:
         default = cpu = _t_by_product
-    elif strided and (len(geometry.window) == 3 or whole):
-        cpu = _t_by_product
     elif window > 1 and _colours(geometry, len(small), kernel.shape[-2]):
         cpu = functools.partial(_alone, _t_to_colours)
+    elif _t_suits_onednn(geometry, small, kernel):
+        cpu = _t_by_onednn
+    elif strided and (len(geometry.window) == 3 or whole):
+        cpu = _t_by_product
     return _in_form(geometry, small, kernel, default=default, cpu=cpu)
 
 
@@ -171,6 +194,41 @@ def _t_by_convolution(geometry, small, kernel):
     pads = [(k - 1 - low, k - 1 - high) for k, (low, high) in ends]
     flipped = lax.rev(kernel, range(len(pads))).swapaxes(-1, -2)
     return _convolve(small, flipped, pads, image_step=geometry.stride)
+
+
+def _s_by_onednn(geometry, big, kernel):
+    return onednn.convolve(big, kernel, geometry.pads(), geometry.stride)
+
+
+def _t_by_onednn(geometry, small, kernel):
+    """For each a the pixels stride * m + a of the big image are a convolution of the small one."""
+    parts = [
+        onednn.convolve(small, lax.rev(kernel[taps], (0, 1)).swapaxes(-1, -2), pads)
+        for taps, pads in _phases(geometry)
+    ]
+    stride, (b, *count, c) = geometry.stride, parts[0].shape
+    y = jnp.stack(parts, 3).reshape(b, *count, stride, stride, c).transpose(0, 1, 3, 2, 4, 5)
+    y = y.reshape(b, *(n * stride for n in count), c)
+    return _shifted(y, (0, 0), geometry.big)
+
+
+def _phases(geometry):
+    """(taps, paddings) of each of them, in the order of a: pixel stride * m + a is written by the
+    taps t = a + low, modulo stride, of the pixels m + (a + low - t) / stride."""
+    axes = []
+    for low, k, m, n in zip(
+        geometry.low, geometry.window, geometry.big, geometry.small, strict=True
+    ):
+        steps = [divmod(a + low, geometry.stride) for a in range(geometry.stride)]
+        taps = [range(start, k, geometry.stride) for _, start in steps]
+        count = -(-m // geometry.stride)
+        axes.append(
+            [
+                (slice(start, k, geometry.stride), (len(own) - 1 - q, count + q - n))
+                for (q, start), own in zip(steps, taps, strict=True)
+            ]
+        )
+    return [tuple(zip(*phase, strict=True)) for phase in itertools.product(*axes)]
 
 
 def _alone(form, geometry, *arrays):

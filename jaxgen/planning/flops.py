@@ -7,6 +7,7 @@ from typing import Any
 
 from jax.interpreters.partial_eval import dce_jaxpr
 
+from jaxgen.nn import onednn
 from jaxgen.planning.hlo import scope_of
 
 
@@ -36,6 +37,8 @@ def _count(jaxpr, platform, scopes, scope, times, total):
             total[here] += times * _dot(eqn)
         elif name == "conv_general_dilated":
             total[here] += times * _conv(eqn)
+        elif name == "ffi_call":
+            total[here] += times * (onednn.flops(eqn) or 0.0)
         elif name == "platform_index":
             names = eqn.params["platforms"]
             fits = (i for i, own in enumerate(names) if own is None or platform in own)

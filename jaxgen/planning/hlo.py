@@ -5,6 +5,7 @@ loop for one pass and says nothing for a GPU; here loops count as often as they 
 """
 
 import dataclasses
+import math
 import re
 from collections import defaultdict
 from collections.abc import Iterator
@@ -74,13 +75,20 @@ def size(type: str, elsewhere: bool = True) -> int:
     for kind, sides, layout in _ARRAY.findall(type):
         if not elsewhere and re.search(r"S\([1-9]", layout):
             continue
-        n = 1
-        for side in sides.replace("<=", "").split(","):
-            n *= int(side) if side else 1
+        n = _count(sides)
         digits = re.search(r"\d+", kind)
         bits = BITS.get(kind, int(digits[0]) if digits else 0)
         total += n * bits // 8
     return total
+
+
+def _count(sides: str) -> int:
+    return math.prod(int(side or 1) for side in sides.replace("<=", "").split(","))
+
+
+def _elements(type: str) -> set[int]:
+    """The numbers of elements of a type's arrays."""
+    return {_count(sides) for _, sides, _ in _ARRAY.findall(type)}
 
 
 def scope_of(name: str, scopes: tuple[str, ...]) -> str:
@@ -206,7 +214,7 @@ class Traffic:
     collectives: {kind: [how many, bytes of their results]}.
     calls: {library function: how many}.
     changes: [how many, bytes written] of transpositions and copies, which change layouts.
-    pads: the same of what is padded.
+    pads: the same of padded arrays; not of those that a fusion reads only parts of.
     """
 
     bytes: dict[str, float]
@@ -236,7 +244,8 @@ def traffic(text: str, scopes: tuple[str, ...] = ()) -> Traffic:
                 collectives[kind][0] += times
                 collectives[kind][1] += times * size(y.type)
             turned = y.opcode == "transpose" or (y is x and y.opcode == "copy")
-            if turned or y.opcode == "pad":
+            whole = y is x or _elements(y.type) & _elements(x.type)
+            if turned or (y.opcode == "pad" and whole):
                 found = changes if turned else pads
                 found[0] += times
                 found[1] += times * size(y.type)

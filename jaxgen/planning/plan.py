@@ -10,10 +10,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.experimental.compilation_cache import compilation_cache
 
+from jaxgen.compiling import nothing_kept
 from jaxgen.data.source import Data
 from jaxgen.errors import UserError
+from jaxgen.nn import onednn
 from jaxgen.parallel import AXIS
 from jaxgen.planning import targets
 from jaxgen.planning.flops import flops
@@ -348,8 +349,8 @@ class _Planned:
 
     def compile(self, traced):
         if not self.aim:
-            return traced.lower().compile()
-        with _nothing_kept():  # programs for absent devices could not be loaded again
+            return onednn.compile(traced)
+        with nothing_kept():  # programs for absent devices could not be loaded again
             return self.aim.compile(traced.lower())
 
     def floor(self, work, moved) -> float | None:
@@ -424,22 +425,6 @@ class _Planned:
             if not _full(error):
                 raise
             return float("inf")
-
-
-@contextlib.contextmanager
-def _nothing_kept():
-    """Without the folder of compiled programs, which JAX looks up but once."""
-
-    def keep(folder):
-        jax.config.update("jax_compilation_cache_dir", folder)
-        compilation_cache.reset_cache()
-
-    folder = jax.config.jax_compilation_cache_dir  # pyright: ignore
-    keep(None)
-    try:
-        yield
-    finally:
-        keep(folder)
 
 
 def _memory(compiled) -> tuple[int, int]:

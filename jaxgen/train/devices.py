@@ -9,6 +9,7 @@ from jax.experimental.layout import Format, Layout
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgen.errors import UserError
+from jaxgen.nn import onednn
 from jaxgen.parallel import AXIS, COPIES
 
 
@@ -84,11 +85,13 @@ class AutoLayout:
             out_shardings=(best, None),
             compiler_options=compiler_options(mesh),
         )
+        self._on_cpu = mesh.devices.flat[0].platform == "cpu"
         self._compiled, self._last = {}, (None, None)
 
     def trace(self, states, *rest):
         """The traced program, of arrays or their shapes."""
-        return self._jitted.trace(jax.tree.map(_shaped, states), rest)
+        with onednn.allowed(self._on_cpu):
+            return self._jitted.trace(jax.tree.map(_shaped, states), rest)
 
     def compiled(self, states, *rest):
         """The program for arrays of these shapes, as JAX has compiled it."""
@@ -108,7 +111,7 @@ class AutoLayout:
         kinds = [(x.shape, x.dtype) for x in jax.tree.leaves(rest)]
         known = jax.tree.structure((states, rest)), *kinds
         if known not in self._compiled:
-            compiled = self.trace(states, *rest).lower().compile()
+            compiled = onednn.compile(self.trace(states, *rest))
             (come, _), _ = compiled.input_formats
             left, _ = compiled.output_formats
             self._compiled[known] = compiled, come, come == left

@@ -30,3 +30,10 @@ def test_of_two_gaussians():
     rng = np.random.default_rng(1)
     x = rng.normal(size=(2, 20_000))
     assert abs(auroc(x[0] + 1, x[1]) - 0.760) < 0.01
+
+
+def test_a_set_without_scores():
+    with pytest.raises(ValueError, match="no scores"):
+        auroc(np.zeros(0), np.zeros(3))
+    with pytest.raises(ValueError, match="no scores"):
+        auroc(np.zeros(3), np.zeros(0))

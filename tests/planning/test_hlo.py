@@ -89,6 +89,36 @@ def test_of_branches_the_one_that_moves_the_most():
     assert read.collectives == {"all-gather": [1, 32]}
 
 
+PADS = """HloModule pads
+
+%written (a: f32[4], z: f32[]) -> f32[6] {
+  %a = f32[4]{0} parameter(0)
+  %z = f32[] parameter(1)
+  %p = f32[6]{0} pad(%a, %z), padding=1_1
+  ROOT %n = f32[6]{0} negate(%p)
+}
+
+%read (a: f32[6], z: f32[]) -> f32[5] {
+  %a = f32[6]{0} parameter(0)
+  %z = f32[] parameter(1)
+  %p = f32[8]{0} pad(%a, %z), padding=1_1
+  ROOT %s = f32[5]{0} slice(%p), slice={[0:5]}
+}
+
+ENTRY %main (x: f32[4], z: f32[]) -> f32[7] {
+  %x = f32[4]{0} parameter(0)
+  %z = f32[] parameter(1)
+  %six = f32[6]{0} fusion(%x, %z), kind=kLoop, calls=%written
+  %five = f32[5]{0} fusion(%six, %z), kind=kLoop, calls=%read
+  ROOT %seven = f32[7]{0} pad(%five, %z), padding=1_1
+}
+"""
+
+
+def test_of_pads_those_that_are_written():
+    assert traffic(PADS).pads == [2, 4 * (6 + 7)]
+
+
 def test_sizes_of_types():
     assert size("(f32[2,3]{1,0}, bf16[4]{0}, pred[], u32[2]{0:T(128)S(1)})") == 24 + 8 + 1 + 8
     assert size("u32[2]{0:T(128)S(1)}", elsewhere=False) == 0

@@ -23,6 +23,7 @@ import pytest
 
 from jaxgen.data.source import DataInfo, Field
 from jaxgen.data.tokens import learn
+from jaxgen.nn import onednn
 from jaxgen.train import devices
 from jaxgen.train.nets import shapes
 from jaxgen.train.program import compile_rounds
@@ -68,7 +69,7 @@ def compiled(experiment, n, **flags):
     inputs = states, batch, jax.ShapeDtypeStruct((1,), jnp.int32), jax.random.key(0)
     traced = compile_rounds(system, mesh, plan, fields=fields).trace(*inputs)
     _, metrics = traced.out_info
-    return traced.lower().compile(), system, states, set(metrics)
+    return onednn.compile(traced), system, states, set(metrics)
 
 
 def collectives(program):

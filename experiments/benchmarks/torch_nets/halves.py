@@ -15,6 +15,7 @@ from experiments.benchmarks.torch_nets.weights import Mismatch
 from experiments.benchmarks.torch_nets.workload import Machine, Nets, Workload
 from jaxgen import parallel
 from jaxgen.data.source import Field, to_program
+from jaxgen.planning.flops import flops
 from jaxgen.train import devices
 from jaxgen.train.nets import init, place
 from jaxgen.train.program import compile_rounds
@@ -81,9 +82,8 @@ class Ours:
     def cost(self) -> tuple[float, float]:
         """(FLOPs, bytes) of a round, the mean over a period of them.
 
-        XLA counts the body of a loop once, so that further minibatches of a turn are added here.
-        Both are those of the compiled program; but where its FLOPs are in libraries, which the
-        count leaves out, those of the program as it was written.
+        FLOPs are those of products and convolutions, bytes XLA's count of the compiled program. It
+        counts the body of a loop once, so that further minibatches of a turn are added here.
         """
         total = np.zeros(2)
         for number, count in self.kinds.items():
@@ -101,10 +101,10 @@ class Ours:
             program, *rest = self.built(plan)
             known, _ = self.programs.get((plan, 1), (program, None))
             compiled = known.compiled(self.states, *rest, self.key).cost_analysis()
-            lowered = program.trace(self.states, *rest, self.key).lower()
-            flops, written = compiled["flops"], lowered.cost_analysis()["flops"]
-            flops = flops if flops > written / 2 else written
-            self.programs["cost", plan] = np.array([flops, compiled["bytes accessed"]])
+            jaxpr = program.trace(self.states, *rest, self.key).jaxpr
+            platform = {"gpu": "cuda"}.get(name := jax.default_backend(), name)
+            work = sum(flops(jaxpr, platform).values())
+            self.programs["cost", plan] = np.array([work, compiled["bytes accessed"]])
         return self.programs["cost", plan]
 
 
