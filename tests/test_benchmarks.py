@@ -76,6 +76,14 @@ def test_the_same_networks_and_the_same_rounds(name, drawn):
             np.testing.assert_allclose(loss.item(), metrics[turn][0], tolerance, tolerance)
 
 
+def test_a_round_costs_what_its_minibatches_do():
+    ours = halves.Ours(WORKLOADS["wgan_gp"].tiny())
+    assert ours.system.plan(0) == (2, 1)
+    once, critic = ours._cost((1, 1)), ours._cost((1, 0))
+    assert 0 < critic[0] < once[0]
+    np.testing.assert_allclose(ours.cost(), once + critic)
+
+
 def test_what_differs_is_refused():
     workload = WORKLOADS["dcgan-64"].tiny()
     system = workload.system()

@@ -39,7 +39,7 @@ def kernels(half) -> dict[str, tuple[float, float]]:
     taken, number = Counter(), Counter()
     for event in events:
         name = re.sub(r"[.\d]+", "", event.get("name", ""))
-        if event.get("ph") == "X" and re.fullmatch(r"[a-z_]+", name):
+        if event.get("ph") == "X" and re.fullmatch(r"[a-z_$]+", name):
             taken[name] += event["dur"] / 1e3 / ROUNDS
             number[name] += 1 / ROUNDS
     return {name: (took, number[name]) for name, took in taken.most_common()}

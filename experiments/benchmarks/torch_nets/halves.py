@@ -91,7 +91,7 @@ class Ours:
             once = tuple(min(times, 1) for times in plan)
             total += count * self._cost(once)
             for i, (turn, times) in enumerate(zip(self.system.turns, plan, strict=True)):
-                if times > 1 and turn.fresh:
+                if times > 1 and turn.reuse == "none":
                     alone = tuple(int(i == j) for j in range(len(plan)))
                     total += count * (times - 1) * self._cost(alone)
         return tuple(map(float, total / self.period))
