@@ -1,17 +1,26 @@
 """Compilation for the devices at hand, with JAX's folder of compiled programs in mind."""
 
 import contextlib
+import threading
 
 import jax
+
+LEAST = "jax_persistent_cache_min_compile_time_secs"
+_lock = threading.Lock()
+_inside: list[float] = []  # the value before, once for each use that is open
 
 
 @contextlib.contextmanager
 def nothing_kept():
-    """What is compiled within it is not written to JAX's folder of compiled programs."""
-    name = "jax_persistent_cache_min_compile_time_secs"
-    before = getattr(jax.config, name)
-    jax.config.update(name, float("inf"))
+    """What is compiled within it is not written to JAX's folder of compiled programs, by any
+    thread; what is there already is read."""
+    with _lock:
+        _inside.append(_inside[0] if _inside else getattr(jax.config, LEAST))
+        jax.config.update(LEAST, float("inf"))
     try:
         yield
     finally:
-        jax.config.update(name, before)
+        with _lock:
+            before = _inside.pop()
+            if not _inside:
+                jax.config.update(LEAST, before)

@@ -214,7 +214,7 @@ class Traffic:
     collectives: {kind: [how many, bytes of their results]}.
     calls: {library function: how many}.
     changes: [how many, bytes written] of transpositions and copies, which change layouts.
-    pads: the same of padded arrays; not of those that a fusion reads only parts of.
+    pads: the same of padded arrays; of those inside a fusion, if a result has as many elements.
     """
 
     bytes: dict[str, float]

@@ -349,7 +349,7 @@ class _Planned:
 
     def compile(self, traced):
         if not self.aim:
-            return onednn.compile(traced)
+            return onednn.compiled(traced)
         with nothing_kept():  # programs for absent devices could not be loaded again
             return self.aim.compile(traced.lower())
 

@@ -111,7 +111,7 @@ class AutoLayout:
         kinds = [(x.shape, x.dtype) for x in jax.tree.leaves(rest)]
         known = jax.tree.structure((states, rest)), *kinds
         if known not in self._compiled:
-            compiled = onednn.compile(self.trace(states, *rest))
+            compiled = onednn.compiled(self.trace(states, *rest))
             (come, _), _ = compiled.input_formats
             left, _ = compiled.output_formats
             self._compiled[known] = compiled, come, come == left

@@ -158,6 +158,21 @@ def test_weight_gradient_is_summed_over_devices_once(f, stride, channels):
     )
 
 
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("pads", [[(4, 0), (4, 1)], [(5, 3), (0, 4)]])
+def test_gradients_where_the_padding_is_wider_than_the_window(pads, stride):
+    """As XLA's CPU convolves with a padding that is negative below and not above."""
+    keys = jax.random.split(jax.random.key(0))
+    x, kernel = jax.random.normal(keys[0], (2, 23, 20, 8)), jax.random.normal(keys[1], (3, 2, 8, 6))
+    wide = lambda x: jnp.pad(x, [(0, 0), *pads, (0, 0)])
+    ours = lambda x, kernel: jnp.tanh(conv(x, kernel, stride, pads)).sum()
+    plain = lambda x, kernel: jnp.tanh(conv(wide(x), kernel, stride)).sum()
+    for a, b in zip(
+        jax.grad(ours, (0, 1))(x, kernel), jax.grad(plain, (0, 1))(x, kernel), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-4)
+
+
 def test_bfloat16_stays():
     x, kernel = jnp.ones((1, 4, 4, 2), jnp.bfloat16), jnp.ones((4, 4, 2, 2), jnp.bfloat16)
     gradient = jax.grad(lambda k: conv_transpose(x, k).astype(jnp.float32).sum())(kernel)

@@ -1,12 +1,16 @@
 """Convolutions by oneDNN against JAX's own, and that nothing depends on it."""
 
+import platform
+import sys
+from importlib import metadata
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
-from jaxgen.compiling import nothing_kept
+from jaxgen.compiling import LEAST, nothing_kept
 from jaxgen.nn import onednn
 from jaxgen.nn.conv import conv, conv_transpose
 from jaxgen.planning.flops import flops
@@ -93,12 +97,12 @@ def test_its_programs_are_not_kept(tmp_path):
             jax.config.update(name, value)
         compilation_cache.reset_cache()
         with onednn.allowed():
-            onednn.compile(jax.jit(lambda x, kernel: conv(x, kernel)).trace(x, kernel))
+            onednn.compiled(jax.jit(lambda x, kernel: conv(x, kernel)).trace(x, kernel))
         assert kept() == 0
         with nothing_kept():
             jax.jit(lambda x: x + 3).lower(x).compile()
         assert kept() == 0
-        onednn.compile(jax.jit(lambda x: x + 2).trace(x))
+        onednn.compiled(jax.jit(lambda x: x + 2).trace(x))
         assert kept() == 1
     finally:
         for name, value in zip(names, usual, strict=True):
@@ -106,8 +110,48 @@ def test_its_programs_are_not_kept(tmp_path):
         compilation_cache.reset_cache()
 
 
-def test_without_it_nothing_else_is_lost(monkeypatch):
-    monkeypatch.setattr(onednn, "TARGET", "__of_another_version")
+@pytest.mark.skipif(
+    sys.platform != "linux" or platform.machine() != "x86_64", reason="other processors' XLA"
+)
+def test_versions_that_were_tried_have_it():
+    assert onednn._works() == (metadata.version("jaxlib") in onednn.TRIED)
+
+
+@needed
+def test_what_was_traced_within_stays_there():
+    """A function with a trace of its own is traced anew on the other side."""
+    x, kernel = jnp.ones((2, 8, 8, 6)), jnp.ones((3, 3, 6, 7))
+    net = jax.jit(lambda x, kernel: conv(x, kernel, padding=1))
+    with onednn.allowed():
+        assert calls(net, x, kernel) == 1
+    assert calls(net, x, kernel) == 0
+    with onednn.allowed():
+        assert calls(net, x, kernel) == 1
+
+
+@needed
+def test_nothing_is_convolved_without_it():
+    with onednn.allowed():
+        none = conv(jnp.ones((2, 8, 8, 0)), jnp.ones((3, 3, 0, 6)), padding=1)
+    assert none.shape == (2, 8, 8, 6)
+    assert not none.any()
+
+
+def test_two_threads_that_keep_nothing():
+    read = lambda: getattr(jax.config, LEAST)
+    before = read()
+    first, second = nothing_kept(), nothing_kept()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert read() == float("inf")
+    second.__exit__(None, None, None)
+    assert read() == before
+
+
+@pytest.mark.parametrize("change", [("TARGET", "__of_another_version"), ("TRIED", set())])
+def test_without_it_nothing_else_is_lost(monkeypatch, change):
+    monkeypatch.setattr(onednn, *change)
     onednn._works.cache_clear()
     try:
         with onednn.allowed():

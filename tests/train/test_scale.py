@@ -69,7 +69,7 @@ def compiled(experiment, n, **flags):
     inputs = states, batch, jax.ShapeDtypeStruct((1,), jnp.int32), jax.random.key(0)
     traced = compile_rounds(system, mesh, plan, fields=fields).trace(*inputs)
     _, metrics = traced.out_info
-    return onednn.compile(traced), system, states, set(metrics)
+    return onednn.compiled(traced), system, states, set(metrics)
 
 
 def collectives(program):
