@@ -10,7 +10,10 @@ ROOT = Path(jaxgen.__file__).parent
 
 # From the bottom; what stands on one floor may import its neighbours on it, but in no circle.
 FLOORS = (
-    ("errors", "files", "draw", "parallel", "latents", "pictures", "progress", "solids"),
+    (
+        *("errors", "files", "draw", "parallel", "latents", "pictures", "progress", "solids"),
+        "compiling",
+    ),
     ("nn", "models", "losses", "metrics"),
     ("data", "weights", "sample"),
     ("train",),

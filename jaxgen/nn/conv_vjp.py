@@ -49,6 +49,8 @@ from jax.export import is_symbolic_dim
 
 from jaxgen.nn import onednn
 
+ENOUGH = 6e7  # FLOPs of a layer for oneDNN
+
 
 class Geometry(NamedTuple):
     """Pixel j of the small image reads the pixels j * stride - low, ... (k of them) of the big."""
@@ -131,13 +133,19 @@ def _colours(geometry, batch, channels):
 def _t_suits_onednn(geometry, small, kernel):
     """True where its phases (see below) are no slower than a product: of stride 1, and for many
     pixels of many channels."""
-    if not geometry.library or not onednn.takes(small, kernel):
-        return False
-    if min(geometry.window) < geometry.stride:
+    if not _suits_onednn(geometry, small, kernel) or min(geometry.window) < geometry.stride:
         return False
     many = len(small) * math.prod(geometry.small) > 4096 and kernel.shape[-2] > 4
     pads = [pads for phase in _phases(geometry) for pads in phase[1]]
     return (geometry.stride == 1 or many) and _not_negative(pads)
+
+
+def _suits_onednn(geometry, images, kernel):
+    """True for layers of enough work: what smaller ones gain is less than what it takes to compile
+    their programs in each process."""
+    if not geometry.library or not onednn.takes(images, kernel):
+        return False
+    return 2 * len(images) * math.prod(geometry.small) * kernel.size >= ENOUGH
 
 
 def _not_negative(pads):
@@ -157,7 +165,7 @@ def _s(geometry, big, kernel):
         cpu = _s_by_product
     elif math.prod(geometry.window) > 1 and _colours(geometry, len(big), kernel.shape[-1]):
         cpu = _s_to_colours
-    elif geometry.library and onednn.takes(big, kernel) and _not_negative(geometry.pads()):
+    elif _suits_onednn(geometry, big, kernel) and _not_negative(geometry.pads()):
         cpu = _s_by_onednn
     return _in_form(geometry, big, kernel, default=default, cpu=cpu)
 

@@ -11,13 +11,18 @@ import pytest
 from jax.experimental.compilation_cache import compilation_cache
 
 from jaxgen.compiling import LEAST, nothing_kept
-from jaxgen.nn import onednn
+from jaxgen.nn import conv_vjp, onednn
 from jaxgen.nn.conv import conv, conv_transpose
 from jaxgen.planning.flops import flops
 from jaxgen.train import devices
 from tests.models.test_conv import jax_conv, jax_conv_transpose, slope_loss
 
 needed = pytest.mark.skipif(not onednn._works(), reason="this XLA has no oneDNN")
+
+
+@pytest.fixture(autouse=True)
+def small_layers(monkeypatch):
+    monkeypatch.setattr(conv_vjp, "ENOUGH", 0)
 
 
 def calls(f, *arguments) -> int:
@@ -45,6 +50,16 @@ def test_like_jax_to_the_second_derivative(ours, jaxs, k, stride, padding):
         got = loss(x, kernel)
     for a, b in zip(jax.tree.leaves(want), jax.tree.leaves(got), strict=True):
         np.testing.assert_allclose(b, a, rtol=1e-5, atol=1e-5 * float(jnp.abs(a).max()))
+
+
+@needed
+def test_only_layers_of_enough_work(monkeypatch):
+    x, kernel = jnp.ones((2, 8, 8, 6)), jnp.ones((3, 3, 6, 7))  # of 96,768 FLOPs
+    with onednn.allowed():
+        for enough, found in ((96_768, 1), (96_769, 0)):
+            monkeypatch.setattr(conv_vjp, "ENOUGH", enough)
+            f = lambda x, kernel: conv(x, kernel, padding=1)
+            assert calls(f, x, kernel) == found
 
 
 @needed
