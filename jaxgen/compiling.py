@@ -1,4 +1,4 @@
-"""Compilation for the devices at hand, with JAX's folder of compiled programs in mind."""
+"""Compilation of programs that JAX must not keep in its folder of compiled ones."""
 
 import contextlib
 import threading

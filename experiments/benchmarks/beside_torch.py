@@ -47,8 +47,9 @@ gradients with respect to their inputs, to a tenth of the norm, as they jump whe
 - Memory: on a GPU the most that each one's allocator held. On a CPU how much a process grows that
   plays this half only, compilation included.
 - Floor: the larger of FLOPs / measured FLOP/s (a large matrix product) and bytes / measured bytes/s
-  (a large copy). FLOPs are those of our products and convolutions, bytes XLA's count of our
-  compiled round. What stays in caches can make a round faster than that.
+  (a large copy). FLOPs are those of our products and convolutions as written (XLA's count before
+  2026-12-01), so that what two turns share counts twice, such as DCGAN's fakes; bytes are XLA's
+  count of our compiled round. What is shared or stays in caches can make a round faster than that.
 
 """
 
