@@ -26,6 +26,7 @@ from jaxgen.data import (
     fonts,
     hf,
     media,
+    portraits,
     samples,
     shapes3d,
     sprites,
@@ -85,7 +86,7 @@ SHIPPED: Mapping[str, Shipped] = {
     "faces": Shipped(
         lambda *asked: (faces.faces(*asked),),
         "portraits drawn at any size, in any number; masks, label maps, attributes, captions",
-        "; ".join(f"{name}: {style.licence}" for name, style in faces.STYLES.items()),
+        "; ".join(f"{name}: {style.licence}" for name, style in portraits.STYLES.items()),
         ":N:STYLE",
     ),
     "faces-edits": Shipped(

@@ -27,7 +27,7 @@ from jaxgen.train import devices
 from jaxgen.train.game import Sweep, System, Turn
 from jaxgen.train.nets import Net, PlayerState, layout
 
-UNROLLED = 8  # minibatches of a turn, or fewer, that are no loop on accelerators
+UNROLLED = 8  # minibatches of a turn in one pass of its loop on accelerators
 
 
 def scope(turn: Turn) -> str:
@@ -68,7 +68,8 @@ def compile_rounds(
     fields: what the arrays are; see `jaxgen.data.source.Field`.
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else None
-    # In a loop a GPU's compiler takes the usual layouts, and transposes kernels and moments.
+    # A GPU's compiler takes the usual layouts between passes of a loop, and transposes kernels and
+    # moments for them; a turn of few minibatches is no loop.
     unroll = 1 if mesh.devices.flat[0].platform == "cpu" else UNROLLED
 
     def prepare(batch, store, key):
@@ -210,10 +211,10 @@ _results = jax.checkpoint_policies.save_from_both_policies(
 
 
 def _scan(f, carry, xs, unroll: int = 1):
-    """`lax.scan`, without the loop where there are no more than `unroll` steps."""
+    """`lax.scan` with `unroll` steps a pass; no loop where there are no more."""
     steps = jax.tree.leaves(xs)[0].shape[0]
     if steps > 1:
-        return lax.scan(f, carry, xs, unroll=steps <= unroll)
+        return lax.scan(f, carry, xs, unroll=min(steps, unroll))
     carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
     return carry, jax.tree.map(lambda y: y[None], y)
 

@@ -10,11 +10,11 @@ import pytest
 from PIL import Image
 
 import jaxgen as jg
-from jaxgen.data import faces
+from jaxgen.data import faces, portraits
 from jaxgen.data.specs import open_source
 from jaxgen.errors import UserError
 
-STYLES = tuple(faces.STYLES)
+STYLES = tuple(portraits.STYLES)
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -23,12 +23,12 @@ def cache(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         folder = tmp_path_factory.mktemp("cache")
         patch.setenv("JAXGEN_CACHE", str(folder))
-        patch.setattr(faces, "BLOCK", 10)
+        patch.setattr(portraits, "BLOCK", 10)
         yield folder
 
 
 def person(k, style):
-    return faces._persons([k], style)[0]
+    return portraits.persons([k], style)[0]
 
 
 def drawn(svg, size):
@@ -39,7 +39,7 @@ def drawn(svg, size):
 
 
 def definition(style):
-    folder = faces.package_folder("dicebear_styles", "dicebear-styles", "faces")
+    folder = portraits.package_folder("dicebear_styles", "dicebear-styles", "faces")
     return json.loads((folder / f"{style}.json").read_text())
 
 
@@ -48,7 +48,7 @@ def test_the_licence_is_the_packages_and_allows_use(style):
     meta = definition(style)["meta"]
     name = meta["license"]["name"]
     assert name in ("CC0 1.0", "CC BY 4.0", "Free for personal and commercial use")
-    said = faces.STYLES[style].licence
+    said = portraits.STYLES[style].licence
     assert name.lower() in said.lower()
     assert meta["creator"]["name"].split(" - ")[0] in said
 
@@ -72,14 +72,14 @@ def test_fields_and_channels():
     assert {k: f.kind for k, f in rgb.info.fields.items()} == {
         "image": "image", "alpha": "mask", "parts": "classes", "attributes": "attributes",
     }  # fmt: skip
-    assert rgb.info.attribute_names == tuple(faces.VALUES)
+    assert rgb.info.attribute_names == tuple(portraits.VALUES)
     for a, b in zip(rgb.arrays[0]["image"], rgba.arrays[0]["image"]):
         assert a[0, 0].tolist() == [255, 255, 255]  # transparent corners lie on white
         assert b[0, 0, 3] == 0
         assert b[8, 8, 3] == 255
     for arrays in rgb.arrays:
         assert set(np.unique(arrays["alpha"])) == {0, 255}
-        assert arrays["parts"].max() < len(faces.PARTS) == rgb.info.fields["parts"].classes
+        assert arrays["parts"].max() < len(portraits.PARTS) == rgb.info.fields["parts"].classes
         assert arrays["attributes"].dtype == np.int32
 
 
@@ -88,12 +88,14 @@ def test_every_variant_has_flat_classes_only(style):
     """No pixel of the flat drawing is a blend of two classes."""
     import dicebear
 
-    flat = faces._definitions(style)[1]
-    colours = {(*bytes.fromhex(faces._flat_colour(c)[1:]), 255) for c in range(len(faces.PARTS))}
+    flat = portraits._definitions(style)[1]
+    colours = {
+        (*bytes.fromhex(portraits._flat_colour(c)[1:]), 255) for c in range(len(portraits.PARTS))
+    }
     somebody = person(0, style)
-    for attribute, values in faces.STYLES[style].table.items():
+    for attribute, values in portraits.STYLES[style].table.items():
         for value, options in values.items():
-            plain = faces._options(0, style, {**somebody, attribute: value})
+            plain = portraits._options(0, style, {**somebody, attribute: value})
             for option, variants in options.items():
                 for variant in variants if option.endswith("Variant") else ():
                     svg = str(dicebear.Avatar(flat, {**plain, option: variant}))
@@ -104,9 +106,9 @@ def test_every_variant_has_flat_classes_only(style):
 @pytest.mark.parametrize("style", STYLES)
 def test_parts_lie_where_the_picture_has_them(style):
     (source,) = open_source(f"faces:20:{style}", size=48)
-    named = {name: c for c, name in enumerate(faces.PARTS)}
+    named = {name: c for c, name in enumerate(portraits.PARTS)}
     chosen = faces.people("train", 20, style)
-    for i, (k, seen) in enumerate(zip(chosen, faces.attributes(chosen, style))):
+    for i, (k, seen) in enumerate(zip(chosen, portraits.attributes(chosen, style))):
         example = source[i]
         parts, alpha = example["parts"][..., 0], example["alpha"][..., 0] > 0
         assert (alpha != (parts > 0)).mean() < 0.02  # thin strands
@@ -118,9 +120,9 @@ def test_parts_lie_where_the_picture_has_them(style):
         if style != "open-peeps":  # whose outlines and hair are one mark
             assert shown["hair"] == (seen["hair"] != "unseen")
         codes = zip(source.attribute_names, example["attributes"])
-        assert {name: faces.VALUES[name][code] for name, code in codes} == seen
+        assert {name: portraits.VALUES[name][code] for name, code in codes} == seen
         if style == "avataaars":  # the colours of a person are the commonest of their parts
-            options = faces._options(k, style, person(k, style))
+            options = portraits._options(k, style, person(k, style))
             for part in ("skin", "clothes", "hair"):
                 here = example["image"][parts == named[part]][:, :3]
                 if len(here) > 60:
@@ -146,13 +148,13 @@ def test_a_counterfactual_differs_in_its_layer_alone(attribute):
     """The layers of the package's own drawing before and after the change, drawn alone."""
     import dicebear
 
-    style = faces._definitions("avataaars")[0]
-    table = faces.STYLES["avataaars"].table[attribute]
+    style = portraits._definitions("avataaars")[0]
+    table = portraits.STYLES["avataaars"].table[attribute]
     k = next(k for k in range(99) if person(k, "avataaars")["headwear"] == "none")
     before = person(k, "avataaars")
     after = {**before, attribute: next(v for v in table if v not in (before[attribute], "none"))}
     inside = np.zeros((48, 48), bool)
-    for options in (faces._options(k, "avataaars", p) for p in (before, after)):
+    for options in (portraits._options(k, "avataaars", p) for p in (before, after)):
         head, body = str(dicebear.Avatar(style, options)).split("</defs>")
         layer = re.findall(rf'<use[^>]*href="#(?:{LAYERS[attribute]})-[^>]*/>', body)
         inside |= drawn(f"{head}</defs>{''.join(layer)}</svg>", 48)[..., 3] > 0
@@ -160,7 +162,7 @@ def test_a_counterfactual_differs_in_its_layer_alone(attribute):
     differ = (one["image"] != two["image"]).any(-1)
     assert differ.any()
     assert not (differ & ~inside).any()
-    changed = set(np.array(list(faces.VALUES))[one["attributes"] != two["attributes"]])
+    changed = set(np.array(list(portraits.VALUES))[one["attributes"] != two["attributes"]])
     assert attribute in changed
     assert changed - {attribute} <= FOLLOWS.get(attribute, set())
 
@@ -181,13 +183,13 @@ def test_people_of_equal_attributes_stand_on_one_side(style):
     assert sorted(train + test) == list(range(1500))
     assert 0.06 < len(test) / 1500 < 0.14
     for split, chosen in (("train", train), ("test", test)):
-        for seen in faces.attributes(chosen, style):
+        for seen in portraits.attributes(chosen, style):
             sides[tuple(seen.values())].add(split)
     assert all(len(side) == 1 for side in sides.values())
 
 
 def test_attributes_are_drawn_as_often_as_they_weigh():
-    seen = faces.attributes(range(4000))
+    seen = portraits.attributes(range(4000))
     # 3 of the 9.5 that the three values weigh; four headwears beside a weight of 12.
     for name, value, share in (
         ("glasses", "glasses", 3 / 9.5),
@@ -199,11 +201,13 @@ def test_attributes_are_drawn_as_often_as_they_weigh():
 
 
 def test_styles_show_the_same_person_as_far_as_they_can():
-    table = faces.STYLES["personas"].table
-    both = zip(faces._persons(range(300), "avataaars"), faces._persons(range(300), "personas"))
+    table = portraits.STYLES["personas"].table
+    both = zip(
+        portraits.persons(range(300), "avataaars"), portraits.persons(range(300), "personas")
+    )
     for a, b in both:
         for name in set(a) & set(b) - ({"beard"} if a["headwear"] == "hijab" else set()):
-            if a[name] in table[name] and b[name] in faces.STYLES["avataaars"].table[name]:
+            if a[name] in table[name] and b[name] in portraits.STYLES["avataaars"].table[name]:
                 assert a[name] == b[name]
 
 
@@ -213,23 +217,23 @@ def test_captions():
         "headwear_colour": "none", "glasses": "glasses", "beard": "beard",
         "expression": "smiling", "eyes": "closed", "clothes": "hoodie", "clothes_colour": "red",
     }  # fmt: skip
-    assert faces.caption(seen) == (
+    assert portraits.caption(seen) == (
         "a smiling person with dark skin, short brown hair, a beard and closed eyes, wearing a red "
         "hoodie and glasses"
     )
     covered = {"headwear": "turban", "headwear_colour": "blue", "hair": "unseen", "eyes": "unseen"}
-    assert faces.caption({**seen, **covered, "expression": "open", "glasses": "none"}) == (
+    assert portraits.caption({**seen, **covered, "expression": "open", "glasses": "none"}) == (
         "a person with an open mouth, dark skin and a brown beard, wearing a red hoodie and a "
         "blue turban"
     )
-    assert faces.caption(
+    assert portraits.caption(
         {"skin_tone": "light", "hair": "bun", "beard": "none", "expression": "angry"}
     ) == ("an angry person with light skin and hair in a bun")
     seen = {
         "skin_tone": "medium", "hair": "bob", "hair_colour": "pink", "clothes": "overall",
         "clothes_colour": "green", "expression": "unseen", "glasses": "sunglasses",
     }  # fmt: skip
-    assert faces.caption(seen) == (
+    assert portraits.caption(seen) == (
         "a person with medium skin and pink hair in a bob, wearing green overalls and sunglasses"
     )
 
@@ -244,7 +248,7 @@ def test_domains_share_nobody_and_hold_out_true_pairs():
     assert len(ks[2]) > 0
     assert (set(a[0]), set(b[0]), set(test[0])) == ({"a"}, {"b"}, {"a", "b"})
     for style, train in (("lorelei", ks[0]), ("personas", ks[1])):
-        alike = lambda people: set(map(str, faces.attributes(list(people), style)))
+        alike = lambda people: set(map(str, portraits.attributes(list(people), style)))
         assert not alike(train) & alike(ks[2])
     k = min(ks[2])
     for name, style in (("a", "lorelei"), ("b", "personas")):
@@ -253,7 +257,7 @@ def test_domains_share_nobody_and_hold_out_true_pairs():
 
 
 def test_a_stop_while_drawing_leaves_whole_blocks_only(cache, monkeypatch):
-    draw, asked = faces._draw, []
+    draw, asked = portraits.draw, []
 
     def stopped(k, *how):
         asked.append(k)
@@ -261,11 +265,11 @@ def test_a_stop_while_drawing_leaves_whole_blocks_only(cache, monkeypatch):
             raise KeyboardInterrupt
         return draw(k, *how)
 
-    monkeypatch.setattr(faces, "_draw", stopped)
+    monkeypatch.setattr(portraits, "draw", stopped)
     with pytest.raises(KeyboardInterrupt):
         open_source("faces:20", size=17)
     assert [path.name for path in cache.rglob("17/*")] == ["0.npz"]
-    monkeypatch.setattr(faces, "_draw", lambda k, *how: asked.append(k) or draw(k, *how))
+    monkeypatch.setattr(portraits, "draw", lambda k, *how: asked.append(k) or draw(k, *how))
     asked.clear()
     (source,) = open_source("faces:20", size=17)
     assert asked == list(range(10, 20))
@@ -302,7 +306,7 @@ SPLITS = "train", "test"
 def people(split):
     """The bare-headed ones of 200, and how they look."""
     ks = faces.people(split, 200)
-    looks = zip(ks, faces.attributes(ks), strict=True)
+    looks = zip(ks, portraits.attributes(ks), strict=True)
     return {k: look for k, look in looks if look["headwear"] == "none"}
 
 
@@ -312,7 +316,7 @@ def shown(k, **changes):
 
 def test_every_value_is_a_yes_or_a_no():
     for of, yes, no in faces.EDITS.values():
-        assert sorted(yes + no) == sorted(faces.STYLES["avataaars"].table[of])
+        assert sorted(yes + no) == sorted(portraits.STYLES["avataaars"].table[of])
 
 
 @pytest.mark.parametrize(
