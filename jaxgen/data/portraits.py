@@ -350,11 +350,11 @@ def persons(ks: Sequence[int], style: str) -> list[dict[str, str]]:
             for value, weight in zip(values, weights, strict=True)
         ]
         drawn[name] = np.array(list(values))[np.argmin(lots, 0)].tolist()
-    persons = [dict(zip(drawn, row, strict=True)) for row in zip(*drawn.values(), strict=True)]
-    for person in persons:
+    found = [dict(zip(drawn, row, strict=True)) for row in zip(*drawn.values(), strict=True)]
+    for person in found:
         if person.get("headwear") == "hijab":
             person["beard"] = "none"
-    return persons
+    return found
 
 
 def visible(person: Mapping[str, str], style: str) -> dict[str, str]:

@@ -9,6 +9,7 @@ from functools import partial
 
 import flax.linen as nn
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 from jaxgen.nn import init
@@ -22,7 +23,11 @@ _up = partial(ConvTranspose, kernel=3, output_padding=1, kernel_init=_weights)  
 
 def reflect(x: Float[Array, "b h w c"], n: int) -> Float[Array, "b _ _ c"]:
     """`n` pixels more on each side, a mirror image without the edge itself; n is below h and w."""
-    return jnp.pad(x, ((0, 0), (n, n), (n, n), (0, 0)), mode="reflect")
+    for axis in (1, 2):  # by `jnp.pad` the gradient takes up to twice as long on a CPU
+        part = lambda start, stop, x=x, axis=axis: lax.slice_in_dim(x, start, stop, axis=axis)
+        low, high = part(1, n + 1), part(-n - 1, -1)
+        x = jnp.concatenate([jnp.flip(low, axis), x, jnp.flip(high, axis)], axis)
+    return x
 
 
 class Block(nn.Module):

@@ -29,7 +29,7 @@ stride 2 where nothing else is said (tables: experiments/benchmarks/results/conv
   for four H100 (not timed on one), a round of 3D-GAN's paper recipe moves 15.8 GB a device, and by
   products 67.0; for four TPU v5e 8.7 and 49.1.
 - In training programs S, and T as a convolution of stride 1 for each of its phases, are oneDNN's
-  for layers of enough work (`jaxgen.nn.onednn`).
+  for most layers of enough work (`jaxgen.nn.onednn`).
 - T of a single pixel, a generator's first layer, is the kernel's product with it, on every
   platform; as a convolution it multiplies what the pixel's padding makes zeros: 100 -> 512
   channels, 4x4, batch 64, on one core: 2.4 (29); in 3D-GAN, 200 -> 128, 4x4x4, batch 32: 4.5 (141).

@@ -7,6 +7,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
 from jaxgen import draw
+from jaxgen.nn.order import after
 
 
 class ImagePool(nn.Module):
@@ -58,6 +59,6 @@ def exchange(
     full = filled == len(lane)
     place = jnp.where(full, slot, filled)
     old = lane[place]
-    kept = jnp.where(~full | swap, image, old)
     given = jnp.where(full & swap, old, image)
+    kept = after(jnp.where(~full | swap, image, old), given)  # or the lane would be copied
     return given, lane.at[place].set(kept), jnp.minimum(filled + 1, len(lane))

@@ -22,12 +22,13 @@ from jax.sharding import PartitionSpec as P
 from jaxgen import parallel
 from jaxgen.data.source import Field, to_program
 from jaxgen.nn import conv
+from jaxgen.nn.order import after
 from jaxgen.parallel import AXIS, COPIES
 from jaxgen.train import devices
 from jaxgen.train.game import Sweep, System, Turn
 from jaxgen.train.nets import Net, PlayerState, layout
 
-UNROLLED = 8  # minibatches of a turn in one pass of its loop on accelerators
+UNROLLED = 8  # minibatches of a turn in one pass of its loop on a GPU
 
 
 def scope(turn: Turn) -> str:
@@ -68,9 +69,12 @@ def compile_rounds(
     fields: what the arrays are; see `jaxgen.data.source.Field`.
     """
     dtype = jnp.bfloat16 if precision == "bfloat16" else None
+    platform = mesh.devices.flat[0].platform
+    on_cpu = platform == "cpu"
     # A GPU's compiler takes the usual layouts between passes of a loop, and transposes kernels and
-    # moments for them; a turn of few minibatches is no loop.
-    unroll = 1 if mesh.devices.flat[0].platform == "cpu" else UNROLLED
+    # moments for them; a turn of few minibatches is no loop. (A TPU's does not, and moves less in a
+    # loop, where weights stay in its vector memory.)
+    unroll = 1 if platform in ("cpu", "tpu") else UNROLLED
 
     def prepare(batch, store, key):
         if store is not None:
@@ -111,13 +115,16 @@ def compile_rounds(
             loss, metrics, changed, grads = _in_parts(play, accumulate, states, batch, params)
             batch = seen(batch)  # for line searches
 
+        if on_cpu:  # the weights are changed when this turn, and those before it, have read them
+            before = [jax.tree.leaves(state.params)[:1] for state in states.values()]
+            grads = after(grads, (grads, before))
         new = {n: s.replace(collections=changed[n]) for n, s in states.items()}
         for name in turn.learners:
 
             def alone(weights, name=name):
                 return objective({**params, name: weights}, states, batch)[0]
 
-            new[name] = _descend(new[name], grads[name], loss, alone)
+            new[name] = _descend(new[name], grads[name], loss, alone, in_place=on_cpu)
         if turn.skip:
             stay = turn.skip(metrics)
             for name in turn.learners:
@@ -134,9 +141,9 @@ def compile_rounds(
                 for name, state in states.items()
                 for p in [own.players[name]]
             }
-            after, metrics = one_round(mine, store, batches, round, key, own)
+            moved, metrics = one_round(mine, store, batches, round, key, own)
         alike = lambda state, was: state.replace(apply_fn=was.apply_fn, tx=was.tx)
-        return {name: alike(state, states[name]) for name, state in after.items()}, metrics
+        return {name: alike(state, states[name]) for name, state in moved.items()}, metrics
 
     def one_round(states, store, batches, round, key, system=system):
         key = jax.random.fold_in(key, round)
@@ -174,8 +181,7 @@ def compile_rounds(
             one = one_value if sweep else one_round
             weights = jax.tree.leaves({name: state.params for name, state in states.items()})
             convolves = any(x.ndim > 3 for x in weights)  # with the copies' axis
-            in_turn = convolves and mesh.devices.flat[0].platform == "cpu"
-            several = _one_by_one if in_turn else jax.vmap
+            several = _one_by_one if convolves and on_cpu else jax.vmap
             return several(lambda states, *own: one(states, store, *xs, *own))(states, *own)
 
         return _scan(play, states, (batches, rounds))
@@ -260,13 +266,20 @@ def _in_parts(play, n, states, batch, params):
     return metrics["loss"], metrics, remembering(changed, join(memory)), grads
 
 
-def _descend(state: PlayerState, grads, loss, value_fn) -> PlayerState:
-    """One optimizer step; line searches (optax.lbfgs) get the loss as a function of the weights."""
+def _descend(state: PlayerState, grads, loss, value_fn, in_place: bool) -> PlayerState:
+    """One optimizer step; line searches (optax.lbfgs) get the loss as a function of the weights.
+
+    in_place: changes the optimizer's state after the weights. Without an order XLA's CPU compiler
+      copies all weights, and Adam's first moments (457 MB a round of pix2pix at 256 px); a GPU's
+      makes one kernel of all three.
+    """
     tx = optax.with_extra_args_support(state.tx)
     updates, opt_state = tx.update(
         grads, state.opt_state, state.params, value=loss, grad=grads, value_fn=value_fn
     )
     params = optax.apply_updates(state.params, updates)
+    if in_place:
+        opt_state = after(opt_state, params)
     return state.replace(step=state.step + 1, params=params, opt_state=opt_state)
 
 
