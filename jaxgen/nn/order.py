@@ -2,6 +2,7 @@
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 
 
 def after(tree, first):
@@ -13,6 +14,8 @@ def after(tree, first):
     not a number where one of these is not.
     """
     entries = [x[(0,) * x.ndim] for x in jax.tree.leaves(first) if x.size]
-    one = jnp.where(jnp.isnan(sum(entries)), jnp.nan, 1.0)
+    # A branch, or XLA would compute it anew, from all entries, wherever it is used: with hundreds
+    # of them it takes minutes to compile.
+    one = lax.cond(jnp.isnan(sum(entries)), lambda: jnp.nan, lambda: 1.0)
     times_one = lambda x: x * one.astype(x.dtype) if jnp.isdtype(x.dtype, "real floating") else x
     return jax.tree.map(times_one, tree)
