@@ -28,7 +28,7 @@ from jaxgen.train import devices
 from jaxgen.train.game import Sweep, System, Turn
 from jaxgen.train.nets import Net, PlayerState, layout
 
-UNROLLED = 8  # minibatches of a turn in one pass of its loop on a GPU
+UNROLLED = 8  # minibatches of a turn, at most, in one pass of its loop on a GPU
 
 
 def scope(turn: Turn) -> str:
@@ -217,10 +217,11 @@ _results = jax.checkpoint_policies.save_from_both_policies(
 
 
 def _scan(f, carry, xs, unroll: int = 1):
-    """`lax.scan` with `unroll` steps a pass; no loop where there are no more."""
+    """`lax.scan` in equal passes of up to `unroll` steps; no loop where one pass is enough."""
     steps = jax.tree.leaves(xs)[0].shape[0]
     if steps > 1:
-        return lax.scan(f, carry, xs, unroll=min(steps, unroll))
+        a_pass = max(n for n in range(1, min(steps, unroll) + 1) if steps % n == 0)
+        return lax.scan(f, carry, xs, unroll=a_pass)
     carry, y = f(carry, jax.tree.map(lambda x: x[0], xs))
     return carry, jax.tree.map(lambda y: y[None], y)
 
