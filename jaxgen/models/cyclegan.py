@@ -23,7 +23,7 @@ _up = partial(ConvTranspose, kernel=3, output_padding=1, kernel_init=_weights)  
 
 def reflect(x: Float[Array, "b h w c"], n: int) -> Float[Array, "b _ _ c"]:
     """`n` pixels more on each side, a mirror image without the edge itself; n is below h and w."""
-    for axis in (1, 2):  # by `jnp.pad` the gradient takes up to twice as long on a CPU
+    for axis in (1, 2):  # by `jnp.pad` the gradient takes 1.3 to 1.6 times as long on a CPU
         part = lambda start, stop, x=x, axis=axis: lax.slice_in_dim(x, start, stop, axis=axis)
         low, high = part(1, n + 1), part(-n - 1, -1)
         x = jnp.concatenate([jnp.flip(low, axis), x, jnp.flip(high, axis)], axis)

@@ -92,9 +92,8 @@ def _convolve(image, kernel, pads, strides=1, image_step=1, kernel_step=1):
     # Always channels last, with transpositions where needed: on the CPU any other layout is up to
     # 30 times slower inside a loop (`lax.scan` over minibatches), though not outside.
     n = len(pads)
-    if any(
-        low < 0 for low, _ in pads
-    ):  # with a high one XLA's CPU reads what lies beside the image
+    # With a negative low padding and a high one XLA's CPU reads what lies beside the image.
+    if any(low < 0 for low, _ in pads):
         cut = [(min(low, 0), min(high, 0), image_step - 1) for low, high in pads]
         image = lax.pad(image, jnp.zeros((), image.dtype), [(0, 0, 0), *cut, (0, 0, 0)])
         pads, image_step = [(max(low, 0), max(high, 0)) for low, high in pads], 1

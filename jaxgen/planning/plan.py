@@ -108,7 +108,7 @@ class Plan:
             lines.append(("a round", f"{1000 * self.floor:.3g} ms or more, by the device's peaks"))
         if self.largest_batch is not None:
             more = " or more" if self.largest_batch >= self.limit else ""
-            none = f"none that was tried fits {FULL:.0%} of {self.target}"
+            none = f"none that was tried fits in {FULL:.0%} of the memory"
             fits = f"{self.largest_batch:,}{more}" if self.largest_batch else none
             lines.append(("largest batch", fits))
         if self.images_per_second and self.seconds is not None:
